@@ -1,0 +1,48 @@
+# The front door. `make demo` and `make test` install what they need into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help demo test test-interop check bench proto train clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 16
+
+$(VENV)/.run: pyproject.toml constraints.txt scripts/environment.sh
+	@PYTHON=$(PYTHON) sh scripts/environment.sh $(VENV) all && touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	@PYTHON=$(PYTHON) sh scripts/environment.sh $(VENV) dev && touch $@
+
+$(VENV)/.interop: $(VENV)/.dev
+	@PYTHON=$(PYTHON) sh scripts/environment.sh $(VENV) interop && touch $@
+
+demo: $(VENV)/.run ## seal, attest, release, serve, predict: the whole of SealServe on this machine
+	@$(BIN)/sealserve demo
+
+test: $(VENV)/.dev ## every test that needs no large package
+	$(BIN)/pytest -q -n 2 -m "not interop"
+
+test-interop: $(VENV)/.interop ## against TensorFlow and other people's clients (1.5 GB to install)
+	$(BIN)/pytest -q -m interop
+
+check: $(VENV)/.dev ## format, lint, types, rooms, generated code
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/generate_messages.py --check
+
+bench: $(VENV)/.dev ## every benchmark, with its peer or limit beside it
+	$(BIN)/python -m bench
+
+proto: $(VENV)/.dev ## the protobuf messages, from proto/
+	$(BIN)/python scripts/generate_messages.py
+
+train: $(VENV)/.dev ## the digit classifier that the package ships, from its data
+	$(BIN)/pip install -q -c constraints.txt -e '.[train]'
+	$(BIN)/python scripts/train_digits.py
+
+clean: ## what the targets made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/results

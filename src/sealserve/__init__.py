@@ -1,0 +1,3 @@
+"""SealServe: models that stay sealed until an attested enclave opens them."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,5 @@
+"""`python -m sealserve`: the command line."""
+
+from sealserve.cli import main
+
+main()

@@ -1,0 +1,102 @@
+"""What commands print: results to standard output, everything else to standard error.
+
+With `--json` a command prints exactly one JSON object. Progress is a bar on a terminal and plain
+lines elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.table import Table
+
+from sealserve.errors import SealServeError
+
+PLAIN_INTERVAL = 5.0  # seconds between two plain progress lines
+PLAIN_MINIMUM = 64 << 20  # bytes below which a plain run says nothing
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+def console() -> Console:
+    """Standard output, with colour only where it is a terminal."""
+    return Console(highlight=False, soft_wrap=True)
+
+
+def note(message: str) -> None:
+    """One line for the person at the terminal; never part of the result."""
+    click.echo(message, err=True)
+
+
+def print_json(value: object) -> None:
+    """`value` as one JSON object on standard output."""
+    click.echo(json.dumps(value, indent=2, default=_plain))
+
+
+def print_table(title: str, rows: Iterator[tuple[str, object]] | list[tuple[str, object]]) -> None:
+    """Two columns, name and value."""
+    table = Table(title=title, show_header=False, title_justify="left", box=None, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, str(_plain(value)))
+    console().print(table)
+
+
+def report_error(error: SealServeError, *, as_json: bool) -> None:
+    """The error as a person (standard error) or a machine (`--json`, standard output) reads it."""
+    if as_json:
+        print_json({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
+        return
+    click.echo(f"error: {error.message} [{error.code}]", err=True)
+    if error.hint:
+        click.echo(f"  hint: {error.hint}", err=True)
+
+
+@contextmanager
+def progress(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A function that is told how many more bytes are done."""
+    if sys.stderr.isatty():
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+        with Progress(
+            *columns, TransferSpeedColumn(), console=Console(stderr=True), transient=True
+        ) as bar:
+            task = bar.add_task(label, total=total)
+            yield lambda count: bar.advance(task, count)
+        return
+    yield _plain_progress(label, total)
+
+
+def _plain_progress(label: str, total: int | None) -> Callable[[int], None]:
+    done = 0
+    last = time.monotonic()
+
+    def advance(count: int) -> None:
+        nonlocal done, last
+        done += count
+        if total is not None and total < PLAIN_MINIMUM:
+            return
+        if time.monotonic() - last >= PLAIN_INTERVAL or done == total:
+            last = time.monotonic()
+            share = f" of {total >> 20} MiB ({100 * done // total} %)" if total else ""
+            note(f"{label}: {done >> 20} MiB{share}")
+
+    return advance
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (str, int, float, bool, dict)) or value is None:
+        return value
+    return str(value)

@@ -1,0 +1,1 @@
+"""The whole of SealServe on one machine, step by step."""

@@ -1,0 +1,1 @@
+"""What an operator deploys: TLS material and the configuration of the edge."""

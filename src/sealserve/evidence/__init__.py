@@ -1,0 +1,1 @@
+"""Evidence: bytes to quote, certificate to quote and binding, SIGSTRUCT. Pure."""

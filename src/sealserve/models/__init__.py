@@ -1,0 +1,1 @@
+"""The model owner's tools: fetch, convert, synthesise and inspect SavedModels, without TensorFlow."""

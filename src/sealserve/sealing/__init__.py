@@ -1,0 +1,1 @@
+"""Gramine protected files over binary streams."""

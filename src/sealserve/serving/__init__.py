@@ -1,0 +1,1 @@
+"""The TensorFlow Serving surface over one data plane: models, engines, gRPC and REST."""

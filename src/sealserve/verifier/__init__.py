@@ -1,0 +1,1 @@
+"""The verifier: evidence, collateral, a named trust root and `now` in; claims out. Pure."""
