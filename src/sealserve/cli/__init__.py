@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import click
 
@@ -17,29 +18,29 @@ from sealserve import __version__
 from sealserve.cli.output import report_error
 from sealserve.errors import SealServeError, UsageError
 
-# command -> (module below sealserve.cli, attribute)
+
+class Entry(NamedTuple):
+    """Where a command lives, the extra that brings its packages, and its line in the list."""
+
+    module: str
+    attribute: str
+    extra: str
+    summary: str
+
+
 COMMANDS = {
-    "demo": ("demo", "demo"),
-    "key": ("key", "key"),
-    "seal": ("seal", "seal"),
-    "unseal": ("seal", "unseal"),
-    "model": ("model", "model"),
-    "tls": ("tls", "tls"),
-    "evidence": ("evidence", "evidence"),
-    "keyservice": ("keyservice", "keyservice"),
-    "serve": ("serve", "serve"),
-    "predict": ("predict", "predict"),
-    "lab": ("lab", "lab"),
-    "doctor": ("doctor", "doctor"),
-}
-# What a missing package of a command means: the extra that brings it.
-EXTRAS = {
-    "model": "models",
-    "keyservice": "keyservice",
-    "serve": "serving",
-    "predict": "client",
-    "lab": "lab",
-    "demo": "all",
+    "demo": Entry("demo", "demo", "all", "Seal, attest, release, serve, predict: all of it, here."),
+    "key": Entry("key", "key", "", "Make wrap keys."),
+    "seal": Entry("seal", "seal", "", "Encrypt files into Gramine protected files."),
+    "unseal": Entry("seal", "unseal", "", "Decrypt Gramine protected files."),
+    "model": Entry("model", "model", "models", "Fetch, convert, synthesise and inspect models."),
+    "tls": Entry("tls", "tls", "", "Make the TLS certificates and ssl.cfg of a service."),
+    "evidence": Entry("evidence", "evidence", "", "Show quotes, certificates and SIGSTRUCTs."),
+    "keyservice": Entry("keyservice", "keyservice", "keyservice", "Release keys by policy."),
+    "serve": Entry("serve", "serve", "serving", "Serve models over the TensorFlow Serving API."),
+    "predict": Entry("predict", "predict", "client", "Send requests, and measure them."),
+    "lab": Entry("lab", "lab", "lab", "The simulated hardware: a world to try everything in."),
+    "doctor": Entry("doctor", "doctor", "", "What this machine has and lacks, and what to do."),
 }
 EXIT_INTERRUPTED = 130
 
@@ -51,23 +52,27 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
+        entry = COMMANDS.get(name)
+        if entry is None:
             return None
-        module, attribute = COMMANDS[name]
         try:
-            loaded = importlib.import_module(f"sealserve.cli.{module}")
+            loaded = importlib.import_module(f"sealserve.cli.{entry.module}")
         except ModuleNotFoundError as error:
             if error.name is None or error.name.startswith("sealserve"):
                 raise
-            extra = EXTRAS.get(name, "all")
+            package = f"sealserve[{entry.extra}]" if entry.extra else "sealserve"
             raise UsageError(
                 f"`sealserve {name}` needs the Python package {error.name!r}, which is missing",
-                hint=f"pip install 'sealserve[{extra}]'",
+                hint=f"pip install '{package}'",
             ) from error
-        command = getattr(loaded, attribute)
+        command = getattr(loaded, entry.attribute)
         if not isinstance(command, click.Command):
-            raise TypeError(f"{module}.{attribute} is no command")
+            raise TypeError(f"{entry.module}.{entry.attribute} is no command")
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
 
 
 @click.command(

@@ -1,1 +1,1 @@
-"""The model owner's tools: fetch, convert, synthesise and inspect SavedModels, without TensorFlow."""
+"""The model owner's tools: fetch, convert, synthesise and inspect, without TensorFlow."""
