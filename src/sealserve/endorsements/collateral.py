@@ -1,0 +1,118 @@
+"""Collateral: the endorsements of one platform, as bytes, exactly as they were received.
+
+A value that is handed on: nothing in it has been checked beyond its size, and nobody believes it
+before `sealserve.verifier.verify_collateral` has. It comes from a PCCS (`endorsements.pccs`), from
+a folder's files, or from the one-file form that DCAP tools exchange.
+Source: Intel SGX and TDX Provisioning Certification Service API, version 4.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+
+from sealserve.endorsements.crl import to_der
+from sealserve.errors import CollateralError, FormatError
+
+# The file of each part in a folder of collateral.
+FILE_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "tcb_info": "tcb_info.json",
+        "tcb_info_issuer_chain": "tcb_issuer_chain.pem",
+        "qe_identity": "qe_identity.json",
+        "qe_identity_issuer_chain": "qe_identity_issuer_chain.pem",
+        "pck_crl": "pck.crl",
+        "pck_crl_issuer_chain": "pck_crl_issuer_chain.pem",
+        "root_ca_crl": "root_ca.crl",
+    }
+)
+
+# Bytes that one part may have. Intel's largest today: TCB info 30 KB, chains 2 KB, CRLs 3 KB.
+PART_LIMIT = 1 << 20
+ONE_FILE_LIMIT = 8 << 20
+_CRLS = ("pck_crl", "root_ca_crl")
+
+
+@dataclass(frozen=True, slots=True)
+class Collateral:
+    """The seven parts.
+
+    `tcb_info` and `qe_identity` are the whole JSON bodies, signature and all, byte for byte; the
+    three chains are PEM, signer first and root last; both CRLs are DER.
+    """
+
+    tcb_info: bytes
+    tcb_info_issuer_chain: bytes
+    qe_identity: bytes
+    qe_identity_issuer_chain: bytes
+    pck_crl: bytes
+    pck_crl_issuer_chain: bytes
+    root_ca_crl: bytes
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            size = len(getattr(self, field.name))
+            if size > PART_LIMIT:
+                raise FormatError(f"{field.name}: {size} bytes; at most {PART_LIMIT} are read")
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> Collateral:
+        """From the contents of a folder by file name (`FILE_NAMES`; others are ignored).
+
+        CRLs may be DER, PEM or hex. Raises CollateralError for a file that is not there.
+        """
+        missing = [name for name in FILE_NAMES.values() if name not in files]
+        if missing:
+            raise CollateralError(
+                f"collateral is incomplete: {', '.join(missing)} missing",
+                hint=f"the folder needs {', '.join(FILE_NAMES.values())}",
+            )
+        return cls._of({part: files[name] for part, name in FILE_NAMES.items()})
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Collateral:
+        """From the one-file form: one JSON object with a text for each part.
+
+        There `tcb_info` and `qe_identity` are the signed inner objects, their signatures are in
+        `tcb_info_signature` and `qe_identity_signature` (hex), and CRLs are hex or PEM.
+        Raises FormatError for what is no such object, CollateralError for a part not there.
+        """
+        if len(text) > ONE_FILE_LIMIT:
+            raise FormatError(f"collateral file: {len(text)} bytes; at most {ONE_FILE_LIMIT}")
+        members = _members(text)
+        parts = {part: _text(members, part) for part in FILE_NAMES}
+        for part, name in (("tcb_info", "tcbInfo"), ("qe_identity", "enclaveIdentity")):
+            signature = _text(members, f"{part}_signature")
+            parts[part] = f'{{"{name}":{parts[part]},"signature":"{signature}"}}'
+        return cls._of({part: value.encode() for part, value in parts.items()})
+
+    @classmethod
+    def _of(cls, parts: Mapping[str, bytes]) -> Collateral:
+        return cls(
+            **{part: to_der(data) if part in _CRLS else data for part, data in parts.items()}
+        )
+
+    def to_files(self) -> dict[str, bytes]:
+        """What `from_files` reads: file name to content."""
+        return {name: getattr(self, part) for part, name in FILE_NAMES.items()}
+
+
+def _members(text: str | bytes) -> Mapping[str, object]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FormatError("collateral file is not JSON") from error
+    if not isinstance(value, dict):
+        raise FormatError("collateral file holds no JSON object")
+    return value
+
+
+def _text(members: Mapping[str, object], name: str) -> str:
+    value = members.get(name)
+    if value is None:
+        raise CollateralError(f"collateral is incomplete: {name!r} missing")
+    if not isinstance(value, str):
+        raise FormatError(f"collateral file: {name!r} is no text")
+    return value

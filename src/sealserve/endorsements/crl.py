@@ -1,0 +1,72 @@
+"""Certificate revocation lists, read strictly into values.
+
+Signature, issuer and dates are the verifier's to judge. Source: RFC 5280 section 5; Intel SGX PCK
+Certificate and Certificate Revocation List Profile Specification, section 3.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+
+from sealserve.errors import FormatError
+
+_PEM = re.compile(
+    rb"\s*-----BEGIN X509 CRL-----([A-Za-z0-9+/=\s]+)-----END X509 CRL-----\s*", re.DOTALL
+)
+_HEX = re.compile(rb"\s*((?:[0-9A-Fa-f]{2})+)\s*")
+# Profile: CRL number and authority key identifier, neither critical. A critical extension, such as
+# the mark of a delta CRL, changes what the list means, and we would not know how.
+_REQUIRED = (x509.CRLNumber, x509.AuthorityKeyIdentifier)
+
+
+@dataclass(frozen=True, slots=True)
+class Crl:
+    """A CRL: who issued it, from when to when it speaks, and the serial numbers it names."""
+
+    parsed: x509.CertificateRevocationList
+    issuer: x509.Name
+    this_update: datetime
+    next_update: datetime
+    revoked: frozenset[int]
+
+
+def to_der(data: bytes) -> bytes:
+    """DER of a CRL that came as DER, PEM or hex of DER; anything else comes back as it is."""
+    try:
+        if pem := _PEM.fullmatch(data):
+            return base64.b64decode(b"".join(pem[1].split()), validate=True)
+    except binascii.Error:
+        return data
+    if text := _HEX.fullmatch(data):
+        return bytes.fromhex(text[1].decode())
+    return data
+
+
+def parse_crl(data: bytes) -> Crl:
+    """The CRL in `data` (DER); raises FormatError."""
+    try:
+        crl = x509.load_der_x509_crl(data)
+        next_update = crl.next_update_utc
+        revoked = frozenset(entry.serial_number for entry in crl)
+        _check_extensions(crl)
+        if next_update is None:
+            raise FormatError("the CRL has no nextUpdate: nobody could tell when it is too old")
+        return Crl(crl, crl.issuer, crl.last_update_utc, next_update, revoked)
+    except (ValueError, TypeError, x509.DuplicateExtension, UnsupportedAlgorithm) as error:
+        raise FormatError(f"the CRL cannot be read: {error}") from error
+
+
+def _check_extensions(crl: x509.CertificateRevocationList) -> None:
+    for required in _REQUIRED:
+        if not any(isinstance(extension.value, required) for extension in crl.extensions):
+            raise FormatError(f"the CRL has no {required.__name__} extension")
+    for extension in crl.extensions:
+        if extension.critical:
+            raise FormatError(f"the CRL has the critical extension {extension.oid.dotted_string}")
