@@ -20,7 +20,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from sealserve.errors import FormatError
 from sealserve.evidence.reader import Reader
@@ -33,7 +33,6 @@ TEE_TYPE_SGX: Final = 0
 INTEL_QE_VENDOR_ID: Final = bytes.fromhex("939a7233f79c4ca9940a0db3957f0607")
 ECDSA_BYTES: Final = 64
 
-_HeaderFields: TypeAlias = tuple[int, int, int, int, int, bytes, bytes]
 _HEADER = struct.Struct("<H H I H H 16s 20s")
 _LENGTHS = {
     "qe_vendor_id": 16,
@@ -52,6 +51,11 @@ class CertificationDataType(IntEnum):
     PPID_RSA_3072_ENCRYPTED = 3
     PCK_LEAF = 4
     PCK_CHAIN = 5  # PEM: leaf, intermediate, root
+
+
+# The fields of `Quote` before its body, and those after it up to the trailing bytes.
+_Header: TypeAlias = tuple[int, int, int, int, int, bytes, bytes]
+_Signature: TypeAlias = tuple[bytes, bytes, SgxReport, bytes, bytes, CertificationDataType, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,22 +113,28 @@ def parse_quote(data: bytes) -> Quote:
     """The quote in `data`, at most 32 KiB.
 
     Raises FormatError: `quote.size`, `quote.length`, `quote.version`, `quote.tee-type`,
-    `quote.attestation-key-type`, `quote.qe-vendor`, `quote.certification-type`, `report.reserved`.
+    `quote.attestation-key-type`, `quote.qe-vendor`, `quote.certification-type`, `report.length`,
+    `report.reserved`.
     """
-    if len(data) > MAX_QUOTE_BYTES:
+    header, body, reader = _read_signed_part(data)
+    section_bytes = reader.unsigned(4, "the signature length")
+    section = Reader(reader.take(section_bytes, "the signature section"), "quote")
+    signature = _LAYOUTS[header[0]].signature(section)
+    if section.remaining:
         raise FormatError(
-            f"the quote is {len(data)} bytes, more than the {MAX_QUOTE_BYTES} allowed",
-            code="quote.size",
+            f"the quote's signature section has {section.remaining} bytes too many",
+            code="quote.length",
         )
-    reader = Reader(data, "quote")
-    header = _HEADER.unpack(reader.take(HEADER_BYTES, "the header"))
-    parse = _PARSERS.get(header[0])
-    if parse is None:
-        raise FormatError(
-            f"quote version {header[0]} is not supported: this build reads version 3 (SGX)",
-            code="quote.version",
-        )
-    return parse(header, reader)
+    return Quote(*header, body, *signature, reader.take(reader.remaining, "the trailing bytes"))
+
+
+def parse_quote_body(data: bytes) -> SgxReport:
+    """The body of the quote in `data` alone, its signature section unread.
+
+    For showing what a placeholder quote says; a verifier has no use for it. Raises as
+    `parse_quote`.
+    """
+    return _read_signed_part(data)[1]
 
 
 def serialize_quote(quote: Quote) -> bytes:
@@ -144,46 +154,42 @@ def serialize_quote(quote: Quote) -> bytes:
     return quote.signed_bytes + struct.pack("<I", len(section)) + section + quote.trailing
 
 
-def _parse_v3(header: _HeaderFields, reader: Reader) -> Quote:
+def _read_signed_part(data: bytes) -> tuple[_Header, SgxReport, Reader]:
+    if len(data) > MAX_QUOTE_BYTES:
+        raise FormatError(
+            f"the quote is {len(data)} bytes, more than the {MAX_QUOTE_BYTES} allowed",
+            code="quote.size",
+        )
+    reader = Reader(data, "quote")
+    header: _Header = _HEADER.unpack(reader.take(HEADER_BYTES, "the header"))
+    layout = _LAYOUTS.get(header[0])
+    if layout is None:
+        raise FormatError(
+            f"quote version {header[0]} is not supported: this build reads version 3 (SGX)",
+            code="quote.version",
+        )
+    return header, layout.body(header, reader), reader
+
+
+def _v3_body(header: _Header, reader: Reader) -> SgxReport:
     _, key_type, tee_type, _, _, vendor, _ = header
     _expect("the attestation key type", key_type, ECDSA_P256, "quote.attestation-key-type")
     _expect("the TEE type (reserved in version 3)", tee_type, TEE_TYPE_SGX, "quote.tee-type")
     _expect("the QE vendor id", vendor.hex(), INTEL_QE_VENDOR_ID.hex(), "quote.qe-vendor")
-    body = SgxReport.parse(reader.take(SGX_REPORT_BYTES, "the report body"))
-    section_bytes = reader.unsigned(4, "the signature length")
-    section = Reader(reader.take(section_bytes, "the signature section"), "quote")
-    trailing = reader.take(reader.remaining, "the trailing bytes")
-    return Quote(*header, body, *_signature_section(section), trailing)
+    return SgxReport.parse(reader.take(SGX_REPORT_BYTES, "the report body"))
 
 
-def _signature_section(
-    section: Reader,
-) -> tuple[bytes, bytes, SgxReport, bytes, bytes, CertificationDataType, bytes]:
+def _v3_signature(section: Reader) -> _Signature:
     signature = section.take(ECDSA_BYTES, "the signature")
-    attestation_key = section.take(ECDSA_BYTES, "the attestation key")
+    key = section.take(ECDSA_BYTES, "the attestation key")
     qe_report = SgxReport.parse(section.take(SGX_REPORT_BYTES, "the QE report"))
-    qe_report_signature = section.take(ECDSA_BYTES, "the QE report signature")
-    qe_auth_data = section.take(
-        section.unsigned(2, "the QE authentication data length"), "the QE authentication data"
-    )
+    qe_signature = section.take(ECDSA_BYTES, "the QE report signature")
+    auth_bytes = section.unsigned(2, "the QE authentication data length")
+    auth_data = section.take(auth_bytes, "the QE authentication data")
     kind = _certification_data_type(section.unsigned(2, "the certification data type"))
-    certification_data = section.take(
-        section.unsigned(4, "the certification data length"), "the certification data"
-    )
-    if section.remaining:
-        raise FormatError(
-            f"the quote's signature section has {section.remaining} bytes too many",
-            code="quote.length",
-        )
-    return (
-        signature,
-        attestation_key,
-        qe_report,
-        qe_report_signature,
-        qe_auth_data,
-        kind,
-        certification_data,
-    )
+    data_bytes = section.unsigned(4, "the certification data length")
+    data = section.take(data_bytes, "the certification data")
+    return signature, key, qe_report, qe_signature, auth_data, kind, data
 
 
 def _certification_data_type(value: int) -> CertificationDataType:
@@ -201,4 +207,11 @@ def _expect(what: str, found: object, expected: object, code: str) -> None:
         raise FormatError(f"quote: {what} is {found}, expected {expected}", code=code)
 
 
-_PARSERS: Final[dict[int, Callable[[_HeaderFields, Reader], Quote]]] = {3: _parse_v3}
+class _Layout(NamedTuple):
+    """How one version lays out what differs between versions."""
+
+    body: Callable[[_Header, Reader], SgxReport]
+    signature: Callable[[Reader], _Signature]
+
+
+_LAYOUTS: Final = {3: _Layout(_v3_body, _v3_signature)}
