@@ -1,3 +1,4 @@
+# mypy: ignore-errors
 from google.protobuf import any_pb2 as _any_pb2
 from sealserve.messages import predict_pb2 as _predict_pb2
 from sealserve.messages import saved_model_pb2 as _saved_model_pb2

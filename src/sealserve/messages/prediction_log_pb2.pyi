@@ -1,3 +1,4 @@
+# mypy: ignore-errors
 from sealserve.messages import config_pb2 as _config_pb2
 from sealserve.messages import inference_pb2 as _inference_pb2
 from sealserve.messages import predict_pb2 as _predict_pb2

@@ -1,3 +1,4 @@
+# mypy: ignore-errors
 from google.protobuf import any_pb2 as _any_pb2
 from sealserve.messages import graph_pb2 as _graph_pb2
 from sealserve.messages import tensor_pb2 as _tensor_pb2

@@ -26,29 +26,29 @@ from sealserve.messages import config_pb2 as sealserve_dot_messages_dot_config__
 from sealserve.messages import predict_pb2 as sealserve_dot_messages_dot_predict__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsealserve/messages/status.proto\x12\x12sealserve.messages\x1a\x1fsealserve/messages/config.proto\x1a sealserve/messages/predict.proto\"R\n\x0bStatusProto\x12,\n\nerror_code\x18\x01 \x01(\x0e\x32\x18.sealserve.messages.Code\x12\x15\n\rerror_message\x18\x02 \x01(\t\"J\n\x15GetModelStatusRequest\x12\x31\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1d.sealserve.messages.ModelSpec\"\xe8\x01\n\x12ModelVersionStatus\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12;\n\x05state\x18\x02 \x01(\x0e\x32,.sealserve.messages.ModelVersionStatus.State\x12/\n\x06status\x18\x03 \x01(\x0b\x32\x1f.sealserve.messages.StatusProto\"S\n\x05State\x12\x0b\n\x07UNKNOWN\x10\x00\x12\t\n\x05START\x10\n\x12\x0b\n\x07LOADING\x10\x14\x12\r\n\tAVAILABLE\x10\x1e\x12\r\n\tUNLOADING\x10(\x12\x07\n\x03\x45ND\x10\x32\"^\n\x16GetModelStatusResponse\x12\x44\n\x14model_version_status\x18\x01 \x03(\x0b\x32&.sealserve.messages.ModelVersionStatus\"b\n\x13ReloadConfigRequest\x12\x35\n\x06\x63onfig\x18\x01 \x01(\x0b\x32%.sealserve.messages.ModelServerConfig\x12\x14\n\x0cmetric_names\x18\x02 \x03(\t\"H\n\x06Metric\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1e\n\x14int64_value_increase\x18\x02 \x01(\x03H\x00\x42\x10\n\x0evalue_increase\"s\n\x14ReloadConfigResponse\x12/\n\x06status\x18\x01 \x01(\x0b\x32\x1f.sealserve.messages.StatusProto\x12*\n\x06metric\x18\x02 \x03(\x0b\x32\x1a.sealserve.messages.Metric*\xb7\x02\n\x04\x43ode\x12\x06\n\x02OK\x10\x00\x12\r\n\tCANCELLED\x10\x01\x12\x0b\n\x07UNKNOWN\x10\x02\x12\x14\n\x10INVALID_ARGUMENT\x10\x03\x12\x15\n\x11\x44\x45\x41\x44LINE_EXCEEDED\x10\x04\x12\r\n\tNOT_FOUND\x10\x05\x12\x12\n\x0e\x41LREADY_EXISTS\x10\x06\x12\x15\n\x11PERMISSION_DENIED\x10\x07\x12\x13\n\x0fUNAUTHENTICATED\x10\x10\x12\x16\n\x12RESOURCE_EXHAUSTED\x10\x08\x12\x17\n\x13\x46\x41ILED_PRECONDITION\x10\t\x12\x0b\n\x07\x41\x42ORTED\x10\n\x12\x10\n\x0cOUT_OF_RANGE\x10\x0b\x12\x11\n\rUNIMPLEMENTED\x10\x0c\x12\x0c\n\x08INTERNAL\x10\r\x12\x0f\n\x0bUNAVAILABLE\x10\x0e\x12\r\n\tDATA_LOSS\x10\x0f\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsealserve/messages/status.proto\x12\x12sealserve.messages\x1a\x1fsealserve/messages/config.proto\x1a sealserve/messages/predict.proto\"m\n\x0bStatusProto\x12\x38\n\nerror_code\x18\x01 \x01(\x0e\x32\x18.sealserve.messages.CodeR\nerror_code\x12$\n\rerror_message\x18\x02 \x01(\tR\rerror_message\"J\n\x15GetModelStatusRequest\x12\x31\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1d.sealserve.messages.ModelSpec\"\xe8\x01\n\x12ModelVersionStatus\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12;\n\x05state\x18\x02 \x01(\x0e\x32,.sealserve.messages.ModelVersionStatus.State\x12/\n\x06status\x18\x03 \x01(\x0b\x32\x1f.sealserve.messages.StatusProto\"S\n\x05State\x12\x0b\n\x07UNKNOWN\x10\x00\x12\t\n\x05START\x10\n\x12\x0b\n\x07LOADING\x10\x14\x12\r\n\tAVAILABLE\x10\x1e\x12\r\n\tUNLOADING\x10(\x12\x07\n\x03\x45ND\x10\x32\"t\n\x16GetModelStatusResponse\x12Z\n\x14model_version_status\x18\x01 \x03(\x0b\x32&.sealserve.messages.ModelVersionStatusR\x14model_version_status\"b\n\x13ReloadConfigRequest\x12\x35\n\x06\x63onfig\x18\x01 \x01(\x0b\x32%.sealserve.messages.ModelServerConfig\x12\x14\n\x0cmetric_names\x18\x02 \x03(\t\"H\n\x06Metric\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1e\n\x14int64_value_increase\x18\x02 \x01(\x03H\x00\x42\x10\n\x0evalue_increase\"s\n\x14ReloadConfigResponse\x12/\n\x06status\x18\x01 \x01(\x0b\x32\x1f.sealserve.messages.StatusProto\x12*\n\x06metric\x18\x02 \x03(\x0b\x32\x1a.sealserve.messages.Metric*\xb7\x02\n\x04\x43ode\x12\x06\n\x02OK\x10\x00\x12\r\n\tCANCELLED\x10\x01\x12\x0b\n\x07UNKNOWN\x10\x02\x12\x14\n\x10INVALID_ARGUMENT\x10\x03\x12\x15\n\x11\x44\x45\x41\x44LINE_EXCEEDED\x10\x04\x12\r\n\tNOT_FOUND\x10\x05\x12\x12\n\x0e\x41LREADY_EXISTS\x10\x06\x12\x15\n\x11PERMISSION_DENIED\x10\x07\x12\x13\n\x0fUNAUTHENTICATED\x10\x10\x12\x16\n\x12RESOURCE_EXHAUSTED\x10\x08\x12\x17\n\x13\x46\x41ILED_PRECONDITION\x10\t\x12\x0b\n\x07\x41\x42ORTED\x10\n\x12\x10\n\x0cOUT_OF_RANGE\x10\x0b\x12\x11\n\rUNIMPLEMENTED\x10\x0c\x12\x0c\n\x08INTERNAL\x10\r\x12\x0f\n\x0bUNAVAILABLE\x10\x0e\x12\r\n\tDATA_LOSS\x10\x0f\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sealserve.messages.status_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CODE']._serialized_start=905
-  _globals['_CODE']._serialized_end=1216
+  _globals['_CODE']._serialized_start=954
+  _globals['_CODE']._serialized_end=1265
   _globals['_STATUSPROTO']._serialized_start=122
-  _globals['_STATUSPROTO']._serialized_end=204
-  _globals['_GETMODELSTATUSREQUEST']._serialized_start=206
-  _globals['_GETMODELSTATUSREQUEST']._serialized_end=280
-  _globals['_MODELVERSIONSTATUS']._serialized_start=283
-  _globals['_MODELVERSIONSTATUS']._serialized_end=515
-  _globals['_MODELVERSIONSTATUS_STATE']._serialized_start=432
-  _globals['_MODELVERSIONSTATUS_STATE']._serialized_end=515
-  _globals['_GETMODELSTATUSRESPONSE']._serialized_start=517
-  _globals['_GETMODELSTATUSRESPONSE']._serialized_end=611
-  _globals['_RELOADCONFIGREQUEST']._serialized_start=613
-  _globals['_RELOADCONFIGREQUEST']._serialized_end=711
-  _globals['_METRIC']._serialized_start=713
-  _globals['_METRIC']._serialized_end=785
-  _globals['_RELOADCONFIGRESPONSE']._serialized_start=787
-  _globals['_RELOADCONFIGRESPONSE']._serialized_end=902
+  _globals['_STATUSPROTO']._serialized_end=231
+  _globals['_GETMODELSTATUSREQUEST']._serialized_start=233
+  _globals['_GETMODELSTATUSREQUEST']._serialized_end=307
+  _globals['_MODELVERSIONSTATUS']._serialized_start=310
+  _globals['_MODELVERSIONSTATUS']._serialized_end=542
+  _globals['_MODELVERSIONSTATUS_STATE']._serialized_start=459
+  _globals['_MODELVERSIONSTATUS_STATE']._serialized_end=542
+  _globals['_GETMODELSTATUSRESPONSE']._serialized_start=544
+  _globals['_GETMODELSTATUSRESPONSE']._serialized_end=660
+  _globals['_RELOADCONFIGREQUEST']._serialized_start=662
+  _globals['_RELOADCONFIGREQUEST']._serialized_end=760
+  _globals['_METRIC']._serialized_start=762
+  _globals['_METRIC']._serialized_end=834
+  _globals['_RELOADCONFIGRESPONSE']._serialized_start=836
+  _globals['_RELOADCONFIGRESPONSE']._serialized_end=951
 # @@protoc_insertion_point(module_scope)

@@ -133,7 +133,8 @@ def numpy_dtype(data_type: int) -> np.dtype[Any]:
 def to_proto(array: Array) -> TensorProto:
     """The message of an array: numbers in `tensor_content`, bytes and str in `string_val`.
 
-    str is sent as UTF-8, and numpy's fixed-width bytes lose the zeros at their end. Raises InvalidArgument for a dtype or an element that cannot be sent.
+    str is sent as UTF-8; numpy's own bytes dtype has lost the zeros at an element's end already.
+    Raises InvalidArgument for a dtype or an element that cannot be sent.
     """
     data_type = dtype_of(array.dtype)
     proto = TensorProto(dtype=data_type)
