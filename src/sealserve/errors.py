@@ -8,13 +8,15 @@
     │   ├── BindingError         evidence that does not bind the key it came with
     │   └── VerificationError    a check of the verifier failed; `code` names the check
     ├── NetworkError          3  a peer cannot be reached, stalls or misbehaves
-    │   └── CollateralError      endorsements are not to be had
+    │   ├── CollateralError      endorsements are not to be had
+    │   └── SourceError          no quote is to be had
     ├── DeniedError           4  verified, and refused by policy
-    ├── IntegrityError        5  a protected file fails authentication
+    ├── IntegrityError        5  a protected file or the audit log fails authentication
     │   ├── WrongKeyOrHeader     wrong key or damaged header: the format cannot tell
     │   ├── NodeTampered         one node's tag does not match
     │   ├── WrongPath            authentic, but sealed for another path
-    │   └── UnsupportedVersion   a format version that we do not read
+    │   ├── UnsupportedVersion   a format version that we do not read
+    │   └── AuditError           the audit log is not whole, or takes no record
     └── ServingError             an answer of the serving surface, by its gRPC status
         ├── InvalidArgument, NotFound, FailedPrecondition, Unimplemented,
         └── ResourceExhausted, DeadlineExceeded, Unavailable
@@ -92,6 +94,12 @@ class CollateralError(NetworkError):
     default_code = "collateral"
 
 
+class SourceError(NetworkError):
+    """No quote is to be had from the platform's or the lab's quoting service."""
+
+    default_code = "evidence-source"
+
+
 class DeniedError(SealServeError):
     """Verified evidence that the policy does not accept."""
 
@@ -100,7 +108,7 @@ class DeniedError(SealServeError):
 
 
 class IntegrityError(SealServeError):
-    """A protected file does not authenticate."""
+    """A protected file, or the audit log, does not authenticate."""
 
     default_code = "integrity"
     exit_code = 5
@@ -132,6 +140,12 @@ class UnsupportedVersion(IntegrityError):
     """A protected file of a major version that we do not read."""
 
     default_code = "integrity.version"
+
+
+class AuditError(IntegrityError):
+    """The audit log's chain is broken, or a record cannot be made durable in it."""
+
+    default_code = "integrity.audit"
 
 
 class ServingError(SealServeError):
