@@ -1,0 +1,154 @@
+"""A TLS client connection that shows an RA-TLS certificate and verifies the server.
+
+pyOpenSSL and not the standard library's `ssl`, because the private key must reach the TLS library
+without a file: `ssl` loads keys from paths alone, and inside Gramine there is neither memfd_create
+(Documentation/devel/features.md) nor another path of which the process could know that no disk of
+the host lies under it. Whoever has the RA-TLS key has the enclave's name.
+
+The server is verified before anything but the handshake is sent: OpenSSL checks the chain to the CA
+file, `_matches` the name (RFC 9525, DNS names and IP addresses in subjectAltName only).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import select
+import socket
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from cryptography import x509
+from OpenSSL import SSL, crypto
+
+from sealserve.attester.deadline import Deadline
+from sealserve.attester.ratls import RatlsIdentity
+from sealserve.errors import ConfigError, NetworkError
+
+T = TypeVar("T")
+
+PIECE = 16 << 10  # bytes, the size of a TLS record
+
+
+def client_context(identity: RatlsIdentity, ca_file: Path, *, server_name: str) -> SSL.Context:
+    """TLS 1.2 or later, our certificate, and the server verified against `ca_file` and its name."""
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.use_certificate(x509.load_der_x509_certificate(identity.certificate_der))
+    context.use_privatekey(identity.private_key)
+    try:
+        context.load_verify_locations(str(ca_file))
+    except SSL.Error as error:
+        raise ConfigError(
+            f"{ca_file} holds no CA certificate in PEM", hint="name the key service's CA file"
+        ) from error
+
+    def verify(_: SSL.Connection, found: crypto.X509, error: int, depth: int, ok: int) -> bool:
+        if not ok:
+            raise NetworkError(
+                f"the key service's certificate does not verify against {ca_file} (X.509 error"
+                f" {error} at depth {depth})",
+                code="server-certificate",
+                hint="this CA file is not the server's, or somebody stands in between",
+            )
+        if depth == 0 and not _matches(found.to_cryptography(), server_name):
+            raise NetworkError(
+                f"the key service's certificate is not for {server_name!r}",
+                code="server-certificate",
+                hint="connect by a name that stands in the certificate's subjectAltName",
+            )
+        return True
+
+    context.set_verify(SSL.VERIFY_PEER, verify)
+    return context
+
+
+class TlsClient:
+    """One TLS session over a connected socket; every step shares one deadline."""
+
+    def __init__(
+        self, context: SSL.Context, stream: socket.socket, deadline: Deadline, *, server_name: str
+    ) -> None:
+        stream.setblocking(False)
+        self._stream = stream
+        self._deadline = deadline
+        self._connection = SSL.Connection(context, stream)
+        self._connection.set_connect_state()
+        if not _is_address(server_name):  # RFC 6066 section 3: no literal addresses in SNI
+            self._connection.set_tlsext_host_name(server_name.encode("ascii"))
+
+    def handshake(self) -> None:
+        """Agree on keys; raises NetworkError when the server is not the one that was named."""
+        self._until(self._connection.do_handshake)
+
+    def send(self, data: bytes) -> None:
+        """All of `data`."""
+        while data:
+            data = data[self._until(partial(self._connection.send, data)) :]
+
+    def receive(self) -> bytes:
+        """The next bytes; nothing once the server has closed the session by TLS's own message."""
+        try:
+            return self._until(lambda: self._connection.recv(PIECE))
+        except SSL.ZeroReturnError:
+            return b""
+
+    def close(self) -> None:
+        """Tell the server that we are done; it may have gone already."""
+        try:
+            self._connection.shutdown()
+        except (SSL.Error, OSError):
+            return
+
+    def _until(self, step: Callable[[], T]) -> T:
+        """The result of `step` once the socket lets it go through."""
+        while True:
+            try:
+                return step()
+            except SSL.WantReadError:
+                self._wait(select.POLLIN)
+            except SSL.WantWriteError:
+                self._wait(select.POLLOUT)
+            except SSL.ZeroReturnError:
+                raise
+            except (SSL.Error, OSError) as error:
+                raise NetworkError(
+                    f"the TLS session with the key service broke: {reason(error)}", code="tls"
+                ) from error
+
+    def _wait(self, event: int) -> None:
+        poll = select.poll()
+        poll.register(self._stream, event)
+        if not poll.poll(self._deadline.remaining() * 1000):
+            raise self._deadline.passed()
+
+
+def reason(error: Exception) -> str:
+    """What OpenSSL says of a failure, without the parts that nobody reads."""
+    details = error.args[0] if error.args else None
+    if isinstance(details, list) and details:
+        return "; ".join(str(entry[-1]) for entry in details)
+    return str(error) or "the connection was closed"
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _matches(certificate: x509.Certificate, name: str) -> bool:
+    """Whether subjectAltName holds `name`, or a wildcard for its first label (RFC 9525, 6.3)."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):
+        return False
+    if _is_address(name):
+        return ipaddress.ip_address(name) in names.get_values_for_type(x509.IPAddress)
+    wanted = name.lower().removesuffix(".")
+    _, dot, parent = wanted.partition(".")
+    accepted = {wanted, f"*.{parent}"} if dot and "." in parent else {wanted}
+    return any(known.lower() in accepted for known in names.get_values_for_type(x509.DNSName))
