@@ -9,7 +9,7 @@ Choices where the format leaves one:
 - reserved fields must be zero;
 - certification data is kept as it stands, for the verifier to judge by its type.
 
-Source: Intel SGX ECDSA Quote Library Reference, appendix A.4, "Version 3 quote format". All
+Source: Intel SGX ECDSA Quote Library Reference, appendix A, "Quote Format" of version 3. All
 integers are little-endian; ECDSA signatures (r, s) and points (x, y) are two 32-byte big-endian
 numbers.
 """
@@ -44,7 +44,7 @@ _LENGTHS = {
 
 
 class CertificationDataType(IntEnum):
-    """How a quote names the key that certifies its quoting enclave (appendix A.4, table 9)."""
+    """How a quote names the key that certifies its quoting enclave."""
 
     PPID_CLEARTEXT = 1
     PPID_RSA_2048_ENCRYPTED = 2
@@ -131,10 +131,15 @@ def parse_quote(data: bytes) -> Quote:
 def parse_quote_body(data: bytes) -> SgxReport:
     """The body of the quote in `data` alone, its signature section unread.
 
-    For showing what a placeholder quote says; a verifier has no use for it. Raises as
-    `parse_quote`.
+    For showing what a placeholder says; a verifier has no use for it. Raises as `parse_quote`.
     """
     return _read_signed_part(data)[1]
+
+
+def is_placeholder(data: bytes) -> bool:
+    """Header and body are followed by nothing but zeros: nobody signed this, or claims to have."""
+    end = HEADER_BYTES + SGX_REPORT_BYTES + 4
+    return len(data) > end and not any(data[end:])
 
 
 def serialize_quote(quote: Quote) -> bytes:

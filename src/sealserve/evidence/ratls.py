@@ -17,8 +17,8 @@ Nothing here shows that a quote is genuine. A caller must (1) take the evidence 
 *verified* quote, and (4) know that the peer holds the key, which TLS shows. The validity dates in
 such a certificate are self-declared and not looked at.
 
-Source: Gramine's RA-TLS documentation, "RA-TLS certificate"; CCC "Interoperable RA-TLS"; TCG DICE
-Attestation Architecture 1.1, section 6.1.
+Source: Gramine's documentation, "Attestation and Secret Provisioning"; Confidential Computing
+Consortium, "Interoperable RA-TLS"; TCG DICE Attestation Architecture, tagged evidence extension.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ It stands in a quote twice: the application enclave's and the quoting enclave's.
 and serialises, it judges nothing: whether a debug enclave or a measurement is acceptable is for the
 verifier and the policy.
 
-Source: Intel SGX ECDSA Quote Library Reference, appendix A.4, "Enclave Report Body"; Intel SDM
-volume 3D, section 37.15, "Report (REPORT)". All integers are little-endian.
+Source: Intel SGX ECDSA Quote Library Reference, appendix A, "Enclave Report Body"; Intel SDM
+volume 3D, "Enclave Access Control and Data Structures", REPORT. All integers are little-endian.
 """
 
 from __future__ import annotations
