@@ -43,6 +43,8 @@ _SIGNED: Final = (slice(0, 128), slice(900, 1028))
 class Sigstruct:
     """What the signer states. Byte fields as stored."""
 
+    signed_bytes: bytes
+    """The 256 bytes that the signature covers."""
     vendor: int
     """0, or 0x8086 for Intel."""
     date: int
@@ -70,8 +72,6 @@ class Sigstruct:
     """384 bytes: floor(signature**2 / modulus), which spares the hardware a division."""
     q2: bytes
     """384 bytes: floor((signature**3 - q1 * signature * modulus) / modulus)."""
-    signed_bytes: bytes
-    """The 256 bytes that the signature covers."""
 
     @property
     def mr_signer(self) -> bytes:
@@ -112,7 +112,8 @@ def parse_sigstruct(data: bytes) -> Sigstruct:
         )
     if any(any(data[reserved]) for reserved in _RESERVED):
         raise FormatError("a reserved byte of the SIGSTRUCT is not zero", code="sigstruct.reserved")
-    return Sigstruct(*_LAYOUT.unpack(data), b"".join(data[part] for part in _SIGNED))
+    signed_bytes = b"".join(data[part] for part in _SIGNED)
+    return Sigstruct(signed_bytes, *_LAYOUT.unpack(data))
 
 
 def check_signature(sigstruct: Sigstruct) -> None:
