@@ -1,1 +1,1 @@
-"""The lab: a small Intel-shaped world that stands in for SGX hardware, and always says SIMULATED."""
+"""The lab: a small Intel-shaped world in place of SGX hardware; it always says SIMULATED."""
