@@ -65,6 +65,8 @@ class RatlsEvidence:
     """64 bytes: the report data that a quote for this key must have."""
     claims: bytes = b""
     """The CBOR claims as they stand (`dice`), or nothing (`legacy`)."""
+    present: tuple[str, ...] = ()
+    """Every extension of the certificate that holds evidence, dotted; only `oid` counts."""
 
 
 def extract_evidence(certificate: bytes) -> RatlsEvidence:
@@ -90,7 +92,8 @@ def extract_evidence(certificate: bytes) -> RatlsEvidence:
         oid, quote = _only_legacy(extensions)
         bound = legacy_report_data(spki)
     _check_quote_size(quote)
-    return RatlsEvidence(quote, style, oid.dotted_string, spki, bound, claims)
+    present = tuple(sorted(found.dotted_string for found in extensions))
+    return RatlsEvidence(quote, style, oid.dotted_string, spki, bound, claims, present)
 
 
 def check_binding(evidence: RatlsEvidence, report_data: bytes) -> None:
