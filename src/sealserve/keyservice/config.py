@@ -1,0 +1,126 @@
+"""The key service's configuration: a TOML file into a frozen value, checked before anything opens.
+
+Unknown keys are errors, relative paths count from the folder of the file, and a secret is always the
+name of a file, never a value. What is not said is the careful choice: Intel's trust root, the
+loopback address, bounded waits and numbers. Every key is described in docs/operations.md.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, NamedTuple, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+
+from sealserve.appraisal.complaints import complain
+from sealserve.errors import ConfigError
+from sealserve.files import read_file
+
+CONFIG_LIMIT = 1 << 20  # bytes
+SECRETS_LIMIT = 1000
+
+
+class Address(NamedTuple):
+    """Where to listen. Port 0 lets the system choose one, which the ready line names."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def _address(value: object) -> Address:
+    host, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isascii() or not port.isdecimal() or int(port) >= 1 << 16:
+        raise ValueError(f"is {value!r}, expected text like 127.0.0.1:4433 or [::1]:4433")
+    return Address(host, int(port))
+
+
+def _path(value: object, info: ValidationInfo) -> Path:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError(f"is {value!r}, expected the name of a file")
+    folder: Path = info.context
+    return folder / value
+
+
+ListenAddress = Annotated[Address, BeforeValidator(_address)]
+FilePath = Annotated[Path, BeforeValidator(_path)]
+SecretName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+Seconds = Annotated[float, Field(gt=0, le=3600, strict=False)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Tls(_Table):
+    """The server's certificate, its issuers after it, and its private key (mode 0600)."""
+
+    certificate: FilePath
+    private_key: FilePath
+
+
+class Attestation(_Table):
+    """Whom to believe about evidence, and where endorsements come from: one of url and dir."""
+
+    trust_root: FilePath | None = None
+    """None is Intel's SGX root CA; any other root must be named here, and is logged SIMULATED."""
+    collateral_url: Annotated[str, Field(pattern=r"^https?://[^\s]{1,2000}$")] | None = None
+    collateral_dir: FilePath | None = None
+    collateral_ca: FilePath | None = None
+    """The CA file for a PCCS whose HTTPS certificate no public CA has signed."""
+    collateral_max_age_seconds: Annotated[int, Field(gt=0, le=7 * 86400)] = 3600
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.collateral_url is None) == (self.collateral_dir is None):
+            raise ValueError("name one of collateral_url and collateral_dir")
+        if self.collateral_ca is not None and self.collateral_url is None:
+            raise ValueError("collateral_ca belongs to collateral_url, which is not there")
+        return self
+
+
+class Limits(_Table):
+    """What one client, or all of them, may take."""
+
+    handshake_seconds: Seconds = 10.0
+    idle_seconds: Seconds = 10.0
+    session_seconds: Seconds = 60.0
+    max_sessions: Annotated[int, Field(ge=1, le=65536)] = 512
+
+
+class KeyServiceConfig(_Table):
+    """The whole file."""
+
+    listen: ListenAddress = Address("127.0.0.1", 4433)
+    policy: FilePath
+    audit: FilePath
+    tls: Tls
+    attestation: Attestation
+    secrets: Annotated[dict[SecretName, FilePath], Field(max_length=SECRETS_LIMIT)]
+    limits: Limits = Limits()
+
+
+def load_config(path: Path) -> KeyServiceConfig:
+    """The configuration in the file at `path`; raises ConfigError that names every fault."""
+    text = read_file(path, limit=CONFIG_LIMIT)
+    try:
+        return KeyServiceConfig.model_validate(
+            tomllib.loads(text.decode("utf-8")), context=path.absolute().parent
+        )
+    except ValidationError as error:
+        raise complain(f"key service configuration {path}", KeyServiceConfig, error) from None
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, UnicodeDecodeError
+        raise ConfigError(f"{path} is not TOML: {error}") from error
