@@ -1,0 +1,107 @@
+"""Certificate chains: PEM to certificates, each with the role that its name gives it.
+
+A role is known by Intel's common name and nothing else; whether a certificate may play it, who
+signed it and when it is valid is the verifier's to judge. Source: Intel SGX PCK Certificate and
+Certificate Revocation List Profile Specification, sections 1 and 2.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID, SignatureAlgorithmOID
+
+from sealserve.errors import FormatError
+
+MAX_CERTIFICATES = 4  # one more than the longest chain, so that a chain too long is told as such
+CHAIN_LIMIT = 32 << 10  # bytes of PEM
+
+_BEGIN, _END = rb"-----BEGIN CERTIFICATE-----", rb"-----END CERTIFICATE-----"
+_BLOCK = re.compile(_BEGIN + rb"([A-Za-z0-9+/=\s]++)" + _END + rb"\s*+")
+
+
+class Role(StrEnum):
+    """What a certificate is for, by its common name."""
+
+    ROOT_CA = "Intel SGX Root CA"
+    PLATFORM_CA = "Intel SGX PCK Platform CA"
+    PROCESSOR_CA = "Intel SGX PCK Processor CA"
+    PCK = "Intel SGX PCK Certificate"
+    TCB_SIGNING = "Intel SGX TCB Signing"
+
+
+_ROLES: dict[str | bytes, Role] = {role.value: role for role in Role}
+PCK_CAS = (Role.PLATFORM_CA, Role.PROCESSOR_CA)
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """One certificate; `role` is None where the name is none of Intel's."""
+
+    der: bytes = field(repr=False)
+    role: Role | None
+    parsed: x509.Certificate
+    public_key: ec.EllipticCurvePublicKey
+
+
+def parse_chain(pem: bytes, known: Collection[Certificate] = ()) -> tuple[Certificate, ...]:
+    """The certificates in `pem`, in its order.
+
+    NUL bytes at the end are left off, as real quotes have them. A certificate whose bytes are those
+    of one in `known` is that one, and is not parsed again. Raises FormatError.
+    """
+    if len(pem) > CHAIN_LIMIT:
+        raise FormatError(f"the chain has {len(pem)} bytes, at most {CHAIN_LIMIT} are read")
+    by_der = {certificate.der: certificate for certificate in known}
+    return tuple(by_der.get(der) or parse_certificate(der) for der in _blocks(pem))
+
+
+def parse_certificate(der: bytes) -> Certificate:
+    """One certificate from DER; raises FormatError, also for any key but P-256."""
+    try:
+        parsed = x509.load_der_x509_certificate(der)
+        public_key = parsed.public_key()
+        name = parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        algorithm = parsed.signature_algorithm_oid
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
+        raise FormatError(f"a certificate cannot be read: {error}") from error
+    if not isinstance(public_key, ec.EllipticCurvePublicKey) or not isinstance(
+        public_key.curve, ec.SECP256R1
+    ):
+        raise FormatError("a certificate's key is not on P-256, the only curve of DCAP")
+    if algorithm != SignatureAlgorithmOID.ECDSA_WITH_SHA256:
+        raise FormatError(f"a certificate is signed with {algorithm.dotted_string}")
+    role = _ROLES.get(name[0].value) if len(name) == 1 else None
+    return Certificate(der, role, parsed, public_key)
+
+
+def _blocks(pem: bytes) -> list[bytes]:
+    text = pem.rstrip(b"\0").strip()
+    blocks: list[bytes] = []
+    offset = 0
+    while offset < len(text):
+        block = _BLOCK.match(text, offset)
+        if block is None:
+            raise FormatError(f"the chain holds something that is no PEM certificate at {offset}")
+        if len(blocks) == MAX_CERTIFICATES:
+            raise FormatError(f"the chain has more than {MAX_CERTIFICATES} certificates")
+        blocks.append(_decode(block[1]))
+        offset = block.end()
+    if not blocks:
+        raise FormatError("the chain holds no certificate")
+    return blocks
+
+
+def _decode(text: bytes) -> bytes:
+    try:
+        return base64.b64decode(b"".join(text.split()), validate=True)
+    except binascii.Error as error:
+        raise FormatError(f"a PEM certificate is no base64: {error}") from error

@@ -1,0 +1,179 @@
+"""Signed JSON as Intel's service sends it: cut out what is signed first, read it strictly later.
+
+The body is one object of two members, the statement and its signature. `split` finds the bytes of
+both without parsing, so that the signature can be checked before a parser sees them; `read_object`
+then refuses what JSON leaves open: members named twice, numbers that are no whole numbers or have
+no end, text that is not UTF-8. Nobody's dates or values are judged here.
+Source: Intel SGX and TDX Provisioning Certification Service API, version 4; RFC 8259 section 4.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import lru_cache
+from typing import NoReturn, TypeVar
+
+from sealserve.errors import FormatError
+
+SIGNED_JSON_LIMIT = 1 << 20  # bytes; the largest TCB info of today has 30 KB
+_SIGNATURE_BYTES = 64
+_MAX_DIGITS = 10
+_Choice = TypeVar("_Choice", bound=StrEnum)
+_HEX = re.compile(r"[0-9A-Fa-f]*+")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
+
+
+@dataclass(frozen=True, slots=True)
+class SignedStatement:
+    """The bytes that were signed, exactly as received; `signature` is r and s, 32 bytes each."""
+
+    signed: bytes
+    signature: bytes
+
+
+def split(body: bytes, name: str) -> SignedStatement:
+    """The statement called `name` ("tcbInfo", "enclaveIdentity") in `body`, and its signature.
+
+    Nothing is parsed. If `body` is not just these two members, `signed` is something that nobody
+    signed. Raises FormatError.
+    """
+    if len(body) > SIGNED_JSON_LIMIT:
+        raise FormatError(f"{name}: {len(body)} bytes; at most {SIGNED_JSON_LIMIT} are read")
+    found = _pattern(name).fullmatch(body)
+    if found is None:
+        raise FormatError(f'{name}: expected {{"{name}": {{…}}, "signature": "128 hex digits"}}')
+    return SignedStatement(found[1], bytes.fromhex(found[2].decode()))
+
+
+@lru_cache
+def _pattern(name: str) -> re.Pattern[bytes]:
+    text = (
+        rf'\s*+\{{\s*+"{name}"\s*+:\s*+(\{{.*\}})\s*+,\s*+'
+        rf'"signature"\s*+:\s*+"([0-9A-Fa-f]{{{2 * _SIGNATURE_BYTES}}})"\s*+\}}\s*+'
+    )
+    return re.compile(text.encode(), re.DOTALL)
+
+
+def read_object(data: bytes, where: str) -> Members:
+    """The one JSON object that `data` is; `where` names it in errors. Raises FormatError."""
+    try:
+        value = json.loads(
+            data.decode(),
+            object_pairs_hook=_unique,
+            parse_int=_bounded,
+            parse_float=_refuse_number,
+            parse_constant=_refuse_number,
+        )
+    except FormatError as error:
+        raise FormatError(f"{where}: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{where}: not JSON: {error}") from None
+    return Members.of(value, where)
+
+
+class Members:
+    """The members of one JSON object, each asked for with the type and bounds it must have."""
+
+    def __init__(self, values: dict[str, object], where: str) -> None:
+        self._values = values
+        self._where = where
+
+    @classmethod
+    def of(cls, value: object, where: str) -> Members:
+        """The members of `value`; raises FormatError when it is no object."""
+        if not isinstance(value, dict):
+            raise FormatError(f"{where}: expected an object, found {type(value).__name__}")
+        return cls(value, where)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+    def number(self, name: str, maximum: int) -> int:
+        """A whole number from 0 to `maximum`."""
+        value = self._values.get(name)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= maximum:
+            self._refuse(name, f"a whole number up to {maximum}")
+        return value
+
+    def text(self, name: str, maximum: int = 64) -> str:
+        """A text of at most `maximum` characters."""
+        value = self._values.get(name)
+        if not isinstance(value, str) or len(value) > maximum:
+            self._refuse(name, f"a text of at most {maximum} characters")
+        return value
+
+    def hexadecimal(self, name: str, length: int) -> bytes:
+        """`length` bytes, written in hex of either case."""
+        text = self.text(name, 2 * length)
+        if len(text) != 2 * length or not _HEX.fullmatch(text):
+            self._refuse(name, f"{2 * length} hex digits")
+        return bytes.fromhex(text)
+
+    def date(self, name: str) -> datetime:
+        """A time in UTC, to the second."""
+        expected = "a time such as 2026-05-26T20:26:40Z"
+        text = self.text(name)
+        if not _DATE.fullmatch(text):
+            self._refuse(name, expected)
+        try:
+            return datetime.fromisoformat(text)
+        except ValueError:
+            self._refuse(name, expected)
+
+    def one_of(self, name: str, kind: type[_Choice]) -> _Choice:
+        """One of the words that `kind` lists."""
+        try:
+            return kind(self.text(name))
+        except ValueError:
+            self._refuse(name, f"one of {', '.join(kind)}")
+
+    def nested(self, name: str) -> Members:
+        """An object."""
+        return Members.of(self._values.get(name), f"{self._where}.{name}")
+
+    def tables(self, name: str, maximum: int) -> list[Members]:
+        """A list of at most `maximum` objects."""
+        return [
+            Members.of(value, f"{self._where}.{name}[{n}]")
+            for n, value in enumerate(self._list(name, maximum))
+        ]
+
+    def texts(self, name: str, maximum: int) -> tuple[str, ...]:
+        """A list of at most `maximum` texts; a list that is not there is empty."""
+        if name not in self._values:
+            return ()
+        indexed = {str(n): value for n, value in enumerate(self._list(name, maximum))}
+        items = Members(indexed, f"{self._where}.{name}")
+        return tuple(items.text(n) for n in indexed)
+
+    def _list(self, name: str, maximum: int) -> Sequence[object]:
+        value = self._values.get(name)
+        if not isinstance(value, list) or len(value) > maximum:
+            self._refuse(name, f"a list of at most {maximum}")
+        return value
+
+    def _refuse(self, name: str, expected: str) -> NoReturn:
+        found = repr(self._values[name])[:60] if name in self._values else "nothing"
+        raise FormatError(f"{self._where}.{name}: found {found}, expected {expected}")
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise FormatError("a member is there twice")
+    return values
+
+
+def _bounded(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise FormatError(f"a number has {len(digits)} digits")
+    return int(digits)
+
+
+def _refuse_number(text: str) -> NoReturn:
+    raise FormatError(f"{text[:20]!r} is no whole number")

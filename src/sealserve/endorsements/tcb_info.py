@@ -1,0 +1,104 @@
+"""TCB info: for one kind of platform, which security versions stand how with Intel.
+
+Versions 2 (API v3) and 3 (API v4), read from the bytes that Intel signed. Whether the signature
+holds, the dates fit and a platform reaches a level is the verifier's to say. Members that we do not
+know are left alone: Intel adds some without a new version, and everything here is signed.
+Source: Intel SGX and TDX Provisioning Certification Service API, version 3 and 4, "Get TCB Info".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sealserve.endorsements.pck import COMPONENTS
+from sealserve.endorsements.signed_json import Members, read_object
+from sealserve.endorsements.tcb_status import TcbStatus
+from sealserve.errors import FormatError
+
+MAX_LEVELS = 256
+MAX_ADVISORIES = 256
+_MAX_EVALUATION_DATA_NUMBER = 0xFFFFFFFF
+_TCB_TYPE = 0  # the only way of comparing SVNs that is defined
+
+
+class TcbInfoId(StrEnum):
+    """The kind of TEE that a TCB info is about."""
+
+    SGX = "SGX"
+    TDX = "TDX"
+
+
+@dataclass(frozen=True, slots=True)
+class TcbLevel:
+    """One level: the versions that a platform must reach, and what Intel says of it."""
+
+    component_svns: bytes
+    """16 bytes, one SVN each."""
+    pce_svn: int
+    date: datetime
+    status: TcbStatus
+    advisory_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TcbInfo:
+    """A TCB info; `levels` in the order in which they must be tried."""
+
+    id: TcbInfoId
+    version: int
+    issue_date: datetime
+    next_update: datetime
+    fmspc: bytes
+    pce_id: bytes
+    evaluation_data_number: int
+    levels: tuple[TcbLevel, ...]
+
+
+def parse_tcb_info(signed: bytes) -> TcbInfo:
+    """The TCB info in the bytes that were signed; raises FormatError."""
+    info = read_object(signed, "tcbInfo")
+    version = info.number("version", 0xFF)
+    if version not in (2, 3):
+        raise FormatError(f"tcbInfo.version: found {version}, expected 2 or 3")
+    if info.number("tcbType", 0xFF) != _TCB_TYPE:
+        raise FormatError(f"tcbInfo.tcbType: expected {_TCB_TYPE}")
+    return TcbInfo(
+        id=info.one_of("id", TcbInfoId) if version == 3 else TcbInfoId.SGX,
+        version=version,
+        issue_date=info.date("issueDate"),
+        next_update=info.date("nextUpdate"),
+        fmspc=info.hexadecimal("fmspc", 6),
+        pce_id=info.hexadecimal("pceId", 2),
+        evaluation_data_number=evaluation_data_number(info),
+        levels=tuple(_level(level, version) for level in info.tables("tcbLevels", MAX_LEVELS)),
+    )
+
+
+def evaluation_data_number(members: Members) -> int:
+    """The number that grows with each of Intel's TCB recoveries."""
+    return members.number("tcbEvaluationDataNumber", _MAX_EVALUATION_DATA_NUMBER)
+
+
+def judgement(level: Members) -> tuple[datetime, TcbStatus, tuple[str, ...]]:
+    """Date, status and advisories of a level, which TCB info and identities write alike."""
+    status = level.one_of("tcbStatus", TcbStatus)
+    return level.date("tcbDate"), status, level.texts("advisoryIDs", MAX_ADVISORIES)
+
+
+def _level(level: Members, version: int) -> TcbLevel:
+    tcb = level.nested("tcb")
+    svns = _component_svns(tcb) if version == 3 else _numbered_component_svns(tcb)
+    return TcbLevel(svns, tcb.number("pcesvn", 0xFFFF), *judgement(level))
+
+
+def _component_svns(tcb: Members) -> bytes:
+    components = tcb.tables("sgxtcbcomponents", COMPONENTS)
+    if len(components) != COMPONENTS:
+        raise FormatError(f"a TCB level has {len(components)} components, expected {COMPONENTS}")
+    return bytes(component.number("svn", 0xFF) for component in components)
+
+
+def _numbered_component_svns(tcb: Members) -> bytes:
+    return bytes(tcb.number(f"sgxtcbcomp{n:02}svn", 0xFF) for n in range(1, COMPONENTS + 1))
