@@ -1,0 +1,115 @@
+"""The folder `ssl_configure/` of the published guide, section 7.2, in its two ways.
+
+With the guide's file names, so that its other steps work unchanged:
+
+    one-way   server/cert.pem  self-signed; the client trusts exactly this certificate
+              server/key.pem, ssl.cfg
+    two-way   ca_cert.pem, ca_key.pem, server/{cert,key}.pem, client/{cert,key}.pem, ssl.cfg
+
+`ssl.cfg` is the text form of TensorFlow Serving's SSLConfig (config/ssl_config.proto) and holds the
+server's private key: it is what gets sealed for the enclave. What holds a private key has mode
+0600. A folder is written whole or not at all, and never over another.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sealserve.deploy.certificates import (
+    KeyType,
+    Pair,
+    Validity,
+    make_authority,
+    make_client,
+    make_server,
+)
+from sealserve.errors import UsageError
+from sealserve.files import PRIVATE, PUBLIC, sync_folder, write_file
+
+
+def write_oneway(
+    folder: Path, names: Sequence[str], validity: Validity, *, key_type: KeyType = "p256"
+) -> tuple[Path, ...]:
+    """The folder of the one-way mode; returns its files. UsageError if the folder exists."""
+    server = make_server(names, validity, issuer=None, key_type=key_type)
+    return _write_folder(
+        folder,
+        {
+            "server/cert.pem": server.certificate_pem,
+            "server/key.pem": server.key_pem,
+            "ssl.cfg": render_ssl_config(server, client_ca=None),
+        },
+    )
+
+
+def write_twoway(
+    folder: Path,
+    names: Sequence[str],
+    client_name: str,
+    validity: Validity,
+    *,
+    key_type: KeyType = "p256",
+) -> tuple[Path, ...]:
+    """The folder of the two-way mode; returns its files. UsageError if the folder exists."""
+    authority = make_authority(validity, key_type=key_type)
+    server = make_server(names, validity, issuer=authority, key_type=key_type)
+    client = make_client(client_name, validity, issuer=authority, key_type=key_type)
+    return _write_folder(
+        folder,
+        {
+            "ca_cert.pem": authority.certificate_pem,
+            "ca_key.pem": authority.key_pem,
+            "server/cert.pem": server.certificate_pem,
+            "server/key.pem": server.key_pem,
+            "client/cert.pem": client.certificate_pem,
+            "client/key.pem": client.key_pem,
+            "ssl.cfg": render_ssl_config(server, client_ca=authority.certificate_pem),
+        },
+    )
+
+
+def render_ssl_config(server: Pair, *, client_ca: bytes | None) -> bytes:
+    """SSLConfig in protobuf text format; `client_ca` (PEM) makes a client certificate a must."""
+    lines = (
+        f"server_key: {_quoted(server.key_pem)}",
+        f"server_cert: {_quoted(server.certificate_pem)}",
+        f"custom_ca: {_quoted(client_ca or b'')}",
+        f"client_verify: {'true' if client_ca else 'false'}",
+    )
+    return "\n".join(lines).encode() + b"\n"
+
+
+def _quoted(pem: bytes) -> str:
+    """PEM as one string of the text format: it has no character to escape but its newlines."""
+    return '"' + pem.decode("ascii").replace("\n", "\\n") + '"'
+
+
+def _write_folder(folder: Path, files: Mapping[str, bytes]) -> tuple[Path, ...]:
+    if folder.exists():
+        raise UsageError(
+            f"{folder} exists and is not overwritten",
+            hint="name another folder with --out, or move this one away",
+        )
+    temporary: Path | None = None
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        _write_files(temporary, files)
+        temporary.rename(folder)
+        sync_folder(folder.parent)
+    except OSError as error:
+        raise UsageError(f"cannot write {folder}: {error.strerror}") from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return tuple(folder / name for name in files)
+
+
+def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        mode = PRIVATE if b"PRIVATE KEY" in content else PUBLIC
+        write_file(path, content, mode=mode, replace=False)
