@@ -12,6 +12,7 @@ import binascii
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 from cryptography import x509
@@ -39,17 +40,29 @@ class Role(StrEnum):
 
 
 _ROLES: dict[str | bytes, Role] = {role.value: role for role in Role}
+_X509_ERRORS = (
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 PCK_CAS = (Role.PLATFORM_CA, Role.PROCESSOR_CA)
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """One certificate; `role` is None where the name is none of Intel's."""
+    """One certificate, read to its last field; `role` is None where the name is none of Intel's."""
 
     der: bytes = field(repr=False)
     role: Role | None
-    parsed: x509.Certificate
+    subject: x509.Name
+    issuer: x509.Name
+    serial_number: int
+    not_before: datetime
+    not_after: datetime
+    extensions: x509.Extensions
     public_key: ec.EllipticCurvePublicKey
+    parsed: x509.Certificate = field(repr=False)
 
 
 def parse_chain(pem: bytes, known: Collection[Certificate] = ()) -> tuple[Certificate, ...]:
@@ -65,22 +78,43 @@ def parse_chain(pem: bytes, known: Collection[Certificate] = ()) -> tuple[Certif
 
 
 def parse_certificate(der: bytes) -> Certificate:
-    """One certificate from DER; raises FormatError, also for any key but P-256."""
+    """One certificate from DER; raises FormatError, also for any key but P-256.
+
+    Every field is read here, because `cryptography` reads them late and any may be malformed.
+    """
     try:
         parsed = x509.load_der_x509_certificate(der)
-        public_key = parsed.public_key()
-        name = parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        algorithm = parsed.signature_algorithm_oid
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
+        return Certificate(
+            der=der,
+            role=_role(parsed.subject),
+            subject=parsed.subject,
+            issuer=parsed.issuer,
+            serial_number=parsed.serial_number,
+            not_before=parsed.not_valid_before_utc,
+            not_after=parsed.not_valid_after_utc,
+            extensions=parsed.extensions,
+            public_key=_p256_key(parsed),
+            parsed=parsed,
+        )
+    except (ValueError, TypeError, *_X509_ERRORS) as error:
         raise FormatError(f"a certificate cannot be read: {error}") from error
-    if not isinstance(public_key, ec.EllipticCurvePublicKey) or not isinstance(
-        public_key.curve, ec.SECP256R1
-    ):
+
+
+def _role(subject: x509.Name) -> Role | None:
+    names = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return _ROLES.get(names[0].value) if len(names) == 1 else None
+
+
+def _p256_key(certificate: x509.Certificate) -> ec.EllipticCurvePublicKey:
+    if certificate.signature_algorithm_oid != SignatureAlgorithmOID.ECDSA_WITH_SHA256:
+        raise FormatError(
+            f"a certificate is signed with {certificate.signature_algorithm_oid.dotted_string}, "
+            "not ECDSA with SHA-256"
+        )
+    key = certificate.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise FormatError("a certificate's key is not on P-256, the only curve of DCAP")
-    if algorithm != SignatureAlgorithmOID.ECDSA_WITH_SHA256:
-        raise FormatError(f"a certificate is signed with {algorithm.dotted_string}")
-    role = _ROLES.get(name[0].value) if len(name) == 1 else None
-    return Certificate(der, role, parsed, public_key)
+    return key
 
 
 def _blocks(pem: bytes) -> list[bytes]:
