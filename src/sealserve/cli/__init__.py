@@ -8,6 +8,7 @@ code of its family (`sealserve.errors`); with `--json` the same facts as one JSO
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -92,6 +93,8 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with the exit code of the outcome."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    # gRPC logs to standard error what our errors say better; it reads this as it is imported.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         outcome = cli.main(args=words, prog_name="sealserve", standalone_mode=False)
         code = outcome if isinstance(outcome, int) else 0
@@ -107,6 +110,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo("interrupted", err=True)
         code = EXIT_INTERRUPTED
     except SealServeError as error:
-        report_error(error, as_json="--json" in words)
+        report_error(error, as_json=_wants_json(words))
         code = error.exit_code
     sys.exit(code)
+
+
+def _wants_json(words: Sequence[str]) -> bool:
+    """`predict --json FILE` names a request, so there the flag is called --as-json."""
+    return ("--as-json" if words[:1] == ["predict"] else "--json") in words

@@ -22,7 +22,9 @@ from typing import Any
 import grpc
 
 from sealserve.client.credentials import Credentials
-from sealserve.errors import NetworkError, UsageError
+from sealserve.client.findings import unresolved
+from sealserve.client.statuses import as_network_error
+from sealserve.errors import UsageError
 from sealserve.hosts import Address, parse_address, parse_host, parse_ip
 from sealserve.messages.services import GET_MODEL_METADATA, GET_MODEL_STATUS, PREDICT
 
@@ -133,6 +135,4 @@ def _resolve(address: Address) -> list[Address]:
     try:
         return outcome.result(RESOLVE_SECONDS)
     except (OSError, UsageError, TimeoutError) as error:
-        raise NetworkError(
-            f"the host name {address.host} cannot be resolved", code="network.name-resolution"
-        ) from error
+        raise as_network_error(unresolved(address.host)) from error

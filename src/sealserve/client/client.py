@@ -19,7 +19,8 @@ from google.protobuf.message import DecodeError
 from sealserve.client.answers import Array, Signature, VersionStatus, arrays, signatures, statuses
 from sealserve.client.channel import certificate_name, open_channel, parse_targets
 from sealserve.client.credentials import Pem, load_credentials
-from sealserve.client.diagnosis import Finding, diagnose
+from sealserve.client.diagnosis import diagnose
+from sealserve.client.findings import Finding
 from sealserve.client.statuses import as_network_error, as_serving_error, is_unavailable
 from sealserve.errors import FormatError, SealServeError, UsageError
 from sealserve.messages.metadata_pb2 import GetModelMetadataRequest

@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 
-from sealserve.client.diagnosis import Finding, shown
+from sealserve.client.findings import Finding, shown
 from sealserve.errors import (
     DeadlineExceeded,
     FailedPrecondition,
