@@ -42,6 +42,11 @@ class SealServeError(Exception):
         self.code = code or self.default_code
         self.hint = hint
 
+    def about(self, name: object) -> None:
+        """Say which file this error is about: rooms that work on streams know no names."""
+        self.message = f"{name}: {self.message}"
+        self.args = (self.message,)
+
 
 class UsageError(SealServeError):
     """The command was given wrong or contradicting arguments."""

@@ -6,12 +6,13 @@ and it neither keeps nor prints a key. Format: Gramine 1.9, `common/src/protecte
 words, `docs/formats.md`.
 """
 
-from sealserve.sealing.header import VERSIONS, WRAP_KEY_BYTES, Header, check_wrap_key
+from sealserve.sealing.header import MAGIC, VERSIONS, WRAP_KEY_BYTES, Header, check_wrap_key
 from sealserve.sealing.paths import MAX_PATH_BYTES, normalize_path
 from sealserve.sealing.reader import SealedReader, open_sealed, unseal
 from sealserve.sealing.writer import seal
 
 __all__ = [
+    "MAGIC",
     "MAX_PATH_BYTES",
     "VERSIONS",
     "WRAP_KEY_BYTES",

@@ -33,6 +33,7 @@ from sealserve.errors import IntegrityError, UnsupportedVersion, UsageError, Wro
 from sealserve.sealing.layout import HEAD_BYTES, KEY_BYTES, NODE_BYTES, TAG_BYTES
 from sealserve.sealing.paths import PATH_FIELD_BYTES, decode_path, encode_path
 
+MAGIC = b"GRAFS_PF"
 WRAP_KEY_BYTES = 16
 NONCE_BYTES = 32
 VERSIONS = (1, 2)
@@ -40,7 +41,6 @@ VERSIONS = (1, 2)
 # under no key.
 ZERO_IV = bytes(12)
 
-_MAGIC = b"GRAFS_PF"
 _OPEN = struct.Struct(f"<8sBB{NONCE_BYTES}s{TAG_BYTES}s")
 _METADATA = struct.Struct(f"<{PATH_FIELD_BYTES}sQ{KEY_BYTES}s{TAG_BYTES}s{HEAD_BYTES}s")
 _WRITE_PENDING = 0x01
@@ -109,7 +109,7 @@ def seal_header(metadata: Metadata, wrap_key: bytes, nonce: bytes, version: int)
     """Node 0, 4096 bytes, with no write pending. A nonce is random and is used once."""
     key = derive_metadata_key(wrap_key, nonce)
     sealed = AESGCM(key).encrypt(ZERO_IV, metadata.serialize(), None)
-    opening = _OPEN.pack(_MAGIC, version, 0, nonce, sealed[-TAG_BYTES:])
+    opening = _OPEN.pack(MAGIC, version, 0, nonce, sealed[-TAG_BYTES:])
     flags = b"" if version == 1 else b"\0"
     return (opening + flags + sealed[:-TAG_BYTES]).ljust(NODE_BYTES, b"\0")
 
@@ -143,8 +143,8 @@ def check_protected(start: bytes, size: int) -> None:
 
     It has to begin with the magic and to be whole nodes.
     """
-    if not start.startswith(_MAGIC):
-        found = f"it does not begin with {_MAGIC.decode()}" if size else "it is empty"
+    if not start.startswith(MAGIC):
+        found = f"it does not begin with {MAGIC.decode()}" if size else "it is empty"
         raise IntegrityError(
             f"not a Gramine protected file: {found}",
             code="integrity.not-protected",
