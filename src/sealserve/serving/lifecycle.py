@@ -1,0 +1,234 @@
+"""The life of models: found, loaded beside the old, switched, drained, unloaded.
+
+1. Every poll lists each model's folder and lets its policy choose the versions to serve.
+2. A chosen version that is new is loaded while the others serve. One that cannot be loaded is told
+   in its status and the log, tried again as often as asked, and the others go on serving.
+3. Once a chosen version is available, versions no longer chosen take no new requests, finish those
+   they have, and are let go. A model never loses its last version to an empty folder.
+
+Version states and their order: TensorFlow Serving, apis/get_model_status.proto and
+core/availability_preserving_policy.h. All methods belong to the event loop; loading runs in one
+thread of its own, one version at a time, so that two large models are not in memory half-made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from sealserve.errors import ConfigError, InvalidArgument, NotFound, SealServeError
+from sealserve.messages.status_pb2 import ModelVersionStatus
+from sealserve.serving.models import ModelSettings, discover
+from sealserve.serving.servable import Loader, Servable
+
+log = logging.getLogger(__name__)
+
+START, LOADING, AVAILABLE, UNLOADING, END = (
+    ModelVersionStatus.START,
+    ModelVersionStatus.LOADING,
+    ModelVersionStatus.AVAILABLE,
+    ModelVersionStatus.UNLOADING,
+    ModelVersionStatus.END,
+)
+
+
+@dataclass
+class VersionRecord:
+    """What is known of one version. `error` is why it ended without having been available."""
+
+    state: ModelVersionStatus.State = START
+    error: Exception | None = None
+    servable: Servable | None = None
+    attempts: int = 0
+    next_attempt: float = 0.0  # monotonic seconds
+
+
+@dataclass
+class _Model:
+    settings: ModelSettings
+    versions: dict[int, VersionRecord] = field(default_factory=dict)
+    empty: bool = False  # told once that nothing is there
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often to look and to try again; seconds."""
+
+    poll: float = 1.0  # 0: look once, at the start
+    retries: int = 5
+    retry_interval: float = 60.0
+
+
+class ModelManager:
+    """All models of one server."""
+
+    def __init__(self, loader: Loader, pace: Pace) -> None:
+        self._loader = loader
+        self._pace = pace
+        self._models: dict[str, _Model] = {}
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self, models: Iterable[ModelSettings]) -> None:
+        """Load what there is of every model; raises the first reason why one is not available.
+
+        Nothing is tried twice here: whoever started the server decides that.
+        """
+        self.configure(models)
+        for model in self._models.values():
+            await self._reconcile(model)
+            self._require_available(model)
+
+    def configure(self, models: Iterable[ModelSettings]) -> None:
+        """Serve these models from the next poll on, and no others.
+
+        Raises ConfigError, with nothing changed, for a name given twice or a model that moved.
+        """
+        wanted: dict[str, ModelSettings] = {}
+        for settings in models:
+            known = self._models.get(settings.name)
+            if settings.name in wanted:
+                raise ConfigError(f"model {settings.name!r} is configured twice")
+            if known is not None and known.settings.base_path != settings.base_path:
+                raise ConfigError(
+                    f"model {settings.name!r} moved to {settings.base_path}",
+                    hint="give it another name, or restart the server",
+                )
+            wanted[settings.name] = settings
+        for name in self._models.keys() - wanted.keys():
+            self._retire(self._models.pop(name), keep=set())
+        for name, settings in wanted.items():
+            self._models.setdefault(name, _Model(settings)).settings = settings
+
+    async def watch(self) -> None:
+        """Poll until cancelled."""
+        while self._pace.poll > 0:
+            await asyncio.sleep(self._pace.poll)
+            for model in list(self._models.values()):
+                try:
+                    await self._reconcile(model)
+                except ConfigError as error:
+                    log.error("model %s: %s", model.settings.name, error.message)
+
+    async def close(self) -> None:
+        """Unload everything; requests that still run keep what they use."""
+        for model in self._models.values():
+            self._retire(model, keep=set())
+        await asyncio.gather(*self._tasks)
+        self._thread.shutdown()
+
+    def servable(
+        self, name: str, *, version: int | None = None, label: str | None = None
+    ) -> Servable:
+        """The version asked for, or the highest available; NotFound in TensorFlow Serving's words.
+
+        Raises InvalidArgument for a label that the model does not have.
+        """
+        model = self._models.get(name)
+        if label is not None:
+            version = model.settings.labels.get(label) if model else None
+            if version is None:
+                raise InvalidArgument(f"Unrecognized servable version label: {label}")
+        ready = {} if model is None else _available(model)
+        if version is None and ready:
+            return ready[max(ready)]
+        if version is None or version not in ready:
+            asked = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+            raise NotFound(f"Servable not found for request: {asked}")
+        return ready[version]
+
+    def versions(self, name: str) -> Mapping[int, VersionRecord]:
+        """What is known of a model's versions, highest first; empty for an unknown model."""
+        model = self._models.get(name)
+        return dict(sorted(model.versions.items(), reverse=True)) if model else {}
+
+    def available(self) -> dict[str, list[int]]:
+        """The available versions of every model, in order."""
+        return {name: sorted(_available(model)) for name, model in self._models.items()}
+
+    async def _reconcile(self, model: _Model) -> None:
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(None, discover, model.settings.base_path)
+        chosen = model.settings.policy.choose(found)
+        if not chosen and not model.empty:
+            where = model.settings.base_path
+            log.warning("model %s: no version to serve under %s", model.settings.name, where)
+        model.empty = not chosen
+        for version in [v for v, r in model.versions.items() if r.error and v not in found]:
+            del model.versions[version]  # taken away; should it come back, it is new
+        for version in sorted(chosen):
+            record = model.versions.setdefault(version, VersionRecord())
+            if self._due(record):
+                await self._load(model.settings.name, version, found[version], record)
+        if chosen & _available(model).keys():
+            self._retire(model, keep=chosen)
+
+    def _due(self, record: VersionRecord) -> bool:
+        if record.state == START:
+            return True
+        if record.state != END or record.attempts > self._pace.retries:
+            return False
+        return time.monotonic() >= record.next_attempt
+
+    async def _load(self, name: str, version: int, folder: str, record: VersionRecord) -> None:
+        loop = asyncio.get_running_loop()
+        record.state, record.error = LOADING, None
+        record.attempts += 1
+        try:
+            record.servable = await loop.run_in_executor(
+                self._thread, self._loader.load, name, version, folder
+            )
+        except Exception as error:  # noqa: BLE001  # whatever a file holds, the others go on serving
+            record.state, record.error = END, error
+            record.next_attempt = time.monotonic() + self._pace.retry_interval
+            code = error.code if isinstance(error, SealServeError) else "internal"
+            log.error("model %s version %d: not loaded: %s [%s]", name, version, error, code)
+        else:
+            record.state, record.attempts = AVAILABLE, 0
+
+    def _retire(self, model: _Model, *, keep: set[int]) -> None:
+        for version, record in model.versions.items():
+            if record.state == AVAILABLE and version not in keep:
+                record.state = UNLOADING
+                task = asyncio.create_task(_unload(model.settings.name, version, record))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    def _require_available(self, model: _Model) -> None:
+        for record in model.versions.values():
+            if record.error is not None:
+                raise record.error
+        ready = _available(model)
+        if not ready:
+            raise ConfigError(
+                f"model {model.settings.name!r}: no version to serve under "
+                f"{model.settings.base_path}",
+                hint="a version is a folder with a number for a name: BASE_PATH/1/saved_model.pb",
+            )
+        for label, version in model.settings.labels.items():
+            if version not in ready:
+                raise ConfigError(
+                    f"Request to assign label to version {version} of model "
+                    f"{model.settings.name}, which is not currently available for inference",
+                    hint=f"label {label!r} names it",
+                )
+
+
+async def _unload(name: str, version: int, record: VersionRecord) -> None:
+    if record.servable is not None:
+        await record.servable.drained()
+        record.servable = None
+    record.state = END
+    log.info("model %s version %d: unloaded", name, version)
+
+
+def _available(model: _Model) -> dict[int, Servable]:
+    return {
+        version: record.servable
+        for version, record in model.versions.items()
+        if record.state == AVAILABLE and record.servable is not None
+    }
