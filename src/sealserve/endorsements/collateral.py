@@ -12,9 +12,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
+from typing import Literal, TypeAlias
 
 from sealserve.endorsements.crl import to_der
 from sealserve.errors import CollateralError, FormatError
+
+PckCa: TypeAlias = Literal["platform", "processor"]
+"""Which of Intel's CAs issued a PCK certificate, in the words of the service's interface."""
 
 # The file of each part in a folder of collateral.
 FILE_NAMES: Mapping[str, str] = MappingProxyType(

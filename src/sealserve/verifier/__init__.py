@@ -3,7 +3,7 @@
 from sealserve.verifier.claims import Claims, TcbStatus
 from sealserve.verifier.codes import Code
 from sealserve.verifier.collateral import VerifiedCollateral, verify_collateral
-from sealserve.verifier.dcap import verify, verify_quote
+from sealserve.verifier.dcap import Platform, platform_of, verify, verify_quote
 from sealserve.verifier.roots import (
     INTEL_SGX_ROOT_CA,
     INTEL_SGX_ROOT_CA_SHA256,
@@ -16,10 +16,12 @@ __all__ = [
     "INTEL_SGX_ROOT_CA_SHA256",
     "Claims",
     "Code",
+    "Platform",
     "TcbStatus",
     "TrustRoot",
     "VerifiedCollateral",
     "load_trust_root",
+    "platform_of",
     "verify",
     "verify_collateral",
     "verify_quote",

@@ -25,8 +25,8 @@ from datetime import datetime
 
 from cryptography import x509
 
-from sealserve.endorsements.chain import Certificate
-from sealserve.endorsements.collateral import Collateral
+from sealserve.endorsements.chain import Certificate, Role
+from sealserve.endorsements.collateral import Collateral, PckCa
 from sealserve.endorsements.pck import SGX_EXTENSIONS_OID, PckExtensions, parse_pck_extension
 from sealserve.endorsements.qe_identity import SGX_QE_ID, QeIdentity, QeLevel
 from sealserve.endorsements.tcb_info import TcbInfoId, TcbLevel
@@ -41,6 +41,14 @@ from sealserve.verifier.roots import TrustRoot, load_trust_root
 
 _PCK_CODES = pki.PathCodes(Code.PCK_CHAIN_FORMAT, Code.PCK_CHAIN, Code.PCK_CHAIN_VALIDITY)
 _SGX_EXTENSIONS = x509.ObjectIdentifier(SGX_EXTENSIONS_OID)
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What a collateral service must be told: the FMSPC (6 bytes), and who issued the PCK."""
+
+    fmspc: bytes
+    ca: PckCa
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +81,17 @@ def verify_quote(quote: bytes, collateral: VerifiedCollateral, now: datetime) ->
     """
     evidence = _read_evidence(quote, collateral.root, now, known=(collateral.pck_ca,))
     return _judge(evidence, collateral, now)
+
+
+def platform_of(quote: bytes, trust_root: bytes | TrustRoot, now: datetime) -> Platform:
+    """Which collateral `quote` needs, from a PCK certificate that was verified (steps 1 and 2).
+
+    Nothing else about the quote is checked. Raises VerificationError.
+    """
+    root = trust_root if isinstance(trust_root, TrustRoot) else load_trust_root(trust_root)
+    evidence = _read_evidence(quote, root, now)
+    ca: PckCa = "platform" if evidence.pck_ca.role is Role.PLATFORM_CA else "processor"
+    return Platform(evidence.platform.fmspc, ca)
 
 
 def _read_evidence(
