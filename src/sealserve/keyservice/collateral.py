@@ -1,20 +1,21 @@
-"""Collateral for the key service: verified once for each kind of platform, then kept for a while.
+"""Collateral for the key service: from a PCCS or a folder, verified once, kept while it is fresh.
 
-Kept is what was verified, never longer than a maximum age and never beyond the first date in it.
-What cannot be fetched or does not verify is an error for everyone who waits for it: no old answer
-stands in. Only platforms whose PCK certificate was verified should be asked for
-(`sealserve.verifier.platform_of`), so that nobody makes this service fetch at will.
+Only a platform whose PCK certificate was verified is asked for (`sealserve.verifier.platform_of`),
+so that nobody with a made-up certificate makes this service fetch. Who needs the same collateral
+waits for the one fetch; nobody else waits, and a waiter holds no thread. What is older than the
+configured age is fetched again, and where that fails the answer is no: an outage must not keep an
+old answer alive.
 """
 
 from __future__ import annotations
 
-import threading
+import asyncio
 from collections import OrderedDict
-from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from sealserve.endorsements.collateral import FILE_NAMES, PART_LIMIT, Collateral, PckCa
 from sealserve.errors import CollateralError, ConfigError
@@ -22,13 +23,14 @@ from sealserve.files import read_file
 from sealserve.verifier import Platform, TrustRoot, VerifiedCollateral, verify_collateral
 
 MAX_PLATFORMS: Final = 256  # kinds of platform that are kept; the least recently used goes first
+FETCHING_THREADS: Final = 4
 
 
 class CollateralSource(Protocol):
     """Where collateral comes from: a `PccsClient`, a `CollateralFolder`."""
 
     def collateral(self, fmspc: bytes, ca: PckCa) -> Collateral:
-        """The collateral for these platforms; raises CollateralError."""
+        """The collateral for these platforms; may block, raises CollateralError."""
         ...
 
 
@@ -51,11 +53,13 @@ class CollateralFolder:
             raise CollateralError(error.message, hint=error.hint) from error
 
 
-class CachedCollateral:
-    """Verified collateral by platform. Safe to use from several threads.
+class _Entry(NamedTuple):
+    collateral: VerifiedCollateral
+    asked_at: datetime
 
-    Those who ask for a platform while it is being fetched wait for that one answer, good or bad.
-    """
+
+class CachedCollateral:
+    """Verified collateral by platform. Belongs to one event loop."""
 
     def __init__(
         self, source: CollateralSource, trust_root: TrustRoot, *, max_age: timedelta
@@ -63,50 +67,49 @@ class CachedCollateral:
         self._source = source
         self._root = trust_root
         self._max_age = max_age
-        self._lock = threading.Lock()
         self._entries: OrderedDict[Platform, _Entry] = OrderedDict()
+        self._fetches: dict[Platform, asyncio.Task[VerifiedCollateral]] = {}
+        self._threads = ThreadPoolExecutor(FETCHING_THREADS, thread_name_prefix="collateral")
 
-    def get(self, platform: Platform, now: datetime) -> VerifiedCollateral:
-        """Collateral that is valid at `now`; raises CollateralError or VerificationError."""
-        entry, is_new = self._entry(platform, now)
-        if is_new:
-            self._fill(entry, platform, now)
-        return entry.answer.result()
-
-    def _entry(self, platform: Platform, now: datetime) -> tuple[_Entry, bool]:
-        """The entry to wait for, and whether it is the caller's to fill."""
-        with self._lock:
-            entry = self._entries.get(platform)
-            if entry is not None and entry.may_serve(now, self._max_age):
-                self._entries.move_to_end(platform)
-                return entry, False
-            entry = self._entries[platform] = _Entry(Future(), now)
+    async def get(self, platform: Platform, now: datetime) -> VerifiedCollateral:
+        """Collateral that is valid at `now`; raises CollateralError or a RejectedError."""
+        entry = self._entries.get(platform)
+        if entry is not None and self._may_serve(entry, now):
             self._entries.move_to_end(platform)
-            if len(self._entries) > MAX_PLATFORMS:
-                self._entries.popitem(last=False)
-            return entry, True
+            return entry.collateral
+        fetch = self._fetches.get(platform)
+        if fetch is None:
+            fetch = self._fetches[platform] = asyncio.create_task(self._fetch(platform, now))
+            fetch.add_done_callback(lambda done: self._settle(platform, now, done))
+        return await asyncio.shield(fetch)  # one who goes away does not end it for the others
 
-    def _fill(self, entry: _Entry, platform: Platform, now: datetime) -> None:
-        try:
+    def forget(self) -> None:
+        """Fetch anew from now on."""
+        self._entries.clear()
+
+    def close(self) -> None:
+        """Let the threads go; a fetch that is under way ends by itself."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _may_serve(self, entry: _Entry, now: datetime) -> bool:
+        is_young = entry.asked_at <= now < entry.asked_at + self._max_age
+        return is_young and entry.collateral.valid_from <= now <= entry.collateral.valid_until
+
+    async def _fetch(self, platform: Platform, now: datetime) -> VerifiedCollateral:
+        def fetch() -> VerifiedCollateral:
             collateral = self._source.collateral(platform.fmspc, platform.ca)
-            entry.answer.set_result(verify_collateral(collateral, self._root, now))
-        except BaseException as error:  # noqa: BLE001  `get` raises it, and so do those who wait
-            with self._lock:
-                if self._entries.get(platform) is entry:
-                    del self._entries[platform]
-            entry.answer.set_exception(error)
+            return verify_collateral(collateral, self._root, now)
 
+        return await asyncio.get_running_loop().run_in_executor(self._threads, fetch)
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """An answer, there or on its way, and when it was asked for."""
-
-    answer: Future[VerifiedCollateral]
-    asked_at: datetime
-
-    def may_serve(self, now: datetime, max_age: timedelta) -> bool:
-        if not self.answer.done():
-            return True
-        collateral = self.answer.result()
-        is_young = self.asked_at <= now < self.asked_at + max_age
-        return is_young and collateral.valid_from <= now <= collateral.valid_until
+    def _settle(
+        self, platform: Platform, now: datetime, done: asyncio.Task[VerifiedCollateral]
+    ) -> None:
+        """Keep a good answer; a bad one is told to those who waited, and the next tries again."""
+        del self._fetches[platform]
+        self._entries.pop(platform, None)
+        if done.cancelled() or done.exception() is not None:
+            return
+        self._entries[platform] = _Entry(done.result(), now)
+        if len(self._entries) > MAX_PLATFORMS:
+            self._entries.popitem(last=False)

@@ -1,7 +1,7 @@
 """The key service's configuration: a TOML file into a frozen value, checked before anything opens.
 
-Unknown keys are errors, relative paths count from the folder of the file, and a secret is always the
-name of a file, never a value. What is not said is the careful choice: Intel's trust root, the
+Unknown keys are errors, relative paths count from the folder of the file, and a secret is always
+the name of a file, never a value. What is not said is the careful choice: Intel's trust root, the
 loopback address, bounded waits and numbers. Every key is described in docs/operations.md.
 """
 
@@ -51,8 +51,9 @@ def _address(value: object) -> Address:
 def _path(value: object, info: ValidationInfo) -> Path:
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError(f"is {value!r}, expected the name of a file")
-    folder: Path = info.context
-    return folder / value
+    if not isinstance(info.context, Path):
+        raise TypeError("the folder of relative paths is the context of the validation")
+    return info.context / value
 
 
 ListenAddress = Annotated[Address, BeforeValidator(_address)]

@@ -48,9 +48,15 @@ class SecretStore:
         """Read every file; raises ConfigError for one that is missing, empty, large or not 0600."""
         return cls({name: _load(name, path) for name, path in files.items()})
 
-    def get(self, name: str) -> Secret | None:
-        """The secret of that name, if there is one."""
-        return self._secrets.get(name)
+    def get(self, name: str) -> Secret:
+        """The secret of that name; raises ConfigError when there is none."""
+        try:
+            return self._secrets[name]
+        except KeyError:
+            raise ConfigError(
+                f"there is no secret named {name!r}",
+                hint="name its file under [secrets] in the key service's configuration",
+            ) from None
 
     @property
     def names(self) -> frozenset[str]:

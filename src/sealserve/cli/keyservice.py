@@ -1,0 +1,99 @@
+"""`sealserve keyservice`: run the key service, or check its configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+import click
+
+from sealserve.cli.output import json_option, note, print_json, print_table
+from sealserve.keyservice import application
+from sealserve.keyservice.audit import check_chain
+from sealserve.keyservice.config import Address, load_config
+
+config_option = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The TOML file; every key is described in docs/operations.md.",
+)
+
+
+@click.group()
+def keyservice() -> None:
+    """Release secrets to attested enclaves, by policy.
+
+    \b
+    Example:
+      sealserve keyservice check --config keyservice.toml
+      sealserve keyservice run --config keyservice.toml
+    """
+
+
+@keyservice.command()
+@config_option
+def run(config_file: Path) -> None:
+    """Serve RA-TLS until SIGTERM; SIGHUP reads policy and secrets again.
+
+    Prints one line on standard output once it listens; decisions go to standard error, and to the
+    audit log that the configuration names.
+
+    \b
+    Example:
+      sealserve keyservice run --config keyservice.toml
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    loaded = application.load(load_config(config_file))
+    asyncio.run(application.run(loaded, ready=_announce))
+
+
+def _announce(address: Address) -> None:
+    click.echo(f"sealserve keyservice: ready on {address}")
+
+
+@keyservice.command()
+@config_option
+@json_option
+def check(config_file: Path, as_json: bool) -> None:
+    """Load everything that the configuration names, and say what would be in force.
+
+    Reads the audit log, too, and checks its chain from the first line; it starts nothing, fetches
+    nothing and changes nothing, and may be used while the service runs.
+
+    \b
+    Example:
+      sealserve keyservice check --config keyservice.toml
+    """
+    loaded = application.load(load_config(config_file))
+    facts = _summary(loaded)
+    if as_json:
+        print_json(facts)
+        return
+    print_table(f"{config_file} is sound", list(facts.items()))
+    if loaded.root.simulated:
+        note("SIMULATED: the trust root is not Intel's; no SGX hardware vouches for any enclave")
+
+
+def _summary(loaded: application.Loaded) -> dict[str, object]:
+    config, rules = loaded.config, loaded.rules
+    attestation = config.attestation
+    chain = check_chain(config.audit) if config.audit.exists() else None
+    return {
+        "listen": str(config.listen),
+        "trust_root": "Intel" if not loaded.root.simulated else "SIMULATED",
+        "trust_root_sha256": loaded.root.sha256.hex(),
+        "collateral": str(attestation.collateral_url or attestation.collateral_dir),
+        "policy": str(config.policy),
+        "policy_sha256": rules.policy_sha256,
+        "rules": [f"{rule.name} -> {rule.secret} ({rule.encoding})" for rule in rules.policy.rules],
+        "debug_enclaves_allowed_by": [
+            rule.name for rule in rules.policy.rules if rule.dangerously_allow_debug_enclaves
+        ],
+        "secrets": sorted(rules.secrets.names),
+        "audit": str(config.audit),
+        "audit_records": chain.head.number if chain else 0,
+        "audit_head_sha256": chain.head.digest if chain else None,
+    }

@@ -1,0 +1,137 @@
+"""The key service as a process: from a configuration to a listener, until SIGTERM.
+
+SIGTERM or SIGINT: take no more connections, let the open sessions end, leave. SIGHUP: read the
+policy and the secrets again and fetch collateral anew; where they are not sound, the old ones stay
+in force and the log says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from OpenSSL import SSL
+
+from sealserve.endorsements.pccs import PccsClient
+from sealserve.errors import ConfigError, SealServeError
+from sealserve.files import read_file, read_secret
+from sealserve.keyservice.audit import AuditLog
+from sealserve.keyservice.collateral import CachedCollateral, CollateralFolder, CollateralSource
+from sealserve.keyservice.config import Address, Attestation, KeyServiceConfig, Tls
+from sealserve.keyservice.logline import line
+from sealserve.keyservice.rules import Rules, load_rules
+from sealserve.keyservice.server import KeyServer
+from sealserve.keyservice.service import KeyService
+from sealserve.keyservice.tls import server_context
+from sealserve.verifier import INTEL_SGX_ROOT_CA, TrustRoot, load_trust_root
+
+PEM_LIMIT = 64 << 10  # bytes
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Everything that a configuration names, read and found sound."""
+
+    config: KeyServiceConfig
+    root: TrustRoot
+    rules: Rules
+    collateral: CollateralSource
+    context: SSL.Context
+
+
+def load(config: KeyServiceConfig) -> Loaded:
+    """Read what `config` names, but for the audit log; raises ConfigError."""
+    root = _load_root(config.attestation)
+    return Loaded(
+        config,
+        root,
+        load_rules(config, root),
+        _collateral_source(config.attestation),
+        _load_tls(config.tls),
+    )
+
+
+async def run(loaded: Loaded, *, ready: Callable[[Address], None]) -> None:
+    """Serve until SIGTERM or SIGINT; `ready` is told the address once it is listened on."""
+    config = loaded.config
+    if loaded.root.simulated:
+        log.warning(line("SIMULATED", trust_root=loaded.root.sha256.hex()))
+    _warn_of_debug(loaded.rules)
+    with (
+        AuditLog.open(config.audit, now=datetime.now(UTC)) as audit,
+        _service(loaded, audit) as (
+            service,
+            collateral,
+        ),
+    ):
+        server = KeyServer(service, loaded.context, config.limits)
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, reload, loaded, service, collateral)
+        address = await server.start(config.listen)
+        log.info(line("ready", listen=address, policy_sha256=loaded.rules.policy_sha256))
+        ready(address)
+        await stop.wait()
+        await server.stop()
+    log.info(line("stopped"))
+
+
+def reload(loaded: Loaded, service: KeyService, collateral: CachedCollateral) -> None:
+    """Put the policy and the secrets as they are now in force, if they are sound."""
+    try:
+        service.rules = load_rules(loaded.config, loaded.root)
+    except SealServeError as error:
+        log.error(line("reload_failed", code=error.code, reason=error.message))
+        return
+    collateral.forget()
+    log.info(line("reloaded", policy_sha256=service.rules.policy_sha256))
+    _warn_of_debug(service.rules)
+
+
+@contextmanager
+def _service(loaded: Loaded, audit: AuditLog) -> Iterator[tuple[KeyService, CachedCollateral]]:
+    max_age = timedelta(seconds=loaded.config.attestation.collateral_max_age_seconds)
+    collateral = CachedCollateral(loaded.collateral, loaded.root, max_age=max_age)
+    service = KeyService(rules=loaded.rules, root=loaded.root, collateral=collateral, audit=audit)
+    try:
+        yield service, collateral
+    finally:
+        service.close()
+        collateral.close()
+
+
+def _collateral_source(attestation: Attestation) -> CollateralSource:
+    if attestation.collateral_url is not None:
+        return PccsClient(attestation.collateral_url, ca_file=attestation.collateral_ca)
+    if attestation.collateral_dir is not None:
+        return CollateralFolder(attestation.collateral_dir)
+    raise ConfigError("no place of collateral is named")
+
+
+def _load_root(attestation: Attestation) -> TrustRoot:
+    if attestation.trust_root is None:
+        return load_trust_root(INTEL_SGX_ROOT_CA)
+    try:
+        return load_trust_root(read_file(attestation.trust_root, limit=PEM_LIMIT))
+    except SealServeError as error:
+        raise ConfigError(f"the trust root {attestation.trust_root}: {error.message}") from error
+
+
+def _load_tls(tls: Tls) -> SSL.Context:
+    certificate = read_file(tls.certificate, limit=PEM_LIMIT)
+    return server_context(certificate, read_secret(tls.private_key, limit=PEM_LIMIT))
+
+
+def _warn_of_debug(rules: Rules) -> None:
+    for rule in rules.policy.rules:
+        if rule.dangerously_allow_debug_enclaves:
+            log.warning(line("dangerously_allow_debug_enclaves", rule=rule.name))

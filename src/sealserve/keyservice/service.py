@@ -1,0 +1,228 @@
+"""The decision: whether the enclave behind a certificate gets a secret, which one, and on record.
+
+1. The evidence in the certificate, and the platform that it names (`evidence`, `collateral`).
+2. That platform's collateral.
+3. Verification of the quote; then, by its *verified* report data, that it binds the certificate's
+   key: a genuine quote in somebody else's certificate ends here.
+4. Appraisal by the policy: which rule, which secret.
+5. The audit record, durable.
+6. The secret.
+
+Whatever goes wrong in 1 to 4 is a decision too, and on record; whatever goes wrong in 5 is an error
+and no decision. Only a `Decision` holds a secret, and there is none without a receipt: no durable
+record, no secret; any doubt, no secret.
+
+Steps 1, 3, 4 and 5 run in threads; the event loop serves the other sessions meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import NamedTuple, TypeVar
+
+from sealserve.appraisal.appraise import AttestationResult, Grant, appraise
+from sealserve.errors import RejectedError, SealServeError
+from sealserve.evidence.ratls import RatlsEvidence, check_binding, extract_evidence
+from sealserve.keyservice.audit import AuditLog, Receipt
+from sealserve.keyservice.collateral import CachedCollateral
+from sealserve.keyservice.logline import line
+from sealserve.keyservice.protocol import Encoding
+from sealserve.keyservice.rules import Rules
+from sealserve.keyservice.store import Secret
+from sealserve.verifier import (
+    Claims,
+    TrustRoot,
+    VerifiedCollateral,
+    platform_of,
+    verify_quote,
+)
+
+DECIDING_THREADS = 8
+EXPLANATION_LINES = 32
+EXPLANATION_CHARACTERS = 400
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class Outcome(StrEnum):
+    """How a request ended."""
+
+    RELEASED = "released"
+    DENIED = "denied"  # verified, and refused by the policy
+    REJECTED = "rejected"  # malformed or unverifiable
+    FAILED = "failed"  # we could not tell: no collateral, say
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request: who asks, under which name, and with which certificate (DER)."""
+
+    session: str
+    peer: str
+    asked_for: str | None
+    certificate: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What steps 1 to 4 found; it releases nothing."""
+
+    outcome: Outcome
+    code: str
+    explanation: tuple[str, ...]
+    evidence_sha256: str | None = None
+    claims: Claims | None = None
+    rule: str | None = None
+    grant: Grant | None = None
+
+
+class Release(NamedTuple):
+    """A secret on its way out, and how it is encoded."""
+
+    secret: Secret
+    encoding: Encoding
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A verdict on record, and the secret, if it released one."""
+
+    verdict: Verdict
+    receipt: Receipt
+    release: Release | None
+
+
+class KeyService:
+    """Decides by `rules`, which may be replaced while it runs; belongs to one event loop."""
+
+    def __init__(
+        self,
+        *,
+        rules: Rules,
+        root: TrustRoot,
+        collateral: CachedCollateral,
+        audit: AuditLog,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.rules = rules
+        self._root = root
+        self._collateral = collateral
+        self._audit = audit
+        self._clock = clock
+        self._threads = ThreadPoolExecutor(DECIDING_THREADS, thread_name_prefix="decision")
+
+    async def release(self, ask: Ask) -> Decision:
+        """Decide on `ask` and put it on record; raises AuditError when there is no record."""
+        rules, now = self.rules, self._clock()
+        verdict = await self._judge(ask, rules, now)
+        receipt = await self._run(lambda: self._record(ask, verdict, rules, now))
+        self._log(ask, verdict, receipt)
+        if verdict.outcome is not Outcome.RELEASED or verdict.grant is None:
+            return Decision(verdict, receipt, None)
+        release = Release(rules.secrets.get(verdict.grant.secret), verdict.grant.encoding)
+        return Decision(verdict, receipt, release)
+
+    def close(self) -> None:
+        """Let the threads end what they do."""
+        self._threads.shutdown()
+
+    async def _judge(self, ask: Ask, rules: Rules, now: datetime) -> Verdict:
+        """Steps 1 to 4."""
+        digest = None
+        try:
+            evidence = await self._run(lambda: extract_evidence(ask.certificate))
+            digest = hashlib.sha256(evidence.quote).hexdigest()
+            platform = await self._run(lambda: platform_of(evidence.quote, self._root, now))
+            collateral = await self._collateral.get(platform, now)
+            verdict = await self._run(lambda: judge(ask, evidence, collateral, rules, now))
+        except SealServeError as error:
+            rejected = isinstance(error, RejectedError)
+            outcome = Outcome.REJECTED if rejected else Outcome.FAILED
+            verdict = Verdict(outcome, error.code, (error.message,))
+        return replace(verdict, evidence_sha256=digest)
+
+    def _record(self, ask: Ask, verdict: Verdict, rules: Rules, now: datetime) -> Receipt:
+        """Step 5."""
+        return self._audit.append(
+            {
+                "kind": "decision",
+                "time": now.isoformat(),
+                "session": ask.session,
+                "peer": ask.peer,
+                "asked_for": ask.asked_for,
+                "certificate_sha256": hashlib.sha256(ask.certificate).hexdigest(),
+                "evidence_sha256": verdict.evidence_sha256,
+                "claims": verdict.claims.as_dict() if verdict.claims else None,
+                "trust_root_sha256": self._root.sha256.hex(),
+                "simulated": self._root.simulated,
+                "policy_sha256": rules.policy_sha256,
+                "rule": verdict.rule,
+                "outcome": verdict.outcome,
+                "code": verdict.code,
+                "explanation": [
+                    text[:EXPLANATION_CHARACTERS]
+                    for text in verdict.explanation[:EXPLANATION_LINES]
+                ],
+                "secret": verdict.grant.secret if verdict.grant else None,
+            }
+        )
+
+    def _log(self, ask: Ask, verdict: Verdict, receipt: Receipt) -> None:
+        log.info(
+            line(
+                "decision",
+                outcome=verdict.outcome,
+                code=verdict.code,
+                session=ask.session,
+                peer=ask.peer,
+                asked_for=ask.asked_for,
+                evidence=verdict.evidence_sha256,
+                rule=verdict.rule,
+                secret=verdict.grant.secret if verdict.grant else None,
+                reason=None if verdict.outcome is Outcome.RELEASED else verdict.explanation[0],
+                record=receipt.number,
+                record_sha256=receipt.digest,
+                trust_root="SIMULATED" if self._root.simulated else None,
+            )
+        )
+
+    async def _run(self, function: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function)
+
+
+def judge(
+    ask: Ask,
+    evidence: RatlsEvidence,
+    collateral: VerifiedCollateral,
+    rules: Rules,
+    now: datetime,
+) -> Verdict:
+    """Steps 3 and 4; raises VerificationError and BindingError."""
+    claims = verify_quote(evidence.quote, collateral, now)
+    check_binding(evidence, claims.report_data)
+    result = appraise(claims, rules.policy, asked_for=ask.asked_for)
+    return Verdict(
+        Outcome.RELEASED if result.allowed else Outcome.DENIED,
+        result.code,
+        _explain(result),
+        claims=claims,
+        rule=result.rule,
+        grant=result.grant,
+    )
+
+
+def _explain(result: AttestationResult) -> tuple[str, ...]:
+    """The conditions of the rule that granted or came nearest, those that failed first."""
+    for outcome in result.outcomes:
+        if outcome.rule == result.rule:
+            conditions = sorted(outcome.conditions, key=lambda condition: condition.held)
+            return tuple(map(str, conditions))
+    return result.explanation
