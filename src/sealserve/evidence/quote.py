@@ -24,7 +24,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from sealserve.errors import FormatError
 from sealserve.evidence.reader import Reader
-from sealserve.evidence.report import SGX_REPORT_BYTES, SgxReport, check_length
+from sealserve.evidence.report import SGX_REPORT_BYTES, SgxReport, check_lengths, check_widths
 
 MAX_QUOTE_BYTES: Final = 32 * 1024
 HEADER_BYTES: Final = 48
@@ -40,6 +40,13 @@ _LENGTHS = {
     "signature": ECDSA_BYTES,
     "attestation_key": ECDSA_BYTES,
     "qe_report_signature": ECDSA_BYTES,
+}
+_INTEGER_BITS = {
+    "version": 16,
+    "attestation_key_type": 16,
+    "tee_type": 32,
+    "qe_svn": 16,
+    "pce_svn": 16,
 }
 
 
@@ -89,8 +96,8 @@ class Quote:
     """What follows the quote; signed by nobody."""
 
     def __post_init__(self) -> None:
-        for name, length in _LENGTHS.items():
-            check_length("quote", name, getattr(self, name), length)
+        check_lengths("quote", self, _LENGTHS)
+        check_widths("quote", self, _INTEGER_BITS)
         if len(self.qe_auth_data) > 0xFFFF:
             raise FormatError("quote: qe_auth_data exceeds 65535 bytes", code="quote.field")
 

@@ -168,7 +168,7 @@ def _check_claims(claims: bytes, spki: bytes) -> None:
     decoded = cbor.decode(claims)
     entry = decoded.get(PUBLIC_KEY_CLAIM) if isinstance(decoded, dict) else None
     match cbor.decode(entry) if isinstance(entry, bytes) else None:
-        case [int() as name, bytes() as digest] if name in _HASHES:
+        case [int() as name, bytes() as digest] if name in _HASHES and name is not True:
             pass
         case _:
             raise FormatError(

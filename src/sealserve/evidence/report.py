@@ -11,6 +11,7 @@ volume 3D, "Enclave Access Control and Data Structures", REPORT. All integers ar
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sealserve.errors import FormatError
@@ -63,11 +64,8 @@ class SgxReport:
     """64 bytes that the enclave chose."""
 
     def __post_init__(self) -> None:
-        for name, length in _LENGTHS.items():
-            check_length("report", name, getattr(self, name), length)
-        for name, bits in _INTEGER_BITS.items():
-            if not 0 <= getattr(self, name) < 1 << bits:
-                raise FormatError(f"report: {name} does not fit {bits} bits", code="report.field")
+        check_lengths("report", self, _LENGTHS)
+        check_widths("report", self, _INTEGER_BITS)
 
     @property
     def debug(self) -> bool:
@@ -110,9 +108,23 @@ class SgxReport:
         )
 
 
-def check_length(structure: str, name: str, value: bytes, length: int) -> None:
-    """Raise FormatError (`<structure>.field`) unless `value` is `length` bytes."""
-    if len(value) != length:
-        raise FormatError(
-            f"{structure}: {name} is {length} bytes, not {len(value)}", code=f"{structure}.field"
-        )
+def check_lengths(structure: str, value: object, lengths: Mapping[str, int]) -> None:
+    """Raise FormatError (`<structure>.field`) unless the byte fields have these lengths.
+
+    Without it, packing would silently pad or cut a field of the wrong length.
+    """
+    for name, length in lengths.items():
+        found = len(getattr(value, name))
+        if found != length:
+            raise FormatError(
+                f"{structure}: {name} is {length} bytes, not {found}", code=f"{structure}.field"
+            )
+
+
+def check_widths(structure: str, value: object, bits: Mapping[str, int]) -> None:
+    """Raise FormatError (`<structure>.field`) unless the integer fields fit these widths."""
+    for name, width in bits.items():
+        if not 0 <= getattr(value, name) < 1 << width:
+            raise FormatError(
+                f"{structure}: {name} does not fit {width} bits", code=f"{structure}.field"
+            )

@@ -1,0 +1,128 @@
+"""`sealserve evidence show`: what it prints, what it admits not to know, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from sealserve.cli import main
+from sealserve.evidence.ratls import PROPER_LEGACY_OID, extract_evidence
+
+SAMPLES = Path(__file__).parents[2] / "data" / "gramine"
+OLD = SAMPLES / "ratls" / "old.der"
+NEW = SAMPLES / "ratls" / "new.der"
+SIGSTRUCT = SAMPLES / "sigstruct" / "sample.sig"
+
+
+def run(*arguments: str | Path) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(["evidence", "show", *map(str, arguments)])
+    assert isinstance(caught.value.code, int)
+    return caught.value.code
+
+
+def shown(capsys: pytest.CaptureFixture[str], path: Path, *, code: int = 0) -> Any:
+    assert run(path, "--json") == code
+    return json.loads(capsys.readouterr().out)
+
+
+def stolen_quote(folder: Path) -> Path:
+    """A certificate that carries the quote of another, under the proper OID."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "RATLS")])
+    quote = extract_evidence(OLD.read_bytes()).quote
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1)
+        .not_valid_before(datetime(2001, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2030, 12, 31, tzinfo=UTC))
+        .add_extension(x509.UnrecognizedExtension(PROPER_LEGACY_OID, quote), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "stolen.pem"
+    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+def test_a_sigstruct_shows_what_gramine_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    facts = shown(capsys, SIGSTRUCT)
+    expected = json.loads((SAMPLES / "sigstruct" / "sample.view.json").read_text())
+    assert {name: facts[name] for name in expected} == expected
+    assert facts["kind"] == "sigstruct"
+    assert facts["signature"] == {"holds": True}
+    assert facts["verified"] is False
+
+
+@pytest.mark.parametrize(
+    ("path", "style", "oid"),
+    [(OLD, "legacy", "0.6.9.42.840.113741.1337.6"), (NEW, "dice", "2.23.133.5.4.9")],
+    ids=["old", "new"],
+)
+def test_a_certificate_shows_its_evidence_and_that_it_binds(
+    capsys: pytest.CaptureFixture[str], path: Path, style: str, oid: str
+) -> None:
+    facts = shown(capsys, path)
+    assert (facts["certificate"]["style"], facts["certificate"]["oid"]) == (style, oid)
+    assert facts["binding"] == {"holds": True}
+    assert facts["signature"]["present"] is False
+    assert facts["verified"] is False
+    assert facts["mr_enclave"] == "11" * 32
+
+
+def test_a_quote_that_binds_another_key_is_shown_and_ends_in_two(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    facts = shown(capsys, stolen_quote(tmp_path), code=2)
+    assert facts["certificate"]["oid"] == "1.2.840.113741.1337.6"
+    assert facts["binding"]["holds"] is False
+    assert facts["binding"]["code"] == "binding.report-data"
+
+
+def test_a_person_is_told_that_nothing_was_verified(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert run(NEW) == 0
+    output = capsys.readouterr()
+    assert "shown, not verified" in output.out
+    assert "shown, not verified" in output.err
+    assert run(stolen_quote(tmp_path)) == 2
+    assert "[binding.report-data]" in capsys.readouterr().err
+
+
+def test_a_sigstruct_with_a_flipped_bit_is_shown_and_ends_in_two(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    data = bytearray(SIGSTRUCT.read_bytes())
+    data[960] ^= 1
+    path = tmp_path / "flipped.sig"
+    path.write_bytes(data)
+    assert shown(capsys, path, code=2)["signature"]["code"] == "sigstruct.signature"
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        pytest.param(b"", "evidence.unknown", id="empty"),
+        pytest.param(b"hello, world", "evidence.unknown", id="text"),
+        pytest.param(b"\x04\x00" + bytes(1000), "quote.version", id="version 4"),
+        pytest.param(b"\x03\x00\x02\x00", "quote.length", id="cut quote"),
+        pytest.param(SIGSTRUCT.read_bytes()[:-1], "sigstruct.length", id="cut SIGSTRUCT"),
+        pytest.param(OLD.read_bytes()[:-1], "ratls.certificate", id="cut certificate"),
+    ],
+)
+def test_malformed_input_ends_in_two_with_its_code(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, data: bytes, code: str
+) -> None:
+    path = tmp_path / "input"
+    path.write_bytes(data)
+    assert shown(capsys, path, code=2)["error"]["code"] == code
+
+
+def test_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
+    assert run(tmp_path / "absent") == 1
