@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sealserve.cli import main
+from sealserve.evidence.quote import (
+    INTEL_QE_VENDOR_ID,
+    CertificationDataType,
+    Quote,
+    parse_quote_body,
+    serialize_quote,
+)
 from sealserve.evidence.ratls import PROPER_LEGACY_OID, extract_evidence
 
 SAMPLES = Path(__file__).parents[2] / "data" / "gramine"
@@ -73,6 +81,45 @@ def test_a_certificate_shows_its_evidence_and_that_it_binds(
     assert facts["signature"]["present"] is False
     assert facts["verified"] is False
     assert facts["mr_enclave"] == "11" * 32
+
+
+def test_a_quote_shows_both_reports_and_what_certifies_them(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    body = parse_quote_body(extract_evidence(OLD.read_bytes()).quote)
+    quote = Quote(
+        version=3,
+        attestation_key_type=2,
+        tee_type=0,
+        qe_svn=11,
+        pce_svn=16,
+        qe_vendor_id=INTEL_QE_VENDOR_ID,
+        user_data=bytes(20),
+        body=replace(body, attributes=b"\x07" + bytes(15)),
+        signature=b"s" * 64,
+        attestation_key=b"k" * 64,
+        qe_report=body,
+        qe_report_signature=b"q" * 64,
+        qe_auth_data=b"auth",
+        certification_data_type=CertificationDataType.PCK_CHAIN,
+        certification_data=b"-----BEGIN CERTIFICATE-----",
+        trailing=b"\x00" * 7,
+    )
+    path = tmp_path / "quote.bin"
+    path.write_bytes(serialize_quote(quote))
+    facts = shown(capsys, path)
+    assert (facts["kind"], facts["verified"], facts["debug_enclave"]) == ("quote", False, True)
+    assert (facts["header"]["qe_svn"], facts["header"]["pce_svn"]) == (11, 16)
+    assert facts["signature"] == {
+        "present": True,
+        "qe_auth_data": b"auth".hex(),
+        "certification_data_type": 5,
+        "certification_data": "PCK_CHAIN",
+        "certification_data_bytes": 27,
+        "trailing_bytes": 7,
+    }
+    assert facts["qe_report"]["debug_enclave"] is False
+    assert facts["qe_report"]["mr_signer"] == "22" * 32
 
 
 def test_a_quote_that_binds_another_key_is_shown_and_ends_in_two(
