@@ -16,7 +16,7 @@ from typing import NamedTuple
 import click
 
 from sealserve import __version__
-from sealserve.cli.output import report_error
+from sealserve.cli.output import Run, report_error
 from sealserve.errors import SealServeError, UsageError
 
 
@@ -95,8 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     # gRPC logs to standard error what our errors say better; it reads this as it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    run = Run()
     try:
-        outcome = cli.main(args=words, prog_name="sealserve", standalone_mode=False)
+        outcome = cli.main(args=words, prog_name="sealserve", standalone_mode=False, obj=run)
         code = outcome if isinstance(outcome, int) else 0
     except click.exceptions.Exit as error:
         code = error.exit_code

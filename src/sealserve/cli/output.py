@@ -9,26 +9,44 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-from rich.table import Table
 
 from sealserve.errors import SealServeError
 
 PLAIN_INTERVAL = 5.0  # seconds between two plain progress lines
 PLAIN_MINIMUM = 64 << 20  # bytes below which a plain run says nothing
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+@dataclass
+class Run:
+    """One run of the command line: whether it was asked for JSON, which holds for errors too."""
+
+    as_json: bool = False
 
 
-def console() -> Console:
-    """Standard output, with colour only where it is a terminal."""
-    return Console(highlight=False, soft_wrap=True)
+def remember_json(context: click.Context, _option: click.Parameter, value: bool) -> bool:
+    """The callback of every option that asks for JSON."""
+    run = context.find_object(Run)
+    if run is not None:
+        run.as_json = value
+    return value
+
+
+json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    is_eager=True,
+    callback=remember_json,
+    help="Print one JSON object.",
+)
 
 
 def note(message: str) -> None:
@@ -41,14 +59,13 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, default=_plain))
 
 
-def print_table(title: str, rows: Iterator[tuple[str, object]] | list[tuple[str, object]]) -> None:
-    """Two columns, name and value."""
-    table = Table(title=title, show_header=False, title_justify="left", box=None, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in rows:
-        table.add_row(name, str(_plain(value)))
-    console().print(table)
+def print_table(title: str, rows: Iterable[tuple[str, object]]) -> None:
+    """Names and values in two columns; a value is never broken, so that it can be copied."""
+    pairs = [(name, str(_plain(value))) for name, value in rows]
+    width = max((len(name) for name, _ in pairs), default=0)
+    click.secho(title, bold=True)
+    for name, value in pairs:
+        click.echo(f"{name:<{width}}  {value}")
 
 
 def report_error(error: SealServeError, *, as_json: bool) -> None:

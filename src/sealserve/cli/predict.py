@@ -13,7 +13,7 @@ from typing import Any
 import click
 import numpy as np
 
-from sealserve.cli.output import note, print_json, print_table
+from sealserve.cli.output import note, print_json, remember_json, print_table
 from sealserve.client import Client, Signature, TensorSpec, predict_request
 from sealserve.client.answers import Array, as_dict
 from sealserve.client.inputs import MAX_BYTES, load_image, load_npy, parse_json, random_array
@@ -130,7 +130,13 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     show_default=True,
     help="Connections that send at the same time, with --repeat.",
 )
-@click.option("--as-json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--as-json",
+    is_flag=True,
+    is_eager=True,
+    callback=remember_json,
+    help="Print one JSON object.",
+)
 def predict(
     targets: str,
     model: str,
