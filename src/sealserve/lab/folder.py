@@ -46,6 +46,11 @@ class LabFolder:
         return self.path / "qe.sock"
 
     @property
+    def lock(self) -> Path:
+        """Held by the one quoting enclave of this world."""
+        return self._private / "qe.lock"
+
+    @property
     def collateral(self) -> Path:
         """The folder of the collateral."""
         return self.path / "collateral"

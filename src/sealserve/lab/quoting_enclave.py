@@ -2,7 +2,7 @@
 
 It stands where Intel's QE and PCE stand: an attestation key of its own, certified by a report that
 the platform's PCK key signs. It signs any report that it is handed; who may have one is for
-`sealserve.lab.service` to decide.
+`sealserve.lab.quoting` to decide.
 Source: Intel SGX ECDSA Quote Library Reference, appendix A.4.
 """
 

@@ -1,0 +1,230 @@
+"""`sealserve lab enclave`, `measure`, `selfquote`, `quote`: what runs on the simulated hardware."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sealserve.attester.source import parse_source
+from sealserve.cli.output import json_option, note, print_json
+from sealserve.errors import UsageError
+from sealserve.files import PUBLIC, write_file
+from sealserve.lab.folder import LabFolder
+from sealserve.lab.front import Launched, run_enclave
+from sealserve.lab.identity import EnclaveIdentity, read_mr_signer
+from sealserve.lab.measurement import EnclaveRequest, Interpreter, describe
+from sealserve.lab.measurement import measure as measure_enclave
+from sealserve.lab.trees import Digests
+from sealserve.lab.world import World
+
+MEASUREMENT_BYTES = 32
+REPORT_DATA_BYTES = 64
+SVN = click.IntRange(0, 0xFFFF)
+
+
+DIRECTORY = click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
+
+
+def _parse_hex(text: str, what: str, length: int) -> bytes:
+    """At most `length` bytes in hex; raises UsageError."""
+    try:
+        data = bytes.fromhex(text)
+    except ValueError:
+        raise UsageError(f"{what} is {text!r}, expected hex") from None
+    if len(data) > length:
+        raise UsageError(f"{what} has {len(data)} bytes, expected at most {length}")
+    return data
+
+
+def _parse_measurement(text: str, what: str) -> bytes:
+    data = _parse_hex(text, what, MEASUREMENT_BYTES)
+    if len(data) != MEASUREMENT_BYTES:
+        raise UsageError(f"{what} has {len(data)} bytes, expected {MEASUREMENT_BYTES}")
+    return data
+
+
+def _parse_report_data(text: str) -> bytes:
+    return _parse_hex(text, "report data", REPORT_DATA_BYTES).ljust(REPORT_DATA_BYTES, b"\0")
+
+
+def _attributes(command: Callable[..., None]) -> Callable[..., None]:
+    """What is said about an enclave besides its code."""
+    options = (
+        click.option("--debug", is_flag=True, help="A debug enclave: others may look into it."),
+        click.option("--isv-prod-id", type=SVN, default=0, help="The signer's product id."),
+        click.option("--isv-svn", type=SVN, default=0, help="The signer's security version."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _program(command: Callable[..., None]) -> Callable[..., None]:
+    """What an enclave runs."""
+    options = (
+        click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED),
+        click.option(
+            "--code",
+            multiple=True,
+            type=click.Path(path_type=Path, exists=True, file_okay=False),
+            metavar="FOLDER",
+            help="Import packages from FOLDER first, for a changed server; may be given again.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command()
+@DIRECTORY
+@_attributes
+@_program
+def enclave(
+    directory: Path,
+    arguments: Sequence[str],
+    code: Sequence[Path],
+    **attributes: Any,
+) -> None:
+    """Run a sealserve command as a SIMULATED enclave, measured by the quoting enclave of DIR.
+
+    The quoting enclave (`sealserve lab qe DIR`) hashes the interpreter, all packages and the
+    arguments, and starts the command itself; this process passes signals on and ends with its exit
+    code. The enclave has none of this process' environment.
+
+    \b
+    Example:
+      sealserve lab enclave lab -- lab selfquote --evidence_source lab:lab/qe.sock
+    """
+    folder = LabFolder(directory)
+    request = describe(arguments, Interpreter.own(), code=code, **attributes)
+    raise click.exceptions.Exit(run_enclave(folder.socket, request, launched=_tell))
+
+
+def _tell(launched: Launched) -> None:
+    note(f"SIMULATED enclave {launched.pid} launched, mr_enclave {launched.mr_enclave}")
+
+
+@click.command()
+@DIRECTORY
+@_attributes
+@_program
+@click.option(
+    "--manifest",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also write what was measured: JSON whose SHA-256 is mr_enclave; compare two to see why.",
+)
+@json_option
+def measure(
+    directory: Path,
+    arguments: Sequence[str],
+    code: Sequence[Path],
+    manifest: Path | None,
+    as_json: bool,
+    **attributes: Any,
+) -> None:
+    """Print the measurement that a SIMULATED enclave would have, without running it.
+
+    \b
+    Example:
+      sealserve lab measure lab -- serve --model_name=digits --model_base_path=models/digits
+    """
+    interpreter = Interpreter.own()
+    request = describe(arguments, interpreter, code=code, **attributes)
+    measurement = measure_enclave(request, interpreter, Digests())
+    if manifest is not None:
+        write_file(manifest, measurement.manifest, mode=PUBLIC)
+    mr_signer = read_mr_signer(LabFolder(directory).enclave_signing_key)
+    _print_identity(measurement.mr_enclave, mr_signer, request, as_json=as_json)
+
+
+def _print_identity(
+    mr_enclave: bytes, mr_signer: bytes, request: EnclaveRequest, *, as_json: bool
+) -> None:
+    facts = {
+        "mr_enclave": mr_enclave.hex(),
+        "mr_signer": mr_signer.hex(),
+        "isv_prod_id": request.isv_prod_id,
+        "isv_svn": request.isv_svn,
+    }
+    if as_json:
+        print_json({**facts, "debug": request.debug, "simulated": True})
+        return
+    for name, value in facts.items():  # the form of `gramine-sgx-sigstruct-view`
+        click.echo(f"{name + ':':<12} {value}")
+    note("SIMULATED: measured by the lab, not by SGX")
+
+
+@click.command()
+@click.option(
+    "--evidence_source",
+    "source",
+    required=True,
+    metavar="SOURCE",
+    help="`lab:SOCKET`, or `gramine` inside Gramine on SGX.",
+)
+@click.option(
+    "--report-data",
+    default="",
+    metavar="HEX|-",
+    help="Up to 64 bytes to quote; `-` reads them from standard input.",
+)
+@json_option
+def selfquote(source: str, report_data: str, as_json: bool) -> None:
+    """Print a quote of this very process, in hex: the evidence that an enclave has of itself.
+
+    Only a process that runs as an enclave gets one.
+
+    \b
+    Example:
+      sealserve lab enclave lab -- lab selfquote --evidence_source lab:lab/qe.sock
+    """
+    if report_data == "-":
+        report_data = sys.stdin.readline(4 * REPORT_DATA_BYTES).strip()
+    data = _parse_report_data(report_data)
+    quote_hex = parse_source(source).quote(data).hex()
+    if as_json:
+        print_json({"quote": quote_hex, "report_data": data.hex()})
+    else:
+        click.echo(quote_hex)
+
+
+@click.command()
+@DIRECTORY
+@click.option("--report-data", default="", metavar="HEX", help="Up to 64 bytes to quote.")
+@click.option("--mr-enclave", required=True, metavar="HEX", help="32 bytes.")
+@click.option("--mr-signer", metavar="HEX", help="32 bytes; otherwise the lab's own signer.")
+@_attributes
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE")
+def quote(
+    directory: Path,
+    report_data: str,
+    mr_enclave: str,
+    mr_signer: str | None,
+    out: Path,
+    **attributes: Any,
+) -> None:
+    """Write a SIMULATED quote that says what you say: for trying verifiers and policies.
+
+    It needs the private part of DIR, which is the simulated hardware's; nothing is measured.
+
+    \b
+    Example:
+      sealserve lab quote lab --mr-enclave $(printf 'e5%.0s' $(seq 32)) --out enclave.quote
+      sealserve evidence show enclave.quote
+    """
+    world = World.load(directory)
+    if mr_signer is None:
+        signer = read_mr_signer(LabFolder(directory).enclave_signing_key)
+    else:
+        signer = _parse_measurement(mr_signer, "--mr-signer")
+    measured = _parse_measurement(mr_enclave, "--mr-enclave")
+    identity = EnclaveIdentity(measured, signer, **attributes)
+    data = world.quote(identity.report(_parse_report_data(report_data)))
+    write_file(out, data, mode=PUBLIC)
+    note(f"SIMULATED quote of {len(data)} bytes written to {out}")
