@@ -111,11 +111,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo("interrupted", err=True)
         code = EXIT_INTERRUPTED
     except SealServeError as error:
-        report_error(error, as_json=_wants_json(words))
+        report_error(error, as_json=run.as_json)
         code = error.exit_code
     sys.exit(code)
-
-
-def _wants_json(words: Sequence[str]) -> bool:
-    """`predict --json FILE` names a request, so there the flag is called --as-json."""
-    return ("--as-json" if words[:1] == ["predict"] else "--json") in words

@@ -13,7 +13,7 @@ from typing import Any
 import click
 import numpy as np
 
-from sealserve.cli.output import note, print_json, remember_json, print_table
+from sealserve.cli.output import note, print_json, print_table, remember_json
 from sealserve.client import Client, Signature, TensorSpec, predict_request
 from sealserve.client.answers import Array, as_dict
 from sealserve.client.inputs import MAX_BYTES, load_image, load_npy, parse_json, random_array
