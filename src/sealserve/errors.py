@@ -16,6 +16,7 @@
     │   ├── NodeTampered         one node's tag does not match
     │   ├── WrongPath            authentic, but sealed for another path
     │   ├── UnsupportedVersion   a format version that we do not read
+    │   ├── WrongDigest          a file that does not have its pinned SHA-256
     │   └── AuditError           the audit log is not whole, or takes no record
     └── ServingError             an answer of the serving surface, by its gRPC status
         ├── InvalidArgument, NotFound, FailedPrecondition, Unimplemented,
@@ -145,6 +146,12 @@ class UnsupportedVersion(IntegrityError):
     """A protected file of a major version that we do not read."""
 
     default_code = "integrity.version"
+
+
+class WrongDigest(IntegrityError):
+    """A file whose SHA-256 is not the pinned one."""
+
+    default_code = "integrity.digest"
 
 
 class AuditError(IntegrityError):

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sealserve.messages import tensor_pb2
-from sealserve.messages.saved_model_pb2 import SavedModel, TensorInfo
-from sealserve.models.graph import GraphBuilder, shape_proto
-from sealserve.models.saved_model import make_saved_model, write_saved_model
+from sealserve.messages.saved_model_pb2 import SavedModel
+from sealserve.models.graph import GraphBuilder
+from sealserve.models.saved_model import make_saved_model, tensor_info, write_saved_model
 
 INPUT = "input"
 OUTPUT = "predict"
@@ -63,8 +63,8 @@ def digits_model() -> SavedModel:
     builder.softmax(OUTPUT, value)
     return make_saved_model(
         builder.graph,
-        inputs={INPUT: _tensor_info(INPUT, [None, SIDE, SIDE, 1])},
-        outputs={OUTPUT: _tensor_info(OUTPUT, [None, DIGITS])},
+        inputs={INPUT: tensor_info(f"{INPUT}:0", tensor_pb2.DT_FLOAT, [None, SIDE, SIDE, 1])},
+        outputs={OUTPUT: tensor_info(f"{OUTPUT}:0", tensor_pb2.DT_FLOAT, [None, DIGITS])},
     )
 
 
@@ -78,7 +78,3 @@ def _weights() -> dict[str, Array]:
 
 def _data(name: str) -> str:
     return (resources.files("sealserve.models") / "data" / name).read_text("utf-8")
-
-
-def _tensor_info(node: str, shape: list[int | None]) -> TensorInfo:
-    return TensorInfo(name=f"{node}:0", dtype=tensor_pb2.DT_FLOAT, tensor_shape=shape_proto(shape))

@@ -147,11 +147,10 @@ class GraphBuilder:
         return name
 
 
-def shape_proto(shape: Sequence[int | None]) -> TensorShapeProto:
-    """The message of a shape; None, written as -1, is an unknown dimension."""
-    proto = TensorShapeProto()
-    proto.SetInParent()
-    for size in shape:
+def shape_proto(shape: Sequence[int | None] | None) -> TensorShapeProto:
+    """The message of a shape; None is an unknown rank, a dimension None an unknown one (-1)."""
+    proto = TensorShapeProto(unknown_rank=shape is None)
+    for size in shape or ():
         proto.dim.add(size=-1 if size is None else size)
     return proto
 

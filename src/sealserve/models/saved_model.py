@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sealserve.errors import UsageError
 from sealserve.files import sync_folder, write_file
+from sealserve.messages import tensor_pb2
 from sealserve.messages.graph_pb2 import GraphDef
 from sealserve.messages.saved_model_pb2 import SavedModel, TensorInfo
+from sealserve.models.graph import shape_proto
 
 FILE_NAME = "saved_model.pb"
 SCHEMA_VERSION = 1  # core/protobuf/saved_model.proto: "presently 1"
@@ -28,6 +30,15 @@ SIGNATURE = "serving_default"
 METHOD = "tensorflow/serving/predict"
 MAX_BYTES = 2**31 - 1  # protobuf's limit for one message
 MAX_VERSION = 2**63 - 1  # int64 in TensorFlow Serving (ModelSpec.version)
+
+
+def tensor_info(
+    tensor: str, dtype: tensor_pb2.DataType, shape: Sequence[int | None] | None
+) -> TensorInfo:
+    """What a signature says of `tensor` (`node:output`); a `shape` of None is an unknown rank."""
+    info = TensorInfo(name=tensor, dtype=dtype)
+    info.tensor_shape.CopyFrom(shape_proto(shape))
+    return info
 
 
 def make_saved_model(
