@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
@@ -21,6 +20,7 @@ from sealserve.messages.metadata_pb2 import GetModelMetadataResponse, SignatureD
 from sealserve.messages.predict_pb2 import PredictResponse
 from sealserve.messages.saved_model_pb2 import TensorInfo
 from sealserve.messages.status_pb2 import Code, GetModelStatusResponse, ModelVersionStatus
+from sealserve.messages.tensor_pb2 import TensorProto
 from sealserve.messages.tensors import dtype_name, from_proto, numpy_dtype
 
 Array = NDArray[Any]
@@ -73,13 +73,8 @@ class VersionStatus:
 
 def arrays(response: PredictResponse, *, limit_bytes: int) -> dict[str, Array]:
     """The outputs of a prediction; `limit_bytes` bounds each array."""
-    outputs = {}
-    for name, tensor in response.outputs.items():
-        try:
-            outputs[name] = from_proto(tensor, limit_bytes=limit_bytes)
-        except InvalidArgument as error:
-            raise FormatError(f"the server's output {name!r} is unusable: {error}") from error
-    return outputs
+    outputs = response.outputs.items()
+    return {name: _array(name, tensor, limit_bytes) for name, tensor in outputs}
 
 
 def as_dict(response: PredictResponse) -> dict[str, Any]:
@@ -88,15 +83,24 @@ def as_dict(response: PredictResponse) -> dict[str, Any]:
     This is the form that the published guide's client prints: TensorFlow Serving sends numbers in
     those fields; other servers send them as bytes, which nobody can read.
     """
+    from google.protobuf.json_format import MessageToDict  # slow to import, for printing alone
+
     readable = PredictResponse()
     readable.CopyFrom(response)
-    for tensor in readable.outputs.values():
+    for name, tensor in readable.outputs.items():
         field = _NUMBER_FIELDS.get(tensor.dtype)
         if field is not None and tensor.tensor_content:
-            values = from_proto(tensor, limit_bytes=len(tensor.tensor_content))
+            values = _array(name, tensor, limit_bytes=len(tensor.tensor_content))
             tensor.ClearField("tensor_content")
             getattr(tensor, field).extend(values.ravel().tolist())
     return MessageToDict(readable)
+
+
+def _array(name: str, tensor: TensorProto, limit_bytes: int) -> Array:
+    try:
+        return from_proto(tensor, limit_bytes=limit_bytes)
+    except InvalidArgument as error:
+        raise FormatError(f"the server's output {name!r} is unusable: {error}") from error
 
 
 def statuses(response: GetModelStatusResponse) -> tuple[VersionStatus, ...]:

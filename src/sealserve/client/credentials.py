@@ -85,6 +85,8 @@ def load_credentials(
 def _read(source: Pem, *, secret: bool = False) -> bytes:
     if isinstance(source, bytes):
         return source
+    if "-----BEGIN" in str(source):  # it must not be quoted as the name of an absent file
+        raise UsageError("PEM was given where a path is expected", hint="PEM itself is bytes")
     read = read_secret if secret else read_file
     return read(Path(source), limit=MAX_PEM)
 

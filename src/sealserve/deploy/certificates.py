@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
-from sealserve.hosts import parse_dns_name, parse_ip
 from sealserve.errors import UsageError
+from sealserve.hosts import parse_dns_name, parse_ip
 
 KeyType = Literal["p256", "p384", "rsa3072"]
 KEY_TYPES: tuple[KeyType, ...] = get_args(KeyType)

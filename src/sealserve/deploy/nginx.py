@@ -23,9 +23,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from sealserve.hosts import Address, parse_dns_name
 from sealserve.errors import ConfigError, UsageError
 from sealserve.files import PUBLIC, write_file
+from sealserve.hosts import Address, parse_dns_name
 
 Balance = Literal["least_conn", "round_robin"]
 Stream = Literal["built in", "dynamic", "missing"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -40,10 +41,15 @@ class World:
 
 @dataclass
 class Replica:
-    """One server: where it listens and which requests reached it."""
+    """One server: where it listens, which predictions reached it, and from which connections.
 
-    port: int
+    From number `fails_from` on, counted from 0, every prediction fails.
+    """
+
+    port: int = 0
     requests: list[PredictRequest] = field(default_factory=list)
+    peers: set[str] = field(default_factory=set)
+    fails_from: int | None = None
 
     @property
     def address(self) -> str:
@@ -53,11 +59,15 @@ class Replica:
 class Behaviour:
     """The model `double`: twice its input; other names fail as a server would let them."""
 
-    def __init__(self, requests: list[PredictRequest]) -> None:
-        self.requests = requests
+    def __init__(self, replica: Replica) -> None:
+        self.replica = replica
 
     def predict(self, request: PredictRequest, context: grpc.ServicerContext) -> PredictResponse:
-        self.requests.append(request)
+        replica = self.replica
+        replica.peers.add(context.peer())
+        replica.requests.append(request)
+        if replica.fails_from is not None and len(replica.requests) > replica.fails_from:
+            context.abort(grpc.StatusCode.INTERNAL, "as asked")
         name = request.model_spec.name
         if name.startswith("fails-"):
             context.abort(grpc.StatusCode[name.removeprefix("fails-")], "as asked\x1b[31m")
@@ -66,11 +76,10 @@ class Behaviour:
             response.outputs["predict"].dtype = 99
             return response
         if name == "slow":
-            context.add_callback(lambda: None)
-            import time
-
             time.sleep(1.0)
         doubled = from_proto(request.inputs["input"], limit_bytes=1 << 24) * 2
+        if name == "widen":
+            doubled = doubled.astype(np.float64)
         response = PredictResponse(model_spec=request.model_spec)
         response.outputs["predict"].CopyFrom(to_proto(doubled))
         return response
@@ -118,20 +127,30 @@ def world() -> World:
 
 @pytest.fixture
 def start_replica(world: World) -> Iterator[StartReplica]:
-    """Start a server: `server` is its certificate (None: plaintext), `mutual` its demand."""
+    """Start a server by its certificate (None: plaintext); `mutual` demands one of `client_ca`."""
     with ExitStack() as stack:
 
-        def start(server: Pair | None = world.server, *, mutual: bool = True) -> Replica:
+        def start(
+            server: Pair | None = world.server,
+            *,
+            mutual: bool = True,
+            client_ca: bytes = world.authority.certificate_pem,
+        ) -> Replica:
             running = grpc.server(ThreadPoolExecutor(4))
-            requests: list[PredictRequest] = []
-            _add_handlers(running, Behaviour(requests))
+            replica = Replica()
+            _add_handlers(running, Behaviour(replica))
             if server is None:
-                port = running.add_insecure_port("127.0.0.1:0")
+                replica.port = running.add_insecure_port("127.0.0.1:0")
             else:
-                port = running.add_secure_port("127.0.0.1:0", _credentials(world, server, mutual))
+                credentials = grpc.ssl_server_credentials(
+                    [(server.key_pem, server.certificate_pem)],
+                    root_certificates=client_ca if mutual else None,
+                    require_client_auth=mutual,
+                )
+                replica.port = running.add_secure_port("127.0.0.1:0", credentials)
             running.start()
             stack.callback(lambda: running.stop(None).wait())
-            return Replica(port, requests)
+            return replica
 
         yield start
 
@@ -150,14 +169,6 @@ def client_files(world: World, tmp_path: Path) -> dict[str, Path]:
         paths[name].write_bytes(content)
         paths[name].chmod(mode)
     return paths
-
-
-def _credentials(world: World, server: Pair, mutual: bool) -> grpc.ServerCredentials:
-    return grpc.ssl_server_credentials(
-        [(server.key_pem, server.certificate_pem)],
-        root_certificates=world.authority.certificate_pem if mutual else None,
-        require_client_auth=mutual,
-    )
 
 
 def _add_handlers(server: grpc.Server, behaviour: Behaviour) -> None:

@@ -71,6 +71,13 @@ def test_an_output_larger_than_allowed_is_the_servers_fault() -> None:
         arrays(_response(np.ones(100, np.float32)), limit_bytes=399)
 
 
+def test_an_output_whose_bytes_do_not_fit_its_shape_is_not_printed_as_if_they_did() -> None:
+    response = _response(np.ones(3, np.float32))
+    response.outputs["predict"].tensor_content += b"\0"
+    with pytest.raises(FormatError, match="'predict'"):
+        as_dict(response)
+
+
 def test_states_and_errors_have_their_names_and_unknown_ones_their_numbers() -> None:
     response = GetModelStatusResponse()
     response.model_version_status.add(version=1, state="AVAILABLE")

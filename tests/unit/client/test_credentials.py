@@ -123,3 +123,9 @@ def test_unusable_pem_is_refused_without_being_quoted(
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no-such\.pem"):
         load_credentials(tmp_path / "no-such.pem", None, None)
+
+
+def test_pem_given_as_text_is_refused_and_not_repeated(client: Pair) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_credentials(None, client.certificate_pem, client.key_pem.decode())
+    assert client.key_pem.decode().splitlines()[1] not in str(caught.value)
