@@ -29,7 +29,6 @@ from sealserve.evidence.ratls import (
     dice_claims,
     dice_extension,
     dice_report_data,
-    extract_evidence,
     legacy_report_data,
     spki_der,
 )
@@ -54,11 +53,8 @@ class RatlsIdentity:
 
     private_key: PrivateKey = field(repr=False)
     certificate_der: bytes = field(repr=False)
-
-    @property
-    def evidence_digest(self) -> str:
-        """SHA-256 of the quote that counts, hex: how the key service's audit log names it."""
-        return hashlib.sha256(extract_evidence(self.certificate_der).quote).hexdigest()
+    evidence_digest: str
+    """SHA-256, in hex, of the quote that counts: how the key service's audit log names it."""
 
 
 def make_certificate(
@@ -70,11 +66,14 @@ def make_certificate(
     """
     key = _generate(key_type)
     spki = spki_der(key.public_key())
-    quotes = {MALFORMED_LEGACY_OID: source.quote(legacy_report_data(spki))}
+    quote = source.quote(legacy_report_data(spki))
+    extensions = {MALFORMED_LEGACY_OID: quote}
     if style == "both":
         claims = dice_claims(spki)
-        quotes[DICE_OID] = dice_extension(source.quote(dice_report_data(claims)), claims)
-    return RatlsIdentity(key, _self_sign(key, quotes))
+        quote = source.quote(dice_report_data(claims))  # where it is there, it alone counts
+        extensions[DICE_OID] = dice_extension(quote, claims)
+    digest = hashlib.sha256(quote).hexdigest()
+    return RatlsIdentity(key, _self_sign(key, extensions), digest)
 
 
 def _generate(key_type: KeyType) -> PrivateKey:

@@ -1,0 +1,277 @@
+"""What a client may do wrong, by malice or not, and that it harms nobody but itself."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+from datetime import UTC, datetime
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from sealserve.attester.protocol import REQUEST
+from sealserve.attester.secrets import fetch_secret
+from sealserve.deploy.certificates import Validity, make_authority, make_client
+from sealserve.errors import NetworkError
+
+
+def fetch(running):
+    identity = running.site.identity()
+    return fetch_secret(
+        running.servers, ca_file=running.site.ca_file, identity=identity, timeout=30
+    )
+
+
+@contextlib.contextmanager
+def connect(running):
+    with socket.create_connection(("127.0.0.1", running.address.port), timeout=30) as stream:
+        yield stream
+
+
+@pytest.fixture
+def context(running, tmp_path):
+    """A stock TLS client with the RA-TLS certificate of the enclave that the policy names."""
+    context = ssl.create_default_context(cafile=running.site.ca_file)
+    load_identity(context, running.site.identity(), tmp_path)
+    return context
+
+
+def load_identity(context, identity, folder):
+    parsed = x509.load_der_x509_certificate(identity.certificate_der)
+    load_pair(context, parsed, identity.private_key, folder)
+
+
+def load_pair(context, certificate, key, folder):
+    file = folder / "client.pem"
+    file.write_bytes(
+        certificate.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    context.load_cert_chain(file)
+
+
+def converse(running, context, *messages):
+    """What a TLS client gets that sends these messages; None when the session breaks."""
+    with (
+        connect(running) as stream,
+        context.wrap_socket(stream, server_hostname="localhost") as tls,
+    ):
+        try:
+            for message in messages:
+                tls.sendall(message)
+            return b"".join(iter(lambda: tls.recv(4096), b""))
+        except (ssl.SSLError, ConnectionError):
+            return None
+
+
+def test_the_stock_client_of_these_tests_is_served(running, context):
+    assert converse(running, context, REQUEST).endswith(running.site.secret)
+
+
+def test_a_request_in_small_pieces_is_served(running, context):
+    pieces = [REQUEST[at : at + 1] for at in range(len(REQUEST))]
+    assert converse(running, context, *pieces).endswith(running.site.secret)
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        pytest.param([b"GET / HTTP/1.1\r\n\r\n"], id="another protocol"),
+        pytest.param([REQUEST + b"x"], id="a byte too many"),
+        pytest.param([REQUEST[:-1], b"\n"], id="wrong at its end"),
+        pytest.param([bytes(1 << 20)], id="a megabyte of zeros"),
+        pytest.param([REQUEST * 1000], id="a thousand requests"),
+    ],
+)
+def test_any_other_request_gets_nothing_and_no_decision(running, context, messages):
+    assert not converse(running, context, *messages)
+    assert running.site.records() == []
+    assert fetch(running) == running.site.secret
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: keys\r\n\r\n", id="http"),
+        pytest.param(bytes(range(256)) * 64, id="noise"),
+        pytest.param(b"\x16\x03\x01\xff\xff" + bytes(70_000), id="an oversize TLS record"),
+        pytest.param(REQUEST, id="the request without TLS"),
+    ],
+)
+def test_who_speaks_no_tls_is_closed_and_others_are_served(running, sent):
+    with connect(running) as stream, contextlib.suppress(ConnectionError):
+        stream.sendall(sent)
+        stream.shutdown(socket.SHUT_WR)
+        while stream.recv(4096):
+            pass
+    assert fetch(running) == running.site.secret
+
+
+def test_without_a_certificate_there_is_no_session(running):
+    context = ssl.create_default_context(cafile=running.site.ca_file)
+    with pytest.raises(ssl.SSLError, match=r"(?i)certificate.required|handshake.failure"):
+        raise_alert(running, context)
+    assert running.site.records() == []
+
+
+def test_a_certificate_that_a_ca_has_signed_is_none_of_ratls(running, tmp_path):
+    validity = Validity(datetime.now(UTC), 2)
+    pair = make_client("thief.example", validity, issuer=make_authority(validity))
+    context = ssl.create_default_context(cafile=running.site.ca_file)
+    load_pair(context, pair.certificate, pair.key, tmp_path)
+    with pytest.raises(ssl.SSLError, match=r"(?i)alert"):
+        raise_alert(running, context)
+    assert running.site.records() == []
+
+
+def raise_alert(running, context):
+    """In TLS 1.3 a client hears that its certificate was refused when it reads."""
+    with (
+        connect(running) as stream,
+        context.wrap_socket(stream, server_hostname="localhost") as tls,
+    ):
+        tls.sendall(REQUEST)
+        tls.recv(4096)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
+def test_tls_older_than_1_2_is_refused(running, context, version):
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning):
+        context.minimum_version = context.maximum_version = version
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        raise_alert(running, context)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_session_is_never_resumed_so_each_shows_its_evidence(running, context, version):
+    context.minimum_version = context.maximum_version = version
+    session, resumed = None, []
+    for _ in range(2):
+        with (
+            connect(running) as stream,
+            context.wrap_socket(stream, server_hostname="localhost", session=session) as tls,
+        ):
+            tls.sendall(REQUEST)
+            assert tls.recv(4096)
+            resumed.append(tls.session_reused)
+            session = tls.session
+    assert resumed == [False, False]
+    assert len(running.site.records()) == 2
+
+
+@pytest.mark.parametrize(
+    "start_of_session",
+    [
+        pytest.param(b"", id="before the first byte"),
+        pytest.param(b"\x16\x03\x01\x02\x00\x01", id="in the ClientHello"),
+    ],
+)
+def test_a_client_that_stalls_in_the_handshake_is_dropped_while_others_are_served(
+    make_site, start, start_of_session
+):
+    site = make_site(limits="handshake_seconds = 1.5")
+    with start(site) as running, connect(running) as stalled:
+        stalled.sendall(start_of_session)
+        assert fetch(running) == site.secret
+        assert stalled.recv(1) == b""
+
+
+def test_a_client_that_stalls_before_its_request_is_dropped_while_others_are_served(
+    make_site, start, tmp_path
+):
+    site = make_site(limits="idle_seconds = 1.5")
+    context = ssl.create_default_context(cafile=site.ca_file)
+    load_identity(context, site.identity(), tmp_path)
+    with (
+        start(site) as running,
+        connect(running) as stream,
+        context.wrap_socket(stream, server_hostname="localhost") as stalled,
+    ):
+        stalled.sendall(REQUEST[:10])
+        assert fetch(running) == site.secret
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            stalled.recv(1) or stalled.unwrap()
+    assert len(site.records()) == 1
+
+
+def test_a_client_that_drips_is_dropped_when_its_whole_time_is_up(make_site, start, tmp_path):
+    site = make_site(limits="session_seconds = 2.0\nidle_seconds = 60.0")
+    context = ssl.create_default_context(cafile=site.ca_file)
+    load_identity(context, site.identity(), tmp_path)
+    with (
+        start(site) as running,
+        connect(running) as stream,
+        context.wrap_socket(stream, server_hostname="localhost") as dripping,
+    ):
+        dripping.settimeout(0.05)
+        for byte in REQUEST[:-1]:
+            dripping.sendall(bytes([byte]))
+            with contextlib.suppress(TimeoutError):
+                dripping.recv(1)
+        dripping.settimeout(30)  # it has half a request, and waits
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            dripping.recv(1) or dripping.unwrap()
+    assert site.records() == []
+
+
+def test_beyond_the_limit_of_sessions_clients_are_closed_at_once(make_site, start, caplog):
+    site = make_site(limits="max_sessions = 2")
+    with start(site) as running:
+        with connect(running) as first, connect(running) as second:
+            first.sendall(b"\x16")
+            second.sendall(b"\x16")
+            identity = site.identity()
+            with pytest.raises(NetworkError):
+                fetch_until_full(running, identity)
+        assert "event=full" in caplog.text
+        fetch_when_free(running, identity)
+
+
+def fetch_until_full(running, identity):
+    """The accept of the two others may still be under way, so ask more than once."""
+    for _ in range(10):
+        fetch_secret(running.servers, ca_file=running.site.ca_file, identity=identity, timeout=30)
+
+
+def fetch_when_free(running, identity):
+    """The others have gone, but the service may not have noticed yet."""
+    for attempt in range(50):
+        try:
+            return fetch_secret(
+                running.servers, ca_file=running.site.ca_file, identity=identity, timeout=30
+            )
+        except NetworkError:
+            if attempt == 49:
+                raise
+    return None
+
+
+def test_a_stopping_service_lets_open_sessions_end(make_site, start, tmp_path):
+    site = make_site()
+    context = ssl.create_default_context(cafile=site.ca_file)
+    load_identity(context, site.identity(), tmp_path)
+    with contextlib.ExitStack() as stack:
+        service = stack.enter_context(contextlib.ExitStack())
+        running = service.enter_context(start(site))
+        stream = stack.enter_context(connect(running))
+        tls = stack.enter_context(context.wrap_socket(stream, server_hostname="localhost"))
+        assert fetch(running) == site.secret  # by now the first session is accepted
+        running.stop()
+        with pytest.raises(NetworkError):
+            refused_everywhere(running)
+        tls.sendall(REQUEST)
+        answer = b"".join(iter(lambda: tls.recv(4096), b""))
+    assert answer.endswith(site.secret)
+
+
+def refused_everywhere(running):
+    for _ in range(50):
+        fetch(running)

@@ -1,0 +1,261 @@
+"""Which enclave gets the secret over real RA-TLS, which does not, and what is on record of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from sealserve.attester.ratls import RatlsIdentity, make_certificate
+from sealserve.attester.secrets import fetch_secret
+from sealserve.errors import DeniedError, NetworkError
+from sealserve.evidence.ratls import (
+    DICE_OID,
+    MALFORMED_LEGACY_OID,
+    PROPER_LEGACY_OID,
+    dice_claims,
+    dice_extension,
+    extract_evidence,
+    legacy_report_data,
+    spki_der,
+)
+from sealserve.keyservice.audit import check_chain
+from sealserve.lab.faults import Faults
+from sealserve.lab.world import World
+
+
+def fetch(running, identity, **options):
+    options = {"ca_file": running.site.ca_file, "timeout": 30, **options}
+    return fetch_secret(running.servers, identity=identity, **options)
+
+
+def refused(running, identity):
+    """The record of a request that got no secret."""
+    with pytest.raises(DeniedError, match="without a secret"):
+        fetch(running, identity)
+    (record,) = running.site.records()
+    assert record["outcome"] != "released"
+    return record
+
+
+def certificate_with(key, *extensions):
+    """A self-signed certificate of `key` with these (OID, value)."""
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "RATLS")])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime(2001, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2030, 12, 31, tzinfo=UTC))
+    )
+    for oid, value in extensions:
+        builder = builder.add_extension(x509.UnrecognizedExtension(oid, value), critical=False)
+    signed = builder.sign(key, hashes.SHA256())
+    return RatlsIdentity(key, signed.public_bytes(serialization.Encoding.DER), "forged")
+
+
+@pytest.mark.parametrize("server_key", ["p256", "rsa3072"])
+@pytest.mark.parametrize(
+    "identity",
+    [
+        pytest.param({"key_type": "p384", "style": "both"}, id="as Gramine 1.8 and later"),
+        pytest.param({"key_type": "p384", "style": "legacy"}, id="as Gramine 1.4 to 1.7"),
+        pytest.param({"key_type": "rsa3072", "style": "legacy"}, id="as Gramine to 1.3"),
+    ],
+)
+def test_the_named_enclave_gets_the_secret(make_site, start, server_key, identity):
+    site = make_site(server_key=server_key)
+    with start(site) as running:
+        assert fetch(running, site.identity(**identity)) == site.secret
+
+
+def test_the_properly_encoded_legacy_oid_is_accepted(running, enclave):
+    key = ec.generate_private_key(ec.SECP256R1())
+    quote = enclave(running.site.world).quote(legacy_report_data(spki_der(key.public_key())))
+    identity = certificate_with(key, (PROPER_LEGACY_OID, quote))
+    assert fetch(running, identity) == running.site.secret
+
+
+def test_a_release_is_on_record_when_the_secret_arrives(running):
+    identity = running.site.identity()
+    fetch(running, identity)
+    (record,) = running.site.records()
+    quote = extract_evidence(identity.certificate_der).quote
+    assert record["outcome"] == "released"
+    assert record["code"] == "policy.allowed"
+    assert record["evidence_sha256"] == hashlib.sha256(quote).hexdigest()
+    assert record["evidence_sha256"] == identity.evidence_digest
+    assert record["claims"]["mr_enclave"] == running.site.report.mr_enclave.hex()
+    assert (
+        record["policy_sha256"]
+        == hashlib.sha256((running.site.folder / "policy.toml").read_bytes()).hexdigest()
+    )
+    assert record["rule"] == "digits server"
+    assert record["secret"] == "digits"
+    assert record["asked_for"] == "localhost"
+    assert record["peer"].startswith("127.0.0.1:")
+    assert record["simulated"] is True
+    assert record["explanation"]
+    assert check_chain(running.site.audit).head == running.audit.head
+
+
+def test_the_name_that_was_asked_under_decides_too(site, start):
+    site.write_policy(
+        f'mr_enclave = ["{site.report.mr_enclave.hex()}"]\nasked_for = ["digits.keys.example"]'
+    )
+    with start(site) as running:
+        record = refused(running, site.identity())
+    assert record["code"] == "policy.asked-for"
+    assert record["asked_for"] == "localhost"
+
+
+def test_a_rule_for_old_clients_sends_hex_and_a_nul(site, start):
+    site.write_policy(f'mr_enclave = ["{site.report.mr_enclave.hex()}"]\nencoding = "hex"')
+    with start(site) as running:
+        assert fetch(running, site.identity()) == site.secret.hex().encode() + b"\0"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        pytest.param(
+            {"mr_enclave": bytes(32)}, "policy.measurement", "mr_enclave FAILS", id="other code"
+        ),
+        pytest.param(
+            {"attributes": bytes.fromhex("0700000000000000e700000000000000")},
+            "policy.debug",
+            "debug",
+            id="debug enclave",
+        ),
+    ],
+)
+def test_another_enclave_is_denied_and_the_record_says_why(running, enclave, changes, code, words):
+    other = enclave(running.site.world, replace(running.site.report, **changes))
+    record = refused(running, make_certificate(other))
+    assert (record["outcome"], record["code"]) == ("denied", code)
+    assert words in record["explanation"][0]
+    assert record["secret"] is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome", "code"),
+    [
+        pytest.param(Faults.OUTDATED_TCB, "denied", "policy.tcb-status", id="outdated platform"),
+        pytest.param(Faults.SW_HARDENING_TCB, "denied", "policy.tcb-status", id="hardening"),
+        pytest.param(Faults.REVOKED_PCK, "rejected", None, id="revoked platform"),
+        pytest.param(Faults.EXPIRED_CRLS, "rejected", None, id="stale CRLs"),
+        pytest.param(Faults.TAMPERED_QUOTE, "rejected", None, id="altered quote"),
+    ],
+)
+def test_a_platform_in_bad_standing_gets_nothing(make_site, start, enclave, fault, outcome, code):
+    world = World.create(now=datetime.now(UTC), faults=fault)
+    site = make_site(world=world)
+    with start(site) as running:
+        record = refused(running, make_certificate(enclave(world)))
+    assert record["outcome"] == outcome
+    assert record["code"] == (code or record["code"])
+
+
+def test_hardware_that_the_trust_root_does_not_vouch_for_is_rejected(running, enclave):
+    stranger = World.create(now=datetime.now(UTC))
+    record = refused(running, make_certificate(enclave(stranger)))
+    assert record["outcome"] == "rejected"
+    assert "trust root" in record["explanation"][0]
+    assert record["claims"] is None
+
+
+class TestPoisonTea:
+    """A genuine quote, of the very enclave that the policy names, in another key's certificate."""
+
+    def test_in_the_legacy_extension(self, running, enclave):
+        victim, thief = (ec.generate_private_key(ec.SECP384R1()) for _ in range(2))
+        quote = enclave(running.site.world).quote(legacy_report_data(spki_der(victim.public_key())))
+        record = refused(running, certificate_with(thief, (MALFORMED_LEGACY_OID, quote)))
+        assert (record["outcome"], record["code"]) == ("rejected", "binding.report-data")
+
+    def test_in_the_standard_extension_with_its_own_claims(self, running):
+        victim = extract_evidence(running.site.identity().certificate_der)
+        thief = ec.generate_private_key(ec.SECP384R1())
+        stolen = dice_extension(victim.quote, victim.claims)
+        record = refused(running, certificate_with(thief, (DICE_OID, stolen)))
+        assert (record["outcome"], record["code"]) == ("rejected", "binding.public-key")
+
+    def test_in_the_standard_extension_with_claims_of_the_thief(self, running):
+        victim = extract_evidence(running.site.identity().certificate_der)
+        thief = ec.generate_private_key(ec.SECP384R1())
+        claims = dice_claims(spki_der(thief.public_key()))
+        forged = certificate_with(thief, (DICE_OID, dice_extension(victim.quote, claims)))
+        record = refused(running, forged)
+        assert (record["outcome"], record["code"]) == ("rejected", "binding.report-data")
+
+    def test_the_legacy_extension_does_not_excuse_a_wrong_standard_one(self, running, enclave):
+        victim = extract_evidence(running.site.identity().certificate_der)
+        key = ec.generate_private_key(ec.SECP384R1())
+        spki = spki_der(key.public_key())
+        good = enclave(running.site.world).quote(legacy_report_data(spki))
+        forged = certificate_with(
+            key,
+            (MALFORMED_LEGACY_OID, good),
+            (DICE_OID, dice_extension(victim.quote, dice_claims(spki))),
+        )
+        assert refused(running, forged)["code"] == "binding.report-data"
+
+
+def test_a_self_signed_certificate_without_evidence_is_rejected(running):
+    record = refused(running, certificate_with(ec.generate_private_key(ec.SECP384R1())))
+    assert (record["outcome"], record["code"]) == ("rejected", "ratls.no-evidence")
+    assert record["evidence_sha256"] is None
+
+
+def test_without_a_record_there_is_no_secret(running, monkeypatch):
+    def no_disk(handle):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fdatasync", no_disk)
+        with pytest.raises((DeniedError, NetworkError)):
+            fetch(running, running.site.identity())
+    with pytest.raises((DeniedError, NetworkError)):  # nobody knows what the disk holds
+        fetch(running, running.site.identity())
+
+
+def test_without_collateral_there_is_no_secret_until_it_is_back(running):
+    file = running.site.folder / "lab" / "collateral" / "pck.crl"
+    content = file.read_bytes()
+    file.unlink()
+    record = refused(running, running.site.identity())
+    assert (record["outcome"], record["code"]) == ("failed", "collateral")
+    file.write_bytes(content)
+    assert fetch(running, running.site.identity()) == running.site.secret
+
+
+def test_many_enclaves_at_once_are_all_served(running):
+    identity = running.site.identity()
+    with ThreadPoolExecutor(16) as pool:
+        secrets = list(pool.map(lambda _: fetch(running, identity), range(48)))
+    assert secrets == [running.site.secret] * 48
+    assert check_chain(running.site.audit).head.number == 48
+
+
+def test_the_secret_shows_nowhere_but_at_the_client(running, caplog, capfd):
+    caplog.set_level("DEBUG")
+    fetch(running, running.site.identity())
+    secret = running.site.secret
+    written = caplog.text + "".join(capfd.readouterr())
+    kept = b"".join(
+        path.read_bytes() for path in running.site.folder.glob("*") if path.suffix == ".jsonl"
+    )
+    assert "event=decision outcome=released" in written
+    for form in (secret.hex(), repr(secret)[2:-1]):
+        assert form not in written
+        assert form.encode() not in kept
+    assert secret not in kept
