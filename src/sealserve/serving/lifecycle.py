@@ -51,7 +51,13 @@ class VersionRecord:
 class _Model:
     settings: ModelSettings
     versions: dict[int, VersionRecord] = field(default_factory=dict)
-    empty: bool = False  # told once that nothing is there
+    told: str = ""  # the last trouble with its folder, so that it is logged once and not per poll
+
+    def tell(self, trouble: str) -> None:
+        """Log what is wrong with the model's folder, if that is news; nothing wrong is empty."""
+        if trouble and trouble != self.told:
+            log.warning("model %s: %s", self.settings.name, trouble)
+        self.told = trouble
 
 
 @dataclass(frozen=True)
@@ -105,14 +111,16 @@ class ModelManager:
             self._models.setdefault(name, _Model(settings)).settings = settings
 
     async def watch(self) -> None:
-        """Poll until cancelled."""
+        """Poll until cancelled; no trouble with one model ends it."""
         while self._pace.poll > 0:
             await asyncio.sleep(self._pace.poll)
             for model in list(self._models.values()):
                 try:
                     await self._reconcile(model)
                 except ConfigError as error:
-                    log.error("model %s: %s", model.settings.name, error.message)
+                    model.tell(error.message)
+                except Exception:
+                    log.exception("model %s: polling failed", model.settings.name)
 
     async def close(self) -> None:
         """Unload everything; requests that still run keep what they use."""
@@ -154,10 +162,7 @@ class ModelManager:
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(None, discover, model.settings.base_path)
         chosen = model.settings.policy.choose(found)
-        if not chosen and not model.empty:
-            where = model.settings.base_path
-            log.warning("model %s: no version to serve under %s", model.settings.name, where)
-        model.empty = not chosen
+        model.tell("" if chosen else f"no version to serve under {model.settings.base_path}")
         for version in [v for v, r in model.versions.items() if r.error and v not in found]:
             del model.versions[version]  # taken away; should it come back, it is new
         for version in sorted(chosen):

@@ -7,7 +7,7 @@ Serving's predict_util.cc where clients match on them. Nothing here knows an eng
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,11 +72,16 @@ class Signature:
         specs = [*self.inputs.values(), *self.outputs.values()]
         return all(spec.shape and spec.shape[0] is None for spec in specs)
 
+    def require_names(self, names: Iterable[str]) -> None:
+        """InvalidArgument unless `names`, with what has a default, are the inputs."""
+        sent = set(names)
+        if sent | self.defaults.keys() != self.inputs.keys():
+            raise _input_mismatch(sent, self.inputs.keys())
+
     def complete(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The inputs with their defaults filled in; InvalidArgument unless they fit."""
+        self.require_names(inputs)
         filled = {**self.defaults, **inputs}
-        if filled.keys() != self.inputs.keys():
-            raise _input_mismatch(inputs.keys(), self.inputs.keys())
         for alias, array in filled.items():
             self.inputs[alias].require(array)
         return filled
@@ -145,18 +150,23 @@ def parse_shape(proto: tensor_pb2.TensorShapeProto) -> Shape | None:
 def _spec(alias: str, info: saved_model_pb2.TensorInfo) -> TensorSpec:
     if info.WhichOneof("encoding") != "name":
         raise Unimplemented(f"tensor {alias!r} is sparse or composite; only dense ones are served")
-    # A dtype that arrays cannot have (bfloat16, quantized) would be served as another one.
-    if dtype_of(numpy_dtype(info.dtype)) != info.dtype:
+    if not _is_array_type(info.dtype):
         raise Unimplemented(f"tensor {alias!r} is {dtype_name(info.dtype)}, which is not served")
     tensor = info.name if ":" in info.name else f"{info.name}:0"
     shape = parse_shape(info.tensor_shape) if info.HasField("tensor_shape") else None
     return TensorSpec(alias=alias, tensor=tensor, data_type=info.dtype, shape=shape)
 
 
-def _input_mismatch(found: Iterable[str], expected: Iterable[str]) -> InvalidArgument:
-    sent, wanted = set(found), set(expected)
+def _is_array_type(data_type: int) -> bool:
+    """Whether arrays have this type; bfloat16, say, would be served as another one."""
+    try:
+        return dtype_of(numpy_dtype(data_type)) == data_type
+    except InvalidArgument:
+        return False
 
-    def joined(names: set[str]) -> str:
+
+def _input_mismatch(sent: Set[str], wanted: Set[str]) -> InvalidArgument:
+    def joined(names: Set[str]) -> str:
         return "{" + ",".join(sorted(names)) + "}"
 
     return InvalidArgument(

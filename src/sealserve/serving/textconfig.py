@@ -126,7 +126,7 @@ def _policy(policy: ServableVersionPolicy, name: str) -> Policy:
 
 
 def _value(config: BatchingParameters, name: str, default: int) -> int:
-    return int(getattr(config, name).value) if config.HasField(name) else default  # type: ignore[arg-type]
+    return int(getattr(config, name).value) if config.HasField(name) else default
 
 
 def _check_batching(settings: BatchSettings, name: str) -> None:

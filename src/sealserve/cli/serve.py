@@ -1,0 +1,79 @@
+"""`sealserve serve`: the model server, by the flags of tensorflow_model_server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+
+import click
+
+from sealserve import __version__
+from sealserve.serving.flags import ACCEPTED, flag_table, parse_flags
+from sealserve.serving.server import Listening, prepare, run
+
+log = logging.getLogger(__name__)
+
+
+class _ServeCommand(click.Command):
+    """Lists the flags, which click does not parse, in its help."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [
+            (f"--{name}" + (f"={default}" if default else ""), text)
+            for name, default, text in flag_table()
+        ]
+        with formatter.section("Flags"):
+            formatter.write_dl(rows, col_max=42)
+        with formatter.section("Accepted from TensorFlow Serving, without effect"):
+            formatter.write_text(", ".join(f"--{name}" for name in ACCEPTED))
+
+
+@click.command(
+    cls=_ServeCommand,
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    options_metavar="--FLAG=VALUE...",
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="")
+def serve(arguments: tuple[str, ...]) -> None:
+    """Serve models over the TensorFlow Serving API, gRPC and REST, over TLS.
+
+    Models and ssl.cfg are sealed files, opened in memory with the key that the key service releases
+    to this server. Ready when it prints "Entering the event loop ...".
+
+    \b
+    Example:
+      sealserve serve --host=127.0.0.1 --port=8500 --rest_api_port=8501 \\
+        --model_name=digits --model_base_path=models/digits --ssl_config_file=ssl.cfg \\
+        --attest --evidence_source=gramine \\
+        --key_service=keys.example.com:4433 --key_service_ca=ca.pem
+    """
+    flags, notes = parse_flags(arguments)
+    if flags.version:
+        click.echo(f"sealserve {__version__}")
+        return
+    _configure_logging()
+    for note in notes:
+        log.info("%s", note)
+    prepared = prepare(flags)
+    asyncio.run(run(prepared, _announce))
+
+
+def _announce(listening: Listening) -> None:
+    rest = f", REST {listening.rest}" if listening.rest else ""
+    models = "".join(
+        f", model {name} version {', '.join(map(str, versions))}"
+        for name, versions in listening.models.items()
+    )
+    # The last words are those that scripts wait for in the log of the stock server.
+    click.echo(
+        f"sealserve serve: ready, gRPC {listening.grpc}{rest}{models}. Entering the event loop ..."
+    )
+    sys.stdout.flush()
+
+
+def _configure_logging() -> None:
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)

@@ -1,0 +1,119 @@
+"""Uvicorn inside an event loop that is not its own, with a deadline for every wait.
+
+Uvicorn handles signals itself and waits for ever for the head of a request; here the server's owner
+handles signals, and a connection without a request is closed after a while, whether it is silent or
+sends its head byte by byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from sealserve.errors import UsageError
+
+HEAD_BYTES = 64 << 10  # of a request line and its headers
+HEAD_SECONDS = 20  # from the connection, or the last answer, to the end of the next head
+MAX_CONNECTIONS = 1024
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn that leaves signals alone and tells when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+
+class _Protocol(H11Protocol):
+    """HTTP/1.1 with a deadline for the next head."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._arm()
+
+    def on_response_complete(self) -> None:
+        self._arm()
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        super().connection_lost(exc)
+
+    def _arm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = self.loop.call_later(HEAD_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        # A request that is being answered has a deadline of its own, in the application.
+        idle = self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr]
+        if idle:  # uvicorn types `cycle` as never None, and starts with None
+            self.transport.abort()
+
+
+class HttpServer:
+    """An ASGI application behind a listening socket; plaintext only without an SSL context."""
+
+    def __init__(self, application: ASGIApp, context: ssl.SSLContext | None) -> None:
+        config = uvicorn.Config(
+            application,
+            http=_Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_keep_alive=HEAD_SECONDS,
+            h11_max_incomplete_event_size=HEAD_BYTES,
+        )
+        config.load()
+        config.ssl = context
+        self._server = _Server(config)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen and serve; the port, which is a free one where 0 was asked for."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            listener = socket.create_server((host, port), family=family, backlog=1024)
+        except OSError as error:
+            raise UsageError(
+                f"cannot listen on {host}:{port} for REST: {error.strerror}",
+                hint="is the port taken, the address one of this machine?",
+            ) from error
+        self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
+        listening = asyncio.create_task(self._server.listening.wait())
+        await asyncio.wait({self._task, listening}, return_when=asyncio.FIRST_COMPLETED)
+        if self._task.done():
+            listening.cancel()
+            await self._task
+        return int(listener.getsockname()[1])
+
+    async def stop(self, grace: float) -> None:
+        """Take no new requests, give those that run `grace` seconds, then cancel them."""
+        if self._task is None:
+            return
+        self._server.config.timeout_graceful_shutdown = max(1, int(grace))
+        self._server.should_exit = True
+        await self._task

@@ -1,0 +1,134 @@
+"""From flags to what the parts of the server take; and which flags do not go together.
+
+Fail closed: TLS, a sealed model and an attested key are the normal case, and leaving one out takes
+a flag that says so. Nothing here opens a file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sealserve.errors import UsageError
+from sealserve.serving.capacity import Capacity, available_processors, plan
+from sealserve.serving.flags import Flags
+from sealserve.serving.grpc_server import GrpcSettings
+from sealserve.serving.keys import Attestation
+from sealserve.serving.lifecycle import Pace
+from sealserve.serving.rest import RestSettings
+
+ALL_ADDRESSES = "0.0.0.0"  # noqa: S104  # TensorFlow Serving's; TLS is on
+LOOPBACK = "127.0.0.1"
+
+
+def check(flags: Flags) -> None:
+    """UsageError for flags that contradict each other, or leave open what must be decided."""
+    if not flags.model_base_path and not flags.model_config_file:
+        raise UsageError("which model? name --model_base_path or --model_config_file")
+    if flags.batching_parameters_file and not flags.enable_batching:
+        raise UsageError("--batching_parameters_file is set without --enable_batching")
+    if flags.port and flags.port == flags.rest_api_port:
+        raise UsageError("--port and --rest_api_port are the same")
+    _check_key(flags)
+    _check_transport(flags)
+
+
+def attestation(flags: Flags) -> Attestation:
+    """How to get the key, for flags with --attest."""
+    return Attestation(
+        evidence_source=flags.evidence_source,
+        key_service=flags.key_service,
+        ca_file=Path(flags.key_service_ca),
+        server_name=flags.key_service_name or None,
+        timeout=flags.key_service_timeout_seconds,
+    )
+
+
+def host(flags: Flags) -> str:
+    """Where to listen: what plaintext is not shown to the network unless a host is named."""
+    return flags.host or (LOOPBACK if flags.dangerously_serve_plaintext else ALL_ADDRESSES)
+
+
+def capacity(flags: Flags) -> Capacity:
+    """Threads and streams of the engine on this machine."""
+    return plan(
+        available_processors(),
+        session=flags.tensorflow_session_parallelism,
+        intra_op=flags.tensorflow_intra_op_parallelism,
+        inter_op=flags.tensorflow_inter_op_parallelism,
+    )
+
+
+def pace(flags: Flags) -> Pace:
+    """How often to look for versions and to try again."""
+    return Pace(
+        poll=flags.file_system_poll_wait_seconds,
+        retries=flags.max_num_load_retries,
+        retry_interval=max(flags.load_retry_interval_micros, 0) / 1e6,
+    )
+
+
+def tags(flags: Flags) -> list[str]:
+    """The tags of the meta graph to serve."""
+    return [tag for tag in flags.saved_model_tags.split(",") if tag]
+
+
+def rest_settings(flags: Flags) -> RestSettings:
+    """Limits of the REST face."""
+    return RestSettings(
+        max_body_bytes=flags.max_request_bytes,
+        max_concurrent=flags.max_concurrent_requests,
+        timeout=flags.rest_api_timeout_in_ms / 1e3,
+    )
+
+
+def grpc_settings(flags: Flags) -> GrpcSettings:
+    """Limits of the gRPC face and its channel arguments; UsageError for malformed ones."""
+    return GrpcSettings(
+        max_request_bytes=flags.max_request_bytes,
+        max_concurrent=flags.max_concurrent_requests,
+        options=[_channel_argument(a) for a in flags.grpc_channel_arguments.split(",") if a],
+    )
+
+
+def _check_key(flags: Flags) -> None:
+    sources = {
+        "--attest": flags.attest,
+        "--dangerously_use_key_file": bool(flags.dangerously_use_key_file),
+        "--dangerously_serve_unsealed_models": flags.dangerously_serve_unsealed_models,
+    }
+    chosen = [name for name, given in sources.items() if given]
+    if len(chosen) != 1:
+        raise UsageError(
+            f"{' and '.join(chosen)} contradict each other" if chosen else "where is the key?",
+            hint="one of --attest (with --key_service and --key_service_ca), "
+            "--dangerously_use_key_file FILE, --dangerously_serve_unsealed_models",
+        )
+    named = bool(flags.key_service or flags.key_service_ca or flags.key_service_name)
+    if flags.attest and not (flags.key_service and flags.key_service_ca):
+        raise UsageError("--attest needs --key_service and --key_service_ca")
+    if named and not flags.attest:
+        raise UsageError("a key service is named, but --attest is not given")
+
+
+def _check_transport(flags: Flags) -> None:
+    plaintext = flags.dangerously_serve_plaintext
+    if bool(flags.ssl_config_file) == plaintext:
+        raise UsageError(
+            "--ssl_config_file and --dangerously_serve_plaintext contradict each other"
+            if plaintext
+            else "no --ssl_config_file: requests and answers would be open to the network",
+            hint="`sealserve tls twoway DOMAIN CLIENT` makes ssl.cfg; "
+            "for trying out: --dangerously_serve_plaintext, on loopback",
+        )
+    if plaintext and flags.attest:
+        raise UsageError("an attested server does not serve plaintext: name --ssl_config_file")
+
+
+def _channel_argument(text: str) -> tuple[str, int | str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.startswith("grpc."):
+        raise UsageError(
+            f"--grpc_channel_arguments: {text!r} is no argument of gRPC",
+            hint="grpc.NAME=VALUE, with commas in between",
+        )
+    return name, int(value) if value.lstrip("-").isdecimal() else value

@@ -1,0 +1,61 @@
+"""ssl.cfg as the credentials of both faces: gRPC's own, and an SSLContext for REST.
+
+One configuration, one meaning: TLS 1.2 or later, one certificate, and if clients must show one, the
+same authority decides for both. The private key reaches the standard library's `ssl`, which only
+takes paths, through a file in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+
+import grpc
+
+from sealserve.errors import ConfigError
+from sealserve.serving.memory import memory_file
+from sealserve.serving.textconfig import TlsSettings
+
+
+def grpc_credentials(settings: TlsSettings) -> grpc.ServerCredentials:
+    """Credentials for `grpc.aio.Server.add_secure_port`."""
+    return grpc.ssl_server_credentials(
+        [(settings.private_key, settings.certificates)],
+        root_certificates=settings.client_ca,
+        require_client_auth=settings.client_ca is not None,
+    )
+
+
+def ssl_context(settings: TlsSettings) -> ssl.SSLContext:
+    """The same for an asyncio server. Raises ConfigError for PEM that does not fit together."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        with memory_file("tls", [settings.private_key, b"\n", settings.certificates]) as path:
+            context.load_cert_chain(path, password=_no_password)
+        if settings.client_ca is not None:
+            context.load_verify_locations(cadata=settings.client_ca.decode("ascii"))
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (ssl.SSLError, UnicodeDecodeError) as error:
+        reason = getattr(error, "reason", None) or "not PEM"
+        raise ConfigError(
+            f"the TLS configuration cannot be used: {reason}",
+            hint="server_key and server_cert must be PEM and belong together, custom_ca be PEM",
+        ) from None
+    return context
+
+
+def fingerprint(settings: TlsSettings) -> str:
+    """SHA-256 of the server's own certificate in DER, hex: what a client may pin."""
+    first, _, _ = settings.certificates.decode("ascii").partition("-----END CERTIFICATE-----")
+    pem = first[first.index("-----BEGIN") :] + "-----END CERTIFICATE-----"
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+
+
+def _no_password() -> bytes:
+    # Without this OpenSSL asks at the terminal.
+    raise ConfigError(
+        "server_key is encrypted with a password, which nobody is there to type",
+        hint="seal ssl.cfg instead: `sealserve seal`",
+    )
