@@ -6,7 +6,7 @@ without a file: `ssl` loads keys from paths alone, and inside Gramine there is n
 the host lies under it. Whoever has the RA-TLS key has the enclave's name.
 
 The server is verified before anything but the handshake is sent: OpenSSL checks the chain to the CA
-file, `_matches` the name (RFC 9525, DNS names and IP addresses in subjectAltName only).
+file, `is_for` the name (RFC 9525, DNS names and IP addresses in subjectAltName only).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def client_context(identity: RatlsIdentity, ca_file: Path, *, server_name: str) 
                 code="server-certificate",
                 hint="this CA file is not the server's, or somebody stands in between",
             )
-        if depth == 0 and not _matches(found.to_cryptography(), server_name):
+        if depth == 0 and not is_for(found.to_cryptography(), server_name):
             raise NetworkError(
                 f"the key service's certificate is not for {server_name!r}",
                 code="server-certificate",
@@ -76,7 +76,8 @@ class TlsClient:
         self._connection = SSL.Connection(context, stream)
         self._connection.set_connect_state()
         if not _is_address(server_name):  # RFC 6066 section 3: no literal addresses in SNI
-            self._connection.set_tlsext_host_name(server_name.encode("ascii"))
+            name = server_name.removesuffix(".")  # nor the root's dot
+            self._connection.set_tlsext_host_name(name.encode("ascii"))
 
     def handshake(self) -> None:
         """Agree on keys; raises NetworkError when the server is not the one that was named."""
@@ -132,15 +133,7 @@ def reason(error: Exception) -> str:
     return str(error) or "the connection was closed"
 
 
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-def _matches(certificate: x509.Certificate, name: str) -> bool:
+def is_for(certificate: x509.Certificate, name: str) -> bool:
     """Whether subjectAltName holds `name`, or a wildcard for its first label (RFC 9525, 6.3)."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -152,3 +145,11 @@ def _matches(certificate: x509.Certificate, name: str) -> bool:
     _, dot, parent = wanted.partition(".")
     accepted = {wanted, f"*.{parent}"} if dot and "." in parent else {wanted}
     return any(known.lower() in accepted for known in names.get_values_for_type(x509.DNSName))
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
