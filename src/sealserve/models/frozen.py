@@ -92,15 +92,17 @@ def parse_frozen_graph(data: bytes) -> FrozenGraph:
     try:
         graph = GraphDef.FromString(data)
     except DecodeError as error:
-        raise FormatError(
-            "the bytes are no GraphDef message: expected a frozen graph (.pb) of TensorFlow"
-        ) from error
+        raise _no_graph("the bytes are no GraphDef message") from error
     if not graph.node:
-        raise FormatError(
-            "the graph has no nodes; expected a frozen graph (.pb) of TensorFlow",
-            hint="a saved_model.pb is a SavedModel already: it needs no conversion",
-        )
+        raise _no_graph("the graph has no nodes")
     return index_graph(graph)
+
+
+def _no_graph(found: str) -> FormatError:
+    return FormatError(
+        f"{found}; expected a frozen graph (.pb) of TensorFlow",
+        hint="a saved_model.pb needs no conversion; a sealed file must be unsealed first",
+    )
 
 
 def index_graph(graph: GraphDef) -> FrozenGraph:

@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from sealserve.errors import UsageError
 
 SCHEMES = ("https", "http", "file")
+SHOWN_CHARACTERS = 300
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,199}")
 
@@ -122,9 +123,10 @@ def is_loopback(host: str) -> bool:
 
 
 def shown_url(url: str) -> str:
-    """A URL without user, password, query and fragment, escaped and short enough for a message."""
+    """A URL without user, password, query and fragment, fit for a terminal and a message."""
     bare = re.sub(r"//[^/?#]*@", "//", url, count=1)
-    return repr(re.split(r"[?#]", bare, maxsplit=1)[0][:300])
+    bare = re.split(r"[?#]", bare, maxsplit=1)[0][:SHOWN_CHARACTERS]
+    return "".join(character if character.isprintable() else "?" for character in bare)
 
 
 def _pinned(name: str, known: KnownModel, given: str | None) -> str:

@@ -122,7 +122,7 @@ def _transfer(response: httpx.Response, url: str, *, offset: int, etag: str | No
         raise NetworkError(f"{shown_url(url)}: the server sent {encoding!r}; expected plain bytes")
     found = response.headers.get("etag", "")
     strong = found if _STRONG_ETAG.fullmatch(found) else None
-    chunks = response.iter_raw(CHUNK_BYTES)
+    chunks = response.iter_raw()  # as they come: what httpx gathered would be lost at a break
     if response.status_code == httpx.codes.OK:
         return Transfer(0, _length(response), strong, chunks)
     if response.status_code != httpx.codes.PARTIAL_CONTENT:
