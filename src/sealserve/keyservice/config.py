@@ -50,7 +50,7 @@ def _address(value: object) -> Address:
 
 def _path(value: object, info: ValidationInfo) -> Path:
     if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError(f"is {value!r}, expected the name of a file")
+        raise ValueError("expected the name of a file")  # not shown: it may be a secret
     if not isinstance(info.context, Path):
         raise TypeError("the folder of relative paths is the context of the validation")
     return info.context / value
@@ -59,7 +59,7 @@ def _path(value: object, info: ValidationInfo) -> Path:
 ListenAddress = Annotated[Address, BeforeValidator(_address)]
 FilePath = Annotated[Path, BeforeValidator(_path)]
 SecretName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-Seconds = Annotated[float, Field(gt=0, le=3600, strict=False)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
 class _Table(BaseModel):

@@ -1,0 +1,117 @@
+"""The configuration: what is not said is careful, what is wrong is named."""
+
+from __future__ import annotations
+
+import pytest
+
+from sealserve.errors import ConfigError
+from sealserve.keyservice.config import Address, load_config
+
+SOUND = """
+policy = "policy.toml"
+audit = "audit.jsonl"
+[tls]
+certificate = "server.pem"
+private_key = "server.key"
+[attestation]
+collateral_url = "https://pccs.example:8081"
+[secrets]
+digits = "keys/digits.key"
+"""
+
+
+def load(folder, text=SOUND):
+    path = folder / "keyservice.toml"
+    path.write_text(text)
+    return load_config(path)
+
+
+def test_what_is_not_said_is_the_careful_choice(tmp_path):
+    config = load(tmp_path)
+    assert config.listen == Address("127.0.0.1", 4433)
+    assert config.attestation.trust_root is None  # Intel's
+    assert config.limits.handshake_seconds <= config.limits.session_seconds
+    assert config.limits.max_sessions > 0
+
+
+def test_relative_paths_count_from_the_file(tmp_path, monkeypatch):
+    monkeypatch.chdir("/")
+    config = load(tmp_path)
+    assert config.policy == tmp_path / "policy.toml"
+    assert config.secrets["digits"] == tmp_path / "keys" / "digits.key"
+
+
+def test_absolute_paths_stay(tmp_path):
+    config = load(tmp_path, SOUND.replace("policy.toml", "/etc/sealserve/policy.toml"))
+    assert str(config.policy) == "/etc/sealserve/policy.toml"
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "shown"),
+    [
+        ("0.0.0.0:4433", Address("0.0.0.0", 4433), "0.0.0.0:4433"),
+        ("[::1]:0", Address("::1", 0), "[::1]:0"),
+        ("localhost:1", Address("localhost", 1), "localhost:1"),
+    ],
+)
+def test_addresses_are_host_and_port(tmp_path, text, address, shown):
+    config = load(tmp_path, f'listen = "{text}"' + SOUND)
+    assert config.listen == address
+    assert str(config.listen) == shown
+
+
+def replaced(old, new):
+    assert old in SOUND
+    return SOUND.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        pytest.param("listen_on = 'x'" + SOUND, "unknown key listen_on", id="unknown key"),
+        pytest.param(
+            replaced("private_key", "privat_key"), "nearest that exists is private_key", id="typo"
+        ),
+        pytest.param(replaced('audit = "audit.jsonl"', ""), "audit is missing", id="no audit log"),
+        pytest.param(replaced("[secrets]", "[secret]"), "secrets is missing", id="no secrets"),
+        pytest.param('listen = "4433"' + SOUND, "127.0.0.1:4433", id="no host"),
+        pytest.param('listen = "a:65536"' + SOUND, "127.0.0.1:4433", id="port out of range"),
+        pytest.param('listen = "a:-1"' + SOUND, "127.0.0.1:4433", id="negative port"),
+        pytest.param("listen = 4433" + SOUND, "127.0.0.1:4433", id="a number"),
+        pytest.param(
+            replaced("[secrets]", 'collateral_dir = "c"\n[secrets]'), "name one of", id="two places"
+        ),
+        pytest.param(
+            replaced('collateral_url = "https://pccs.example:8081"', ""), "name one of", id="none"
+        ),
+        pytest.param(
+            replaced('collateral_url = "https://pccs.example:8081"',
+                     'collateral_dir = "c"\ncollateral_ca = "x.pem"'),
+            "belongs to collateral_url",
+            id="a CA for a folder",
+        ),
+        pytest.param(replaced('"https:', '"ftp:'), "collateral_url", id="another scheme"),
+        pytest.param(SOUND + "[limits]\nmax_sessions = 0", "max_sessions", id="no session"),
+        pytest.param(SOUND + "[limits]\nidle_seconds = 0", "idle_seconds", id="no time"),
+        pytest.param(SOUND + "[limits]\nidle_seconds = inf", "idle_seconds", id="for ever"),
+        pytest.param(SOUND + "[limits]\nidle_seconds = true", "idle_seconds", id="a truth value"),
+        pytest.param(replaced('"keys/digits.key"', '""'), "name of a file", id="empty path"),
+        pytest.param(replaced("digits =", '"../digits" ='), "secrets", id="name with a path"),
+        pytest.param("policy = ", "not TOML", id="not TOML"),
+    ],
+)  # fmt: skip
+def test_a_wrong_configuration_names_its_fault(tmp_path, text, complaint):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    assert complaint in str(caught.value)
+
+
+def test_a_value_in_place_of_a_file_name_is_not_echoed(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, replaced('"keys/digits.key"', '{ value = "5ea15e4ce0ff1cea" }'))
+    assert "5ea15e4ce0ff1cea" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_a_configuration_error(tmp_path):
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_config(tmp_path / "none.toml")
