@@ -60,7 +60,7 @@ class Certificate:
     serial_number: int
     not_before: datetime
     not_after: datetime
-    extensions: x509.Extensions
+    extensions: x509.Extensions = field(repr=False, compare=False)
     public_key: ec.EllipticCurvePublicKey
     parsed: x509.Certificate = field(repr=False)
 

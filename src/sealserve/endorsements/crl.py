@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from cryptography import x509
@@ -36,7 +36,7 @@ _X509_ERRORS = (
 class Crl:
     """A CRL: who issued it, from when to when it speaks, and the serial numbers it names."""
 
-    parsed: x509.CertificateRevocationList
+    parsed: x509.CertificateRevocationList = field(repr=False)
     issuer: x509.Name
     this_update: datetime
     next_update: datetime

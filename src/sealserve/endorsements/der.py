@@ -8,7 +8,7 @@ own declarative ASN.1 module is younger than the oldest version that we accept.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TypeAlias
 
 from sealserve.errors import FormatError
 
@@ -23,20 +23,17 @@ _MAX_LENGTH_BYTES = 3  # 16 MiB: more than anything read here may be
 _MULTI_BYTE_TAG = 0x1F
 
 
-class Element(NamedTuple):
-    """One tag and the content bytes behind its length."""
-
-    tag: int
-    content: bytes
+Element: TypeAlias = tuple[int, bytes]
+"""A tag, and the content bytes behind its length."""
 
 
 def decode(data: bytes, tag: int) -> bytes:
     """The content of the one element of type `tag` that `data` is, to its last byte."""
     elements = decode_all(data)
-    if len(elements) != 1 or elements[0].tag != tag:
-        found = ", ".join(f"0x{element.tag:02x}" for element in elements[:4]) or "nothing"
+    if len(elements) != 1 or elements[0][0] != tag:
+        found = ", ".join(f"0x{tag:02x}" for tag, _ in elements[:4]) or "nothing"
         raise FormatError(f"expected one DER element with tag 0x{tag:02x}, found {found}")
-    return elements[0].content
+    return elements[0][1]
 
 
 def decode_all(data: bytes) -> list[Element]:
@@ -50,7 +47,7 @@ def decode_all(data: bytes) -> list[Element]:
         start, length = _length(data, offset + 1)
         if length > len(data) - start:
             raise FormatError(f"DER element says {length} bytes, {len(data) - start} are there")
-        elements.append(Element(tag, data[start : start + length]))
+        elements.append((tag, data[start : start + length]))
         offset = start + length
     return elements
 

@@ -59,11 +59,7 @@ def parse_pck_extension(data: bytes) -> PckExtensions:
     fields = _fields(der.decode(data, der.SEQUENCE), ())
     tcb = _fields(_content(fields, _TCB, der.SEQUENCE), (_TCB,))
     svns = [_unsigned(tcb, component, maximum=0xFF) for component in range(1, COMPONENTS + 1)]
-    instance = configuration = None
-    if _PLATFORM_INSTANCE_ID in fields:
-        instance = _octets(fields, _PLATFORM_INSTANCE_ID, 16)
-    if _CONFIGURATION in fields:
-        configuration = _parse_configuration(_content(fields, _CONFIGURATION, der.SEQUENCE))
+    instance, configuration = _parse_platform(fields)
     return PckExtensions(
         ppid=_octets(fields, _PPID, 16),
         component_svns=bytes(svns),
@@ -102,11 +98,11 @@ def _fields(content: bytes, parent: tuple[int, ...]) -> dict[int, der.Element]:
     """The `SEQUENCE { OID, value }` entries of one level, by the last arc of their OIDs."""
     prefix = _PREFIX + bytes(parent)
     fields: dict[int, der.Element] = {}
-    for entry in der.decode_all(content):
-        pair = der.decode_all(entry.content) if entry.tag == der.SEQUENCE else []
-        if len(pair) != 2 or pair[0].tag != der.OBJECT_IDENTIFIER:
+    for tag, entry in der.decode_all(content):
+        pair = der.decode_all(entry) if tag == der.SEQUENCE else []
+        if len(pair) != 2 or pair[0][0] != der.OBJECT_IDENTIFIER:
             raise FormatError("an entry of the SGX extension is no pair of OID and value")
-        oid = pair[0].content
+        oid = pair[0][1]
         if len(oid) != len(prefix) + 1 or not oid.startswith(prefix):
             raise FormatError(f"unexpected OID {oid.hex()} in the SGX extension")
         if oid[-1] in fields:
@@ -117,10 +113,10 @@ def _fields(content: bytes, parent: tuple[int, ...]) -> dict[int, der.Element]:
 
 def _content(fields: Mapping[int, der.Element], arc: int, tag: int) -> bytes:
     element = fields.get(arc)
-    if element is None or element.tag != tag:
-        found = "nothing" if element is None else f"tag 0x{element.tag:02x}"
+    if element is None or element[0] != tag:
+        found = "nothing" if element is None else f"tag 0x{element[0]:02x}"
         raise FormatError(f"SGX extension: field {arc} needs tag 0x{tag:02x}, found {found}")
-    return element.content
+    return element[1]
 
 
 def _octets(fields: Mapping[int, der.Element], arc: int, length: int) -> bytes:
@@ -137,6 +133,25 @@ def _unsigned(
     if value > maximum:
         raise FormatError(f"SGX extension: field {arc} is larger than {maximum}")
     return value
+
+
+def _parse_platform(
+    fields: Mapping[int, der.Element],
+) -> tuple[bytes | None, PlatformConfiguration | None]:
+    """Instance id and configuration, which certificates of the Processor CA do not have.
+
+    In the draft that Intel's own test certificates follow, both arcs are flags.
+    """
+    if fields.get(_PLATFORM_INSTANCE_ID, (der.OCTET_STRING, b""))[0] == der.BOOLEAN:
+        dynamic = der.decode_boolean(fields[_PLATFORM_INSTANCE_ID][1])
+        cached = der.decode_boolean(_content(fields, _CONFIGURATION, der.BOOLEAN))
+        return None, PlatformConfiguration(dynamic, cached)
+    instance = configuration = None
+    if _PLATFORM_INSTANCE_ID in fields:
+        instance = _octets(fields, _PLATFORM_INSTANCE_ID, 16)
+    if _CONFIGURATION in fields:
+        configuration = _parse_configuration(_content(fields, _CONFIGURATION, der.SEQUENCE))
+    return instance, configuration
 
 
 def _parse_configuration(content: bytes) -> PlatformConfiguration:

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from sealserve.errors import FormatError
 
@@ -143,15 +142,28 @@ class Members:
             for n, value in enumerate(self._list(name, maximum))
         ]
 
-    def texts(self, name: str, maximum: int) -> tuple[str, ...]:
-        """A list of at most `maximum` texts; a list that is not there is empty."""
+    def column(self, name: str, member: str, count: int, maximum: int) -> tuple[int, ...]:
+        """The number called `member` of each of the `count` objects in a list."""
+        rows = self._list(name, count)
+        column: tuple[Any, ...] = tuple(
+            row.get(member) if isinstance(row, dict) else None for row in rows
+        )
+        if len(column) != count or not all(
+            type(value) is int and 0 <= value <= maximum for value in column
+        ):
+            self._refuse(name, f"{count} objects with a whole number {member!r} up to {maximum}")
+        return column
+
+    def texts(self, name: str, count: int, maximum: int = 64) -> tuple[str, ...]:
+        """A list of at most `count` texts of at most `maximum` characters; none if not there."""
         if name not in self._values:
             return ()
-        indexed = {str(n): value for n, value in enumerate(self._list(name, maximum))}
-        items = Members(indexed, f"{self._where}.{name}")
-        return tuple(items.text(n) for n in indexed)
+        values = tuple(self._list(name, count))
+        if not all(isinstance(value, str) and len(value) <= maximum for value in values):
+            self._refuse(name, f"texts of at most {maximum} characters")
+        return values
 
-    def _list(self, name: str, maximum: int) -> Sequence[object]:
+    def _list(self, name: str, maximum: int) -> list[Any]:
         value = self._values.get(name)
         if not isinstance(value, list) or len(value) > maximum:
             self._refuse(name, f"a list of at most {maximum}")

@@ -94,10 +94,7 @@ def _level(level: Members, version: int) -> TcbLevel:
 
 
 def _component_svns(tcb: Members) -> bytes:
-    components = tcb.tables("sgxtcbcomponents", COMPONENTS)
-    if len(components) != COMPONENTS:
-        raise FormatError(f"a TCB level has {len(components)} components, expected {COMPONENTS}")
-    return bytes(component.number("svn", 0xFF) for component in components)
+    return bytes(tcb.column("sgxtcbcomponents", "svn", COMPONENTS, 0xFF))
 
 
 def _numbered_component_svns(tcb: Members) -> bytes:
