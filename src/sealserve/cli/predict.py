@@ -114,7 +114,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     show_default=True,
     help="The value of a white pixel; 1 for models that take values from 0 to 1.",
 )
-@click.option("--dtype", type=click.Choice(DTYPES), default="float32", help="Of --random.")
+@click.option(
+    "--dtype", type=click.Choice(DTYPES), default="float32", show_default=True, help="Of --random."
+)
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),

@@ -87,6 +87,8 @@ def _verdict(
     Only then does it judge the client's certificate (RFC 8446 section 4.4.2.4). A gRPC server
     that accepts it speaks first (SETTINGS); one that does not, closes, with an alert or without.
     """
+    if tls.selected_alpn_protocol() != "h2":
+        return findings.speaks_no_grpc(address)
     try:
         _wait_until(tls, deadline)
         accepted = bool(tls.recv(1))
@@ -94,9 +96,9 @@ def _verdict(
         accepted = False
     except TimeoutError:
         return None
-    if not accepted:
-        return _client_not_accepted(address, credentials, "it closed the connection")
-    return findings.speaks_no_grpc(address) if tls.selected_alpn_protocol() != "h2" else None
+    if accepted:
+        return None
+    return _client_not_accepted(address, credentials, "it closed the connection")
 
 
 def _diagnose_plaintext(

@@ -7,17 +7,21 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
 
 from sealserve.client import Client
 from sealserve.client.credentials import load_credentials
 from sealserve.client.diagnosis import diagnose
-from sealserve.deploy.certificates import Validity, make_server
+from sealserve.deploy.certificates import Pair, Validity, make_server
 from sealserve.errors import NetworkError
 from sealserve.hosts import Address
 
@@ -189,6 +193,30 @@ def test_a_self_signed_server_certificate_is_its_own_root(start_replica: Any) ->
     assert len(replica.requests) == 1
 
 
+def _certificate_without_alternative_names() -> Pair:
+    """What the guide's scripts make: RSA, self-signed, a CA, its name in the subject alone."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - timedelta(days=1))
+    builder = builder.not_valid_after(now + timedelta(days=1))
+    builder = builder.add_extension(x509.BasicConstraints(True, None), critical=True)
+    return Pair(builder.sign(key, hashes.SHA256()), key)
+
+
+def test_a_certificate_of_the_published_guide_works_with_its_common_name_alone(
+    start_replica: Any,
+) -> None:
+    server = _certificate_without_alternative_names()
+    replica = start_replica(server, mutual=False)
+    with Client(replica.address, ca=server.certificate_pem, server_name=NAME) as client:
+        client.predict("double", {"input": ONE})
+    credentials = load_credentials(server.certificate_pem, None, None)
+    address = Address("127.0.0.1", replica.port)
+    assert diagnose(address, credentials, NAME, timeout=10.0) is None
+
+
 Serve = Callable[[socket.socket], None]
 
 
@@ -230,7 +258,6 @@ def _serve_tls(context: ssl.SSLContext) -> Serve:
     def serve(connection: socket.socket) -> None:
         try:
             with context.wrap_socket(connection, server_side=True) as tls:
-                tls.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
                 tls.recv(1)
         except OSError:
             return
@@ -243,6 +270,7 @@ def test_servers_that_send_alerts_are_understood_in_both_versions_of_tls(
 ) -> None:
     context = _server_context(world, tmp_path)
     context.verify_mode = ssl.CERT_REQUIRED
+    context.set_alpn_protocols(["h2"])
     address = peer(_serve_tls(context))
     bare = load_credentials(world.authority.certificate_pem, None, None)
     stranger = load_credentials(
@@ -259,10 +287,13 @@ def test_servers_that_send_alerts_are_understood_in_both_versions_of_tls(
         assert with_another.code == "network.tls.client-certificate-refused"
 
 
+@pytest.mark.parametrize("protocols", [["http/1.1"], []], ids=["REST", "no ALPN"])
 def test_a_tls_server_that_is_no_grpc_server_is_named(
-    world: Any, peer: Any, tmp_path: Path
+    protocols: list[str], world: Any, peer: Any, tmp_path: Path
 ) -> None:
-    address = peer(_serve_tls(_server_context(world, tmp_path)))
+    context = _server_context(world, tmp_path)
+    context.set_alpn_protocols(protocols)
+    address = peer(_serve_tls(context))
     credentials = load_credentials(world.authority.certificate_pem, None, None)
     finding = diagnose(address, credentials, NAME, timeout=10.0)
     assert finding is not None
