@@ -1,4 +1,8 @@
-"""How `sealserve model inspect` shows what it found."""
+"""How `sealserve model inspect` shows what it found.
+
+Names in a model are somebody else's: a character that would move the cursor is shown as `?`.
+JSON escapes such characters by itself.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,16 @@ def version_json(version: VersionFacts) -> dict[str, Any]:
 
 
 def version_rows(version: VersionFacts) -> Iterator[tuple[str, object]]:
-    """One version as rows of a table: name and value."""
+    """One version as rows of a table, name and value, fit for a terminal."""
+    for name, value in _rows(version):
+        yield _printable(name), _printable(str(value))
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _rows(version: VersionFacts) -> Iterator[tuple[str, object]]:
     for graph in version.graphs:
         yield from _graph_rows(graph, has_files=version.has_variables_files)
     if version.sealed:

@@ -92,6 +92,19 @@ def test_inspect_says_that_a_model_is_sealed(
     assert "sealed (Gramine protected file)" in capsys.readouterr().out
 
 
+def test_inspect_shows_the_names_of_a_hostile_model_without_control_characters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = digits_model()
+    model.meta_graphs[0].graph_def.node[0].op = "\x1b]0;title\x07[bold]Odd"
+    (tmp_path / "saved_model.pb").write_bytes(model.SerializeToString())
+
+    assert run("inspect", str(tmp_path)) == 0
+    shown = capsys.readouterr().out
+    assert "?]0;title?[bold]Odd 1" in shown
+    assert "\x1b" not in shown
+
+
 def test_fetch_checks_the_digest_and_tells_its_exit_code(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
