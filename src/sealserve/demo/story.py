@@ -53,8 +53,10 @@ def make_lab(stage: Stage) -> str:
     pccs = stage.start(
         "pccs", ["lab", "pccs", "lab", "--listen", "127.0.0.1:0"], folder=stage.platform
     )
-    url = pccs.wait_ready(r"ready on (\S+)").group(1)
-    stage.start("qe", ["lab", "qe", "lab"], folder=stage.platform).wait_ready("ready")
+    url = pccs.wait_ready(r"listens at (\S+)").group(1)
+    stage.start("qe", ["lab", "qe", "lab"], folder=stage.platform).wait_ready(
+        r"listens at \S+|ready"
+    )
     made = sorted(file.name for file in (stage.platform / "lab").iterdir() if file.is_file())
     stage.tell.say(f"collateral service at {url}; in platform/lab: {', '.join(made)}")
     stage.tell.check(
@@ -98,7 +100,12 @@ def seal(stage: Stage) -> None:
     """4: model and ssl.cfg become protected files on the platform."""
     stage.tell.step("Seal: model and ssl.cfg become Gramine protected files")
     stage.do(["key", "new", "wrap.key"], folder=stage.owner)
-    for source, target in (("plain/models", "models"), ("ssl_configure/ssl.cfg", "ssl.cfg")):
+    (stage.owner / "plain" / "monitoring.cfg").write_text("prometheus_config { enable: true }\n")
+    for source, target in (
+        ("plain/models", "models"),
+        ("ssl_configure/ssl.cfg", "ssl.cfg"),
+        ("plain/monitoring.cfg", "monitoring.cfg"),
+    ):
         stage.do(
             ["seal", "-w", "../owner/wrap.key", "-i", f"../owner/{source}", "-o", target],
             folder=stage.platform,
@@ -138,7 +145,6 @@ def start_key_service(stage: Stage, pccs: str) -> int:
     stage.do(["tls", "oneway", "localhost", "--out", "key-service"], folder=stage.owner)
     authority = (stage.owner / "key-service" / "server" / "cert.pem").read_bytes()
     (stage.platform / "key-service-ca.pem").write_bytes(authority)
-    (stage.platform / "monitoring.cfg").write_text("prometheus_config { enable: true }\n")
     port = free_port()
     shown = stage.do(
         ["lab", "measure", "lab", "--json", "--", *serve_words(port)], folder=stage.platform

@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from functools import partial
 from weakref import WeakKeyDictionary
 
-from sealserve.errors import InvalidArgument, NotFound
+from sealserve.errors import InvalidArgument, NotFound, ServingError
 from sealserve.messages.metadata_pb2 import SignatureDefMap
 from sealserve.serving.batching import Batcher, BatchSettings
 from sealserve.serving.engine import Executable
 from sealserve.serving.lifecycle import ModelManager, VersionRecord
+from sealserve.serving.metrics import UNKNOWN_MODEL, Metrics
 from sealserve.serving.servable import Servable
 from sealserve.serving.signature import Array, Signature
 
@@ -55,6 +56,7 @@ class DataPlane:
     def __init__(
         self, models: ModelManager, *, concurrency: int, batching: BatchSettings | None = None
     ) -> None:
+        self.metrics = Metrics()
         self._models = models
         self._concurrency = concurrency
         self._batching = batching
@@ -67,9 +69,27 @@ class DataPlane:
         """Run one request; `decode` gives its inputs once it is told what the signature takes.
 
         Raises NotFound, FailedPrecondition (no such signature), InvalidArgument, Unimplemented,
-        ResourceExhausted (batch queue).
+        ResourceExhausted (batch queue). Every prediction is counted in `metrics`.
         """
-        servable = self._servable(query)
+        model, status = UNKNOWN_MODEL, "INTERNAL"
+        try:
+            servable = self._servable(query)
+            model = servable.name
+            prediction = await self._predict(servable, query, decode, output_filter)
+            status = "OK"
+            return prediction
+        except ServingError as error:
+            status = error.status
+            raise
+        except asyncio.CancelledError:
+            status = "CANCELLED"
+            raise
+        finally:
+            self.metrics.count(model, status)
+
+    async def _predict(
+        self, servable: Servable, query: ModelQuery, decode: Decode, output_filter: Sequence[str]
+    ) -> Prediction:
         with servable.used():
             executable = servable.executable(query.signature)
             signature = executable.signature

@@ -39,6 +39,7 @@ class Flags:
     enable_batching: bool = _flag(False, "run requests that wait at the same time as one")
     batching_parameters_file: str = _flag("", "how, in text format; needs --enable_batching")
     ssl_config_file: str = _flag("", "TLS of gRPC and REST: ssl.cfg, in text format")
+    monitoring_config_file: str = _flag("", "metrics for Prometheus on the REST port: where")
     saved_model_tags: str = _flag("serve", "the meta graph to serve: its tags, with commas")
     tensorflow_session_parallelism: int = _flag(0, "threads and streams; 0: automatic")
     tensorflow_intra_op_parallelism: int = _flag(0, "threads of the engine; 0: all processors")
@@ -71,7 +72,6 @@ ACCEPTED: dict[str, tuple[type[object], str]] = {
         "versions are compiled when they are loaded; no requests are replayed",
     ),
     "num_request_iterations_for_warmup": (str, "no warm-up requests are replayed"),
-    "monitoring_config_file": (str, "this server exports no metrics"),
     "num_load_threads": (str, "versions are loaded one at a time, beside the event loop"),
     "num_unload_threads": (str, "versions are unloaded without a thread"),
     "per_process_gpu_memory_fraction": (str, "the engine runs on the CPU"),

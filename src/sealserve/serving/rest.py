@@ -2,6 +2,7 @@
 
     POST /v1/models/NAME[/versions/V | /labels/L]:predict
     GET  /v1/models/NAME[/versions/V | /labels/L][/metadata]
+    GET  the metrics, at the path that the monitoring configuration names
 
 Bodies are read within a limit, requests answered within a deadline, as many at a time as allowed.
 Every error is `{"error": "..."}`. What is unforeseen is logged; the peer hears 500 and no more.
@@ -37,6 +38,7 @@ from sealserve.errors import (
 )
 from sealserve.serving.answers import SIGNATURE_DEF, status_response
 from sealserve.serving.dataplane import DataPlane, ModelQuery
+from sealserve.serving.metrics import CONTENT_TYPE
 from sealserve.serving.rest_json import (
     decode_inputs,
     encode_outputs,
@@ -76,6 +78,7 @@ class RestSettings:
     max_body_bytes: int
     max_concurrent: int
     timeout: float
+    metrics_path: str | None = None
 
 
 class RestApplication:
@@ -91,6 +94,8 @@ class RestApplication:
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
+        if request.method == "GET" and request.url.path == self._settings.metrics_path:
+            return Response(self._plane.metrics.render(), media_type=CONTENT_TYPE)
         try:
             if self._inside >= self._settings.max_concurrent:
                 raise ResourceExhausted(f"{self._inside} requests are being served; try again")

@@ -34,7 +34,13 @@ from sealserve.serving.models import ModelSettings
 from sealserve.serving.openvino_engine import OpenVinoEngine
 from sealserve.serving.rest import RestApplication
 from sealserve.serving.servable import Loader
-from sealserve.serving.textconfig import CONFIG_LIMIT, parse_batching, parse_models, parse_tls
+from sealserve.serving.textconfig import (
+    CONFIG_LIMIT,
+    parse_batching,
+    parse_models,
+    parse_monitoring,
+    parse_tls,
+)
 from sealserve.serving.tls import fingerprint, grpc_credentials, ssl_context
 from sealserve.serving.vault import Vault
 
@@ -58,6 +64,7 @@ class Prepared:
     credentials: Credentials | None
     models: Sequence[ModelSettings]
     batching: BatchSettings | None
+    metrics_path: str | None
     engine: Engine
 
 
@@ -85,6 +92,7 @@ def prepare(flags: Flags) -> Prepared:
         credentials=_credentials(flags, vault),
         models=read_models(flags, vault),
         batching=batching,
+        metrics_path=_metrics_path(flags, vault),
         engine=OpenVinoEngine(settings.capacity(flags)),
     )
 
@@ -113,7 +121,9 @@ class ModelServer:
         self._grpc = GrpcServer(
             self._plane, settings.grpc_settings(flags), tls.grpc if tls else None
         )
-        application = RestApplication(self._plane, settings.rest_settings(flags))
+        application = RestApplication(
+            self._plane, settings.rest_settings(flags, prepared.metrics_path)
+        )
         self._rest = HttpServer(application, tls.rest if tls else None)
         self._watchers: list[asyncio.Task[None]] = []
 
@@ -198,6 +208,11 @@ def _credentials(flags: Flags, vault: Vault) -> Credentials | None:
     clients = "clients need a certificate" if tls.client_ca else "clients need no certificate"
     log.info("TLS certificate SHA-256 %s; %s", fingerprint(tls), clients)
     return credentials
+
+
+def _metrics_path(flags: Flags, vault: Vault) -> str | None:
+    name = flags.monitoring_config_file
+    return parse_monitoring(_config(vault, name), name) if name else None
 
 
 def _config(vault: Vault, path: str) -> bytearray:

@@ -26,6 +26,8 @@ def check(flags: Flags) -> None:
         raise UsageError("which model? name --model_base_path or --model_config_file")
     if flags.batching_parameters_file and not flags.enable_batching:
         raise UsageError("--batching_parameters_file is set without --enable_batching")
+    if flags.monitoring_config_file and flags.rest_api_port is None:
+        raise UsageError("--monitoring_config_file needs --rest_api_port: metrics are told there")
     if flags.port and flags.port == flags.rest_api_port:
         raise UsageError("--port and --rest_api_port are the same")
     _check_key(flags)
@@ -72,12 +74,13 @@ def tags(flags: Flags) -> list[str]:
     return [tag for tag in flags.saved_model_tags.split(",") if tag]
 
 
-def rest_settings(flags: Flags) -> RestSettings:
-    """Limits of the REST face."""
+def rest_settings(flags: Flags, metrics_path: str | None) -> RestSettings:
+    """Limits of the REST face, and where it tells its metrics."""
     return RestSettings(
         max_body_bytes=flags.max_request_bytes,
         max_concurrent=flags.max_concurrent_requests,
         timeout=flags.rest_api_timeout_in_ms / 1e3,
+        metrics_path=metrics_path,
     )
 
 

@@ -1,7 +1,8 @@
 """The text-format files of tensorflow_model_server, into plain values.
 
 Format: protobuf's text format over the messages of TensorFlow Serving 2.21 (ssl_config.proto,
-model_server_config.proto, session_bundle_config.proto). Unknown fields are errors, and so is what
+model_server_config.proto, session_bundle_config.proto,
+monitoring_config.proto). Unknown fields are errors, and so is what
 the format can say and this server cannot do: silently serving something else would be worse.
 """
 
@@ -19,9 +20,11 @@ from sealserve.messages.config_pb2 import (
     FileSystemStoragePathSourceConfig,
     ModelConfig,
     ModelServerConfig,
+    MonitoringConfig,
     SSLConfig,
 )
 from sealserve.serving.batching import BatchSettings
+from sealserve.serving.metrics import DEFAULT_PATH
 from sealserve.serving.models import All, Latest, ModelSettings, Policy, Specific
 
 CONFIG_LIMIT = 1 << 20  # bytes of any of these files
@@ -83,6 +86,17 @@ def parse_batching(data: bytes | bytearray, name: str) -> BatchSettings:
     )
     _check_batching(settings, name)
     return settings
+
+
+def parse_monitoring(data: bytes | bytearray, name: str) -> str | None:
+    """`monitoring_config_file`: the path of the metrics, None if they are off; ConfigError."""
+    config = _parse(data, name, MonitoringConfig()).prometheus_config
+    if not config.enable:
+        return None
+    path = config.path or DEFAULT_PATH
+    if not path.startswith("/") or path.lower().startswith("/v1/"):
+        raise ConfigError(f"{name}: path {path!r} must begin with / and not with /v1/")
+    return path
 
 
 def _parse(data: bytes | bytearray, name: str, message: Config) -> Config:

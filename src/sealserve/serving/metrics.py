@@ -1,0 +1,41 @@
+"""How many predictions were asked for and how they ended, in Prometheus' text format.
+
+The name and its labels are TensorFlow Serving's (2.21, servables/tensorflow/util.cc), so that
+dashboards made for it go on working. Label values are models that are configured and gRPC status
+names: a peer cannot make new ones.
+
+Format: Prometheus exposition format 0.0.4.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+DEFAULT_PATH = "/monitoring/prometheus/metrics"
+REQUEST_COUNT = ":tensorflow:serving:request_count"
+UNKNOWN_MODEL = ""  # what a request that names no model of ours is counted under
+
+_ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+
+
+class Metrics:
+    """The counters of one server; belongs to its event loop."""
+
+    def __init__(self) -> None:
+        self._requests: Counter[tuple[str, str]] = Counter()
+
+    def count(self, model: str, status: str) -> None:
+        """One more prediction of `model` that ended with the gRPC status name `status`."""
+        self._requests[model, status] += 1
+
+    def render(self) -> str:
+        """All counters as text."""
+        lines = [
+            f"# HELP {REQUEST_COUNT} Predictions, by model and gRPC status.",
+            f"# TYPE {REQUEST_COUNT} counter",
+        ]
+        for (model, status), number in sorted(self._requests.items()):
+            labels = f'model_name="{model.translate(_ESCAPED)}",status="{status}"'
+            lines.append(f"{REQUEST_COUNT}{{{labels}}} {number}")
+        return "\n".join(lines) + "\n"
