@@ -1,0 +1,169 @@
+"""What this machine has and lacks, for the lab and for hardware, and what to do about each.
+
+It only looks: nothing is changed, installed or sent, but one request to a collateral service. The
+lab needs Python packages alone; all else is reported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import httpx
+
+from sealserve.deploy.finding import Finding, command_output
+from sealserve.deploy.nginx import find_nginx
+from sealserve.deploy.sgx import sgx_findings
+from sealserve.endorsements.pccs import DEFAULT_PATH
+
+PCCS_SECONDS = 3.0
+QCNL_CONFIG = "etc/sgx_default_qcnl.conf"
+
+_PACKAGE = "sealserve"
+_DEVELOPMENT = frozenset({"dev", "train", "all"})  # extras that running does not need
+_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)[^;]*(?:;.*\bextra == ['\"]([A-Za-z0-9._-]+)['\"])?")
+_QCNL_URL = re.compile(r"[\"']?pccs_url[\"']?\s*[:=]\s*[\"']?([^\s\"',]+)", re.IGNORECASE)
+_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})  # no proxy leads there
+_BUILDERS = ("docker", "podman", "buildah")
+
+
+@dataclass(frozen=True)
+class Report:
+    """All findings, in the order in which they are worth reading."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def lab_can_run(self) -> bool:
+        """Whether everything in SealServe runs here with the simulated hardware."""
+        return all(finding.good for finding in self.findings if finding.area == "lab")
+
+    @property
+    def hardware_is_ready(self) -> bool:
+        """Whether enclaves can run and be attested here."""
+        return all(finding.good for finding in self.findings if finding.area == "hardware")
+
+
+def examine(root: Path = Path("/"), *, pccs: str | None = None) -> Report:
+    """Look at the machine whose files are under `root`; `pccs` is the base URL of a service."""
+    return Report(
+        (
+            *_lab(),
+            _nginx(),
+            *sgx_findings(root),
+            _collateral(pccs or _configured_pccs(root)),
+            _kubectl(),
+            _builder(),
+        )
+    )
+
+
+def _lab() -> Iterator[Finding]:
+    yield Finding("lab", "Python", True, platform.python_version(), "")
+    try:
+        roles = _packages_by_role()
+    except metadata.PackageNotFoundError:
+        found = "not installed, so the packages that it needs are not known"
+        yield Finding("lab", "SealServe", False, found, f"pip install '{_PACKAGE}[all]'")
+        return
+    for role, packages in roles.items():
+        versions = {name: _version_of(name) for name in packages}
+        missing = [name for name, version in versions.items() if version is None]
+        found = ", ".join(f"{name} {version or 'is missing'}" for name, version in versions.items())
+        extra = f"[{role}]" if role else ""
+        yield Finding(
+            "lab",
+            f"packages for {role}" if role else "packages of the core",
+            not missing,
+            found,
+            f"pip install '{_PACKAGE}{extra}'" if missing else "",
+        )
+
+
+def _packages_by_role() -> dict[str, list[str]]:
+    """The packages that each extra of the installed SealServe asks for; the core's are under ''."""
+    roles: dict[str, list[str]] = {}
+    for requirement in metadata.requires(_PACKAGE) or ():
+        match = _REQUIREMENT.match(requirement)
+        if match is None or match[1] == _PACKAGE or match[2] in _DEVELOPMENT:
+            continue
+        roles.setdefault(match[2] or "", []).append(match[1])
+    return roles
+
+
+def _version_of(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _nginx() -> Finding:
+    nginx = find_nginx()
+    if nginx is None:
+        found, advice = "none", "apt-get install nginx-light libnginx-mod-stream"
+    else:
+        found = f"{nginx.version}, stream module {nginx.stream}"
+        advice = "apt-get install libnginx-mod-stream"
+    good = nginx is not None and nginx.stream != "missing"
+    without = "; without it clients spread requests over the replicas themselves"
+    return Finding("edge", "nginx", good, found, "" if good else advice + without)
+
+
+def _configured_pccs(root: Path) -> str | None:
+    """The service in Intel's own configuration (QCNL), in its JSON or its older form."""
+    try:
+        with (root / QCNL_CONFIG).open("rb") as stream:
+            text = stream.read(1 << 16).decode(errors="replace")
+    except OSError:
+        return None
+    lines = (line for line in text.splitlines() if not line.lstrip().startswith(("//", "#")))
+    match = _QCNL_URL.search("\n".join(lines))
+    return match[1] if match else None
+
+
+def _collateral(base_url: str | None) -> Finding:
+    if base_url is None:
+        advice = f"name one with --pccs, or in /{QCNL_CONFIG}; the lab brings its own"
+        return Finding("collateral", "PCCS", False, "no service is named", advice)
+    try:
+        status = asyncio.run(_ask(base_url))
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+        reason = str(error) or f"no answer within {PCCS_SECONDS:g} seconds"
+        advice = "is it up and reachable from here, and is its certificate trusted?"
+        return Finding("collateral", "PCCS", False, f"{base_url}: {reason}", advice)
+    good = status == httpx.codes.OK
+    found = f"{base_url}: {'answers' if good else f'answers with status {status}'}"
+    advice = f"the base URL ends in {DEFAULT_PATH}: is this one, and is the service filled?"
+    return Finding("collateral", "PCCS", good, found, "" if good else advice)
+
+
+async def _ask(base_url: str) -> int:
+    """The status of the answer to a request for the QE identity, which every service has."""
+    url = httpx.URL(base_url)
+    path = url.path.rstrip("/") or DEFAULT_PATH
+    async with (
+        asyncio.timeout(PCCS_SECONDS),
+        httpx.AsyncClient(timeout=PCCS_SECONDS, trust_env=url.host not in _LOCAL) as http,
+        http.stream("GET", url.copy_with(path=f"{path}/qe/identity")) as answer,
+    ):
+        return answer.status_code
+
+
+def _kubectl() -> Finding:
+    output = command_output("kubectl", "version", "--client")
+    found = "none" if output is None else output.strip().partition("\n")[0]
+    advice = "" if output is not None else "install kubectl, to deploy on Kubernetes"
+    return Finding("deployment", "kubectl", output is not None, found, advice)
+
+
+def _builder() -> Finding:
+    outputs = (command_output(name, "--version") for name in _BUILDERS)
+    found = [output.strip().partition("\n")[0] for output in outputs if output]
+    advice = "" if found else f"install one of {', '.join(_BUILDERS)}, to build images"
+    return Finding("deployment", "container tools", bool(found), "; ".join(found) or "none", advice)
