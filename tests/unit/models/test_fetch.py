@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from sealserve.deploy.certificates import Validity, make_server
 from sealserve.errors import NetworkError, UsageError, WrongDigest
 from sealserve.models.fetch import Fetched, Limits, fetch
 from sealserve.models.sources import Source
@@ -91,12 +94,15 @@ def handler_of(origin: Origin) -> type[BaseHTTPRequestHandler]:
 
 
 @contextmanager
-def serving(origin: Origin) -> Iterator[Origin]:
+def serving(origin: Origin, tls: ssl.SSLContext | None = None) -> Iterator[Origin]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(origin))
     server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
-    origin.url = f"http://127.0.0.1:{server.server_port}/model.pb"
+    scheme = "http" if tls is None else "https"
+    origin.url = f"{scheme}://127.0.0.1:{server.server_port}/model.pb"
     try:
         yield origin
     finally:
@@ -109,6 +115,20 @@ def serving(origin: Origin) -> Iterator[Origin]:
 def origin() -> Iterator[Origin]:
     with serving(Origin()) as running:
         yield running
+
+
+@pytest.fixture
+def https_origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Origin, Path]]:
+    """A server with TLS, and the file of the certificate to trust."""
+    pair = make_server(["127.0.0.1"], Validity(datetime.now(UTC), days=1), issuer=None)
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = folder / "cert.pem", folder / "key.pem"
+    certificate.write_bytes(pair.certificate_pem)
+    key.write_bytes(pair.key_pem)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    with serving(Origin(), tls) as running:
+        yield running, certificate
 
 
 @contextmanager
@@ -326,6 +346,35 @@ def test_a_redirect_on_this_machine_is_followed(origin: Origin, tmp_path: Path) 
     get(origin.url, tmp_path / "model.pb")
 
     assert (tmp_path / "model.pb").read_bytes() == CONTENT
+
+
+def test_https_is_spoken_with_a_server_whose_certificate_is_trusted(
+    https_origin: tuple[Origin, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin, certificate = https_origin
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with pytest.raises(NetworkError, match="the transfer failed"):
+        get(origin.url, tmp_path / "model.pb")
+    assert origin.ranges == []
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    assert get(origin.url, tmp_path / "model.pb").size == len(CONTENT)
+
+
+def test_a_redirect_from_https_to_plain_http_is_refused_even_on_this_machine(
+    origin: Origin,
+    https_origin: tuple[Origin, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    secure, certificate = https_origin
+    secure.location = origin.url
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+
+    with pytest.raises(NetworkError, match="redirects to http; expected https"):
+        get(secure.url, tmp_path / "model.pb")
+    assert origin.ranges == []
 
 
 def test_nobody_at_the_address_is_a_network_error(tmp_path: Path) -> None:
