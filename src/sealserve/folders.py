@@ -80,10 +80,10 @@ def seal_tree(
     Raises UsageError, also for what the system refuses, or UnsupportedVersion; `target` is then as
     it was.
     """
-    embedded = str(target) if embed_path is None else embed_path
+    embedded = target if embed_path is None else Path(embed_path)
 
     def convert(source: Path, sink: BinaryIO, file: Path) -> Header:
-        path = f"{embedded}/{file}" if tree.is_folder else embedded
+        path = str(embedded / file)
         with source.open("rb") as stream:
             return seal(stream, sink, key, path=path, version=version, advance=advance)
 
