@@ -1,0 +1,85 @@
+"""What is served of a SavedModel: its meta graph by tags, its signatures as far as they run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sealserve.errors import FailedPrecondition, FormatError, Unimplemented
+from sealserve.messages import tensor_pb2
+from sealserve.messages.saved_model_pb2 import SavedModel
+from sealserve.serving.openvino_engine import OpenVinoEngine
+from sealserve.serving.saved_model import parse_saved_model
+from sealserve.serving.servable import Loader
+from sealserve.serving.vault import Vault
+
+FLOAT, STRING = tensor_pb2.DT_FLOAT, tensor_pb2.DT_STRING
+New = Callable[..., Any]
+
+
+@pytest.fixture
+def model(new_graph: New, new_signature: New, new_model: New) -> SavedModel:
+    graph = new_graph()
+    graph.placeholder("x", (None,))
+    graph.placeholder("text", (None,), STRING)
+    graph.op("y", "Relu", "x")
+    graph.op("same", "Identity", "text", data_type=STRING)
+    model: SavedModel = new_model(
+        graph.proto,
+        serving_default=new_signature({"x": ("x:0", FLOAT, (None,))}, {"y": ("y:0", FLOAT, None)}),
+        texts=new_signature({"t": ("text:0", STRING, (None,))}, {"u": ("same:0", STRING, None)}),
+        __saved_model_init_op=new_signature({}, {"__saved_model_init_op": ("", 0, None)}),
+    )
+    return model
+
+
+def load(model: SavedModel, engine: OpenVinoEngine, folder: Path, *tags: str) -> Any:
+    (folder / "saved_model.pb").write_bytes(model.SerializeToString())
+    return Loader(engine, Vault(None), tags or ["serve"]).load("m", 3, str(folder))
+
+
+def test_a_signature_that_cannot_run_does_not_keep_the_others_from_it(
+    model: SavedModel, engine: OpenVinoEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    servable = load(model, engine, tmp_path)
+    assert servable.executable("").signature.name == "serving_default"
+    with pytest.raises(Unimplemented, match="DT_STRING"):
+        servable.executable("texts")
+    with pytest.raises(FailedPrecondition, match='Serving signature key "other" not found.'):
+        servable.executable("other")
+    assert set(servable.definitions.signature_def) == {"serving_default", "texts"}
+    assert "not served: tensor 't' is DT_STRING" in caplog.text
+
+
+def test_a_model_of_which_nothing_can_run_is_refused(
+    model: SavedModel, engine: OpenVinoEngine, tmp_path: Path
+) -> None:
+    del model.meta_graphs[0].signature_def["serving_default"]
+    with pytest.raises(Unimplemented, match="DT_STRING"):
+        load(model, engine, tmp_path)
+
+
+def test_tags_choose_the_meta_graph_whose_set_they_are(model: SavedModel) -> None:
+    other = model.meta_graphs.add()
+    other.CopyFrom(model.meta_graphs[0])
+    other.meta_info_def.tags.append("gpu")
+    del other.signature_def["texts"]
+    data = model.SerializeToString()
+    assert "texts" in parse_saved_model(data, ["serve"]).signatures
+    assert "texts" not in parse_saved_model(data, ["gpu", "serve"]).signatures
+    with pytest.raises(FailedPrecondition, match=r"supplied tags: \['tpu'\]; found"):
+        parse_saved_model(data, ["tpu"])
+
+
+def test_bytes_that_are_no_saved_model_are_refused() -> None:
+    with pytest.raises(FormatError, match="no SavedModel"):
+        parse_saved_model(b"\xff\xff", ["serve"])
+
+
+def test_a_model_without_signatures_is_refused(model: SavedModel) -> None:
+    model.meta_graphs[0].signature_def.clear()
+    with pytest.raises(FailedPrecondition, match="no signature"):
+        parse_saved_model(model.SerializeToString(), ["serve"])
