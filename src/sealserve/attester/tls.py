@@ -71,6 +71,7 @@ class TlsClient:
         self, context: SSL.Context, stream: socket.socket, deadline: Deadline, *, server_name: str
     ) -> None:
         stream.setblocking(False)
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._stream = stream
         self._deadline = deadline
         self._connection = SSL.Connection(context, stream)
