@@ -40,9 +40,7 @@ class Graph:
         node.attr["value"].tensor.CopyFrom(to_proto(array))
         node.attr["dtype"].type = node.attr["value"].tensor.dtype
 
-    def op(
-        self, name: str, op: str, *inputs: str, data_type: int = tensor_pb2.DT_FLOAT
-    ) -> NodeDef:
+    def op(self, name: str, op: str, *inputs: str, data_type: int = tensor_pb2.DT_FLOAT) -> NodeDef:
         node = self.proto.node.add(name=name, op=op, input=inputs)
         node.attr["T"].type = data_type
         return node

@@ -11,7 +11,16 @@ from sealserve.serving.models import All, Latest, Policy, Specific, discover
 
 
 def test_versions_are_folders_with_a_number_for_a_name(tmp_path: Path) -> None:
-    for name in ("1", "20", "007", "x1", "-3", "1.0", "99999999999999999999", "9223372036854775808"):
+    for name in (
+        "1",
+        "20",
+        "007",
+        "x1",
+        "-3",
+        "1.0",
+        "99999999999999999999",
+        "9223372036854775808",
+    ):
         (tmp_path / name).mkdir()
     (tmp_path / "4").write_text("no folder")
     base = str(tmp_path)

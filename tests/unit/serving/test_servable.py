@@ -48,7 +48,7 @@ def test_a_signature_that_cannot_run_does_not_keep_the_others_from_it(
     assert servable.executable("").signature.name == "serving_default"
     with pytest.raises(Unimplemented, match="DT_STRING"):
         servable.executable("texts")
-    with pytest.raises(FailedPrecondition, match='Serving signature key "other" not found.'):
+    with pytest.raises(FailedPrecondition, match='Serving signature key "other" not found'):
         servable.executable("other")
     assert set(servable.definitions.signature_def) == {"serving_default", "texts"}
     assert "not served: tensor 't' is DT_STRING" in caplog.text
