@@ -72,7 +72,6 @@ ACCEPTED: dict[str, tuple[type[object], str]] = {
         "versions are compiled when they are loaded; no requests are replayed",
     ),
     "num_request_iterations_for_warmup": (str, "no warm-up requests are replayed"),
-    "monitoring_config_file": (str, "this server exports no metrics"),
     "num_load_threads": (str, "versions are loaded one at a time, beside the event loop"),
     "num_unload_threads": (str, "versions are unloaded without a thread"),
     "per_process_gpu_memory_fraction": (str, "the engine runs on the CPU"),

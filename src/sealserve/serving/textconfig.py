@@ -1,9 +1,9 @@
 """The text-format files of tensorflow_model_server, into plain values.
 
 Format: protobuf's text format over the messages of TensorFlow Serving 2.21 (ssl_config.proto,
-model_server_config.proto, session_bundle_config.proto,
-monitoring_config.proto). Unknown fields are errors, and so is what
-the format can say and this server cannot do: silently serving something else would be worse.
+model_server_config.proto, session_bundle_config.proto, monitoring_config.proto). Unknown fields are
+errors, and so is what the format can say and this server cannot do: silently serving something else
+would be worse.
 """
 
 from __future__ import annotations

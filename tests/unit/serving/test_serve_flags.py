@@ -53,7 +53,7 @@ def test_the_flags_of_the_stock_server_are_taken() -> None:
     options = settings.grpc_settings(flags).options
     assert options == [("grpc.max_connection_age_ms", 2000), ("grpc.x", "y")]
     told = {note.split()[0] for note in notes}
-    assert told == {"--enable_model_warmup", "--rest_api_num_threads", "--monitoring_config_file"}
+    assert told == {"--enable_model_warmup", "--rest_api_num_threads"}
 
 
 @pytest.mark.parametrize(
@@ -157,6 +157,7 @@ KEY_SERVICE = {"key_service": "keys:4433", "key_service_ca": "ca.pem"}
             id="attested-plaintext",
         ),
         pytest.param({"batching_parameters_file": "b"}, "without --enable_batch", id="batching"),
+        pytest.param({"monitoring_config_file": "m"}, "needs --rest_api_port", id="metrics"),
         pytest.param({"port": 9, "rest_api_port": 9}, "are the same", id="one-port"),
     ],
 )

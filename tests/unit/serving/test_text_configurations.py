@@ -11,7 +11,12 @@ from sealserve.deploy.tls_folder import render_ssl_config
 from sealserve.errors import ConfigError
 from sealserve.serving.batching import BatchSettings
 from sealserve.serving.models import All, Latest, ModelSettings, Specific
-from sealserve.serving.textconfig import parse_batching, parse_models, parse_tls
+from sealserve.serving.textconfig import (
+    parse_batching,
+    parse_models,
+    parse_monitoring,
+    parse_tls,
+)
 
 SECRET = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC"
 
@@ -137,3 +142,25 @@ def test_batching_parameters_are_read_and_have_the_stock_defaults() -> None:
 def test_wrong_batching_parameters_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"^b: "):
         parse_batching(text.encode(), "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("", None),
+        ('prometheus_config { enable: false, path: "/m" }', None),
+        ("prometheus_config { enable: true }", "/monitoring/prometheus/metrics"),
+        ('prometheus_config { enable: true, path: "/m" }', "/m"),
+    ],
+)
+def test_metrics_are_told_where_the_monitoring_configuration_says(
+    text: str, path: str | None
+) -> None:
+    assert parse_monitoring(text.encode(), "monitoring.config") == path
+
+
+@pytest.mark.parametrize("path", ["m", "/v1/models/m", "/V1/x"])
+def test_metrics_do_not_hide_a_route_of_the_api(path: str) -> None:
+    text = f'prometheus_config {{ enable: true, path: "{path}" }}'
+    with pytest.raises(ConfigError, match="must begin with /"):
+        parse_monitoring(text.encode(), "monitoring.config")
