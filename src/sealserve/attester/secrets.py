@@ -119,5 +119,5 @@ def _read_answer(session: TlsClient, server: Server, identity: RatlsIdentity) ->
         f"the key service {server.host}:{server.port} closed the session without a secret: it did"
         " not accept this enclave",
         code="release-denied",
-        hint="its audit log has the reason under evidence digest " + identity.evidence_digest,
+        hint=f"its audit log has the reason under evidence_sha256 {identity.evidence_digest}",
     )

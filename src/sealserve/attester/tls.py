@@ -116,7 +116,9 @@ class TlsClient:
                 raise
             except (SSL.Error, OSError) as error:
                 raise NetworkError(
-                    f"the TLS session with the key service broke: {reason(error)}", code="tls"
+                    f"the TLS session with the key service broke: {reason(error)}",
+                    code="tls",
+                    hint="it may be stopping or short of something: its log says so; try again",
                 ) from error
 
     def _wait(self, event: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from pathlib import Path
 
 import click
@@ -45,9 +46,20 @@ def run(config_file: Path) -> None:
     Example:
       sealserve keyservice run --config keyservice.toml
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    _log_to_stderr()
     loaded = application.load(load_config(config_file))
     asyncio.run(application.run(loaded, ready=_announce))
+
+
+def _log_to_stderr() -> None:
+    """One line for each event, with the time in UTC as in the audit log."""
+    formatter = logging.Formatter(
+        "%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S"
+    )
+    formatter.converter = time.gmtime
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def _announce(address: Address) -> None:

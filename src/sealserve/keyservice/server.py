@@ -16,7 +16,7 @@ import secrets
 
 from OpenSSL import SSL
 
-from sealserve.errors import ConfigError, SealServeError
+from sealserve.errors import AuditError, ConfigError, SealServeError
 from sealserve.keyservice.config import Address, Limits
 from sealserve.keyservice.logline import line
 from sealserve.keyservice.session import Releaser, Session
@@ -89,17 +89,16 @@ class KeyServer:
         try:
             await session.run(self._service)
         except TimeoutError:
-            self._log_end(session, "deadline", "the client, or the decision, took too long")
+            reason = "the client, or the decision, took too long"
+            log.info(_ended(session, "deadline", reason))
+        except AuditError as error:
+            log.error(_ended(session, error.code, error.message))
         except SealServeError as error:
-            self._log_end(session, error.code, error.message)
+            log.info(_ended(session, error.code, error.message))
         except OSError as error:
-            self._log_end(session, "connection", error.strerror or type(error).__name__)
+            log.info(_ended(session, "connection", error.strerror or type(error).__name__))
         except Exception:  # the others go on
             log.exception(line("session_fault", session=session.identifier, peer=session.peer))
-
-    def _log_end(self, session: Session, code: str, reason: str) -> None:
-        facts = {"session": session.identifier, "peer": session.peer, "phase": session.phase}
-        log.warning(line("session_ended", **facts, code=code, reason=reason))
 
     def _log_full(self) -> None:
         self._refused += 1
@@ -107,3 +106,15 @@ class KeyServer:
         if now - self._full_logged >= FULL_LOG_SECONDS:
             log.warning(line("full", refused=self._refused, max_sessions=self._limits.max_sessions))
             self._refused, self._full_logged = 0, now
+
+
+def _ended(session: Session, code: str, reason: str) -> str:
+    """The line of a session without an answer or a denial."""
+    return line(
+        "session_ended",
+        session=session.identifier,
+        peer=session.peer,
+        phase=session.phase,
+        code=code,
+        reason=reason,
+    )

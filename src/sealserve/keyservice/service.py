@@ -176,7 +176,8 @@ class KeyService:
         )
 
     def _log(self, ask: Ask, verdict: Verdict, receipt: Receipt) -> None:
-        log.info(
+        log.log(
+            logging.INFO if verdict.outcome is Outcome.RELEASED else logging.WARNING,
             line(
                 "decision",
                 outcome=verdict.outcome,
@@ -191,7 +192,7 @@ class KeyService:
                 record=receipt.number,
                 record_sha256=receipt.digest,
                 trust_root="SIMULATED" if self._root.simulated else None,
-            )
+            ),
         )
 
     async def _run(self, function: Callable[[], T]) -> T:

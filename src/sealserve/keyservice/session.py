@@ -4,10 +4,12 @@
 2. The request, byte by byte as it comes; anything else ends the session.
 3. The decision, with its audit record (`keyservice.service`).
 4. The answer, or none.
-5. Close: TLS's own message first, then wait for the client to go, so that the answer is not lost.
+5. The end. After an answer or a denial it is TLS's own closing message: the service has decided.
+   Where it could not decide, or the client broke the protocol, the connection just ends, and a
+   client of ours tries again.
 
 Every wait has a deadline: the handshake, each silence of the client, and the session in total. The
-client is told nothing but the answer; why there is none, the logs say.
+client is told nothing but this; why there is no answer, the logs say.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from OpenSSL import SSL
 from sealserve.errors import NetworkError, SealServeError
 from sealserve.keyservice.config import Limits
 from sealserve.keyservice.protocol import RequestParser, encode_answer
-from sealserve.keyservice.service import Ask, Decision
+from sealserve.keyservice.service import Ask, Decision, Outcome
 from sealserve.keyservice.tls import TlsServer
 
 PIECE = 16 << 10  # bytes read from the connection at once
@@ -64,15 +66,18 @@ class Session:
             try:
                 await self._converse(service)
             except SealServeError:
-                await self._close()  # with TLS's alert, if TLS itself failed
+                await self._linger()  # with TLS's alert, if TLS itself failed
                 raise
-            await self._close()
+            self._tls.close()
+            await self._linger()
 
     async def _converse(self, service: Releaser) -> None:
         await self._handshake()
         await self._request()
         self.phase = "decision"
         decision = await service.release(self._ask())
+        if decision.verdict.outcome is Outcome.FAILED:
+            raise NetworkError("no decision was possible", code="undecided")
         if decision.release is not None:
             self.phase = "answer"
             secret, encoding = decision.release
@@ -130,9 +135,11 @@ class Session:
             self._writer.write(data)
             await self._writer.drain()
 
-    async def _close(self) -> None:
-        """End the session. The client may have what it wanted, and be gone: that is no failure."""
-        self._tls.close()
+    async def _linger(self) -> None:
+        """Send what is left and wait for the client to go: a reset would take the answer with it.
+
+        It may have what it wanted and be gone already; that is no failure.
+        """
         left = LINGER_BYTES
         with contextlib.suppress(OSError):  # TimeoutError is one
             await self._flush()
