@@ -45,7 +45,10 @@ def receive(connection: socket.socket, size: int, deadline: Deadline) -> bytes:
     received = bytearray()
     while len(received) < size:
         connection.settimeout(deadline.remaining())
-        piece = connection.recv(size - len(received))
+        try:
+            piece = connection.recv(size - len(received))
+        except TimeoutError:
+            raise deadline.passed() from None
         if not piece:
             raise NetworkError(f"the peer closed after {len(received)} of {size} bytes")
         received += piece
@@ -56,9 +59,11 @@ def receive_magic(connection: socket.socket, deadline: Deadline) -> tuple[bytes,
     """The first four bytes, and the file descriptors that came with them: the caller's to close."""
     connection.settimeout(deadline.remaining())
     descriptors = array.array("i")
-    data, ancillary, _, _ = connection.recvmsg(
-        MAGIC_BYTES, socket.CMSG_SPACE(STREAMS * descriptors.itemsize), socket.MSG_CMSG_CLOEXEC
-    )
+    space = socket.CMSG_SPACE(STREAMS * descriptors.itemsize)
+    try:
+        data, ancillary, _, _ = connection.recvmsg(MAGIC_BYTES, space, socket.MSG_CMSG_CLOEXEC)
+    except TimeoutError:
+        raise deadline.passed() from None
     for level, kind, content in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             descriptors.frombytes(content[: len(content) - len(content) % descriptors.itemsize])

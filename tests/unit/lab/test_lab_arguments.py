@@ -1,0 +1,62 @@
+"""The one form of an enclave's arguments: what is measured, what is started."""
+
+import pytest
+
+from sealserve.errors import UsageError
+from sealserve.lab.arguments import normalize
+
+
+def test_both_spellings_of_a_flag_have_one_form() -> None:
+    joined = normalize(["serve", "--model_name=digits", "--attest", "--port=8500"])
+    spaced = normalize(["serve", "--model_name", "digits", "--attest", "--port", "8500"])
+    assert joined == spaced
+    assert joined.measured == ("serve", "--model_name=digits", "--attest")
+
+
+def test_the_enclave_is_started_with_the_measured_tokens_first() -> None:
+    arguments = normalize(["serve", "--port", "8500", "--attest", "--rest_api_port=0"])
+    assert arguments.measured == ("serve", "--attest")
+    assert arguments.launched == ("serve", "--attest", "--port=8500", "--rest_api_port=0")
+
+
+def test_a_value_may_hold_equals_signs_and_be_empty() -> None:
+    arguments = normalize(["serve", "--grpc_channel_arguments=a=1,b=2", "--model_name="])
+    assert arguments.measured == ("serve", "--grpc_channel_arguments=a=1,b=2", "--model_name=")
+
+
+@pytest.mark.parametrize("flag", ["--key_service_ca", "--key-service-ca"])
+def test_a_trusted_file_is_found_in_either_spelling_of_its_flag(flag: str) -> None:
+    arguments = normalize(["serve", flag, "ca.pem"])
+    (trusted,) = arguments.trusted_files
+    assert (trusted.index, trusted.flag, trusted.path) == (1, flag, "ca.pem")
+
+
+@pytest.mark.parametrize(
+    "smuggling",
+    [
+        pytest.param(["--model_name", "--port", "--evil", "digits"], id="flag-after-port"),
+        pytest.param(["--model_name=digits", "--port", "--evil=1"], id="joined-flag-after-port"),
+        pytest.param(["--model_name=digits", "--port"], id="port-last"),
+        pytest.param(["--model_name=digits", "--", "--port=1"], id="end-of-flags"),
+        pytest.param(["--model_name=digits", "--key_service_ca"], id="trusted-without-file"),
+    ],
+)
+def test_no_flag_hides_as_the_value_of_one_that_is_not_measured(smuggling: list[str]) -> None:
+    with pytest.raises(UsageError):
+        normalize(["serve", *smuggling])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(["serve", "--model_name=other"], id="value"),
+        pytest.param(["serve", "--model_name=digits", "--attest"], id="one-more-flag"),
+        pytest.param(["serve", "--model_base_path=digits"], id="other-flag"),
+        pytest.param(["serve", "--model_name", "--model_name=digits"], id="flag-without-value"),
+        pytest.param(["serve", "digits", "--model_name"], id="no-value-but-a-word"),
+        pytest.param(["serve"], id="left-out"),
+    ],
+)
+def test_whatever_is_not_the_platforms_to_choose_changes_what_is_measured(other: list[str]) -> None:
+    policy = normalize(["serve", "--model_name=digits"])
+    assert normalize(other).measured != policy.measured
