@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from OpenSSL import SSL
 
 from sealserve.attester.protocol import REQUEST
 from sealserve.attester.secrets import fetch_secret
@@ -165,6 +166,23 @@ def test_a_session_is_never_resumed_so_each_shows_its_evidence(running, context,
             session = tls.session
     assert resumed == [False, False]
     assert len(running.site.records()) == 2
+
+
+def test_a_session_is_not_renegotiated(running):
+    identity = running.site.identity()
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_max_proto_version(SSL.TLS1_2_VERSION)
+    context.use_certificate(x509.load_der_x509_certificate(identity.certificate_der))
+    context.use_privatekey(identity.private_key)
+    with connect(running) as stream:
+        stream.setblocking(True)
+        client = SSL.Connection(context, stream)
+        client.set_connect_state()
+        client.do_handshake()
+        assert client.renegotiate()
+        with pytest.raises(SSL.Error, match="no renegotiation"):
+            client.do_handshake()
+    assert fetch(running) == running.site.secret
 
 
 @pytest.mark.parametrize(
