@@ -176,6 +176,7 @@ def test_plaintext_is_named_dangerous(run: Run, start_replica: Any) -> None:
         pytest.param(["--random", "1", "--npy", "x"], 1, "exactly one of", id="two inputs"),
         pytest.param(["--random", "1,-2"], 1, "expected sizes", id="no shape"),
         pytest.param(["--random", "1", "--size", "1,2,3"], 1, "height and width", id="no size"),
+        pytest.param(["--random", "1", "--size", "8"], 1, "of an --image", id="size of no image"),
         pytest.param(["--random", "1", "--timeout", "0"], 1, "--timeout", id="no time"),
         pytest.param(["--random", "1", "--concurrency", "2"], 1, "--repeat", id="no repeat"),
         pytest.param(["--random", "1", "--ca", "absent.pem"], 1, "absent.pem", id="no CA file"),
