@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 from rich.console import Console
+from rich.markup import escape
 
 
 @dataclass
@@ -34,13 +35,13 @@ class Narrator:
     def step(self, title: str) -> None:
         """Begin the next step."""
         self._steps.append(Step(title))
-        self._console.print(f"\n[bold cyan]{len(self._steps)}[/]  [bold]{title}[/]")
+        self._console.print(f"\n[bold cyan]{len(self._steps)}[/]  [bold]{escape(title)}[/]")
 
     def command(self, words: Sequence[str]) -> None:
         """A command as a person would type it."""
         text = shlex.join(words)
         self._steps[-1].commands.append(text)
-        self._console.print(f"   [dim]$ {text}[/]", markup=True)
+        self._console.print(f"   [dim]$ {escape(text)}[/]")
 
     def say(self, text: str) -> None:
         """A fact: what happened, or where a file is."""

@@ -9,7 +9,6 @@ logs/       what every process printed
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -40,13 +39,14 @@ class Stage:
         for place in (self.owner, self.platform, self.client, self.logs):
             place.mkdir(mode=0o700)
         self._running = ExitStack()
+        self._told: set[tuple[str, ...]] = set()
 
     def run(
         self, words: Sequence[str], *, folder: Path, quiet: bool = False
     ) -> subprocess.CompletedProcess[str]:
         """A command to its end, whatever that is."""
         if not quiet:
-            self.tell.command(["sealserve", *words])
+            self._tell(words)
         return run(words, folder=folder)
 
     def do(self, words: Sequence[str], *, folder: Path, quiet: bool = False) -> str:
@@ -60,7 +60,7 @@ class Stage:
 
     def start(self, name: str, words: Sequence[str], *, folder: Path) -> Service:
         """A `sealserve` command that goes on; stopped with the stage."""
-        self.tell.command(["sealserve", *words])
+        self._tell(words)
         return self.start_program(name, [*COMMAND, *words], folder=folder)
 
     def start_program(self, name: str, command: Sequence[str], *, folder: Path) -> Service:
@@ -77,7 +77,13 @@ class Stage:
         """A file's name as the demo tells it: from the working folder."""
         return str(file.relative_to(self.folder))
 
-    @property
-    def interpreter(self) -> str:
-        """The Python that runs all of this."""
-        return sys.executable
+    def _tell(self, words: Sequence[str]) -> None:
+        """The command as typed; an enclave's arguments in full only the first time."""
+        shown = ["sealserve", *words]
+        if "--" in shown:
+            after = shown.index("--") + 1
+            inner = tuple(shown[after:])
+            if inner in self._told:
+                shown[after + 1 :] = ["..."]
+            self._told.add(inner)
+        self.tell.command(shown)

@@ -1,0 +1,144 @@
+"""The demo, whole: it holds, it leaves nothing running, and nothing secret shows anywhere."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sealserve.models.digits import held_out
+
+SECONDS = 110
+
+
+class Watch:
+    """What `ps` could show of every process with a word of ours, while a block runs."""
+
+    def __init__(self, word: bytes) -> None:
+        self.word = word
+        self.seen: set[bytes] = set()
+        self._ended = threading.Event()
+
+    def __enter__(self) -> Watch:
+        self._thread = threading.Thread(target=self._look)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._ended.wait(0.05):
+            self.seen.update(processes(self.word))
+
+
+def processes(word: bytes) -> Iterator[bytes]:
+    """Arguments and environment of the processes in whose arguments `word` stands."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                arguments = (entry / "cmdline").read_bytes()
+                if word in arguments:
+                    yield arguments + (entry / "environ").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Watch, dict]]:
+    folder = tmp_path_factory.mktemp("demo") / "kept"
+    with Watch(b"sealserve") as watch:
+        ended = subprocess.run(
+            [sys.executable, "-m", "sealserve", "demo", "--json", "--keep", str(folder)],
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    yield folder, watch, json.loads(ended.stdout)
+    shutil.rmtree(folder)
+
+
+def secrets(folder: Path) -> dict[str, list[bytes]]:
+    """Every secret of the demo in every spelling it could leak in."""
+    key = (folder / "owner" / "wrap.key").read_bytes()
+    spellings = {"wrap key": [key, key.hex().encode(), base64.b64encode(key)]}
+    for pem in folder.rglob("*key.pem"):
+        body = b"".join(pem.read_bytes().splitlines()[1:-1])
+        spellings[str(pem.relative_to(folder))] = [body[:60]]
+    return spellings
+
+
+def test_the_demo_holds_in_every_step(played: tuple[Path, Watch, dict]) -> None:
+    _, _, told = played
+    assert told["holds"] is True
+    assert len(told["steps"]) == 9
+    checks = [check for step in told["steps"] for check in step["checks"]]
+    assert all(check["holds"] for check in checks)
+    assert sum("exit code" in check["check"] for check in checks) == 4
+
+
+def test_nothing_of_the_demo_runs_on(played: tuple[Path, Watch, dict]) -> None:
+    folder, _, _ = played
+    assert list(processes(str(folder).encode())) == []
+    assert not any(str(folder).encode() in os.fsencode(path) for path in working_folders())
+
+
+def working_folders() -> Iterator[str]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                yield str((entry / "cwd").readlink())
+
+
+def test_no_secret_shows_in_arguments_environments_or_logs(
+    played: tuple[Path, Watch, dict],
+) -> None:
+    folder, watch, told = played
+    logs = [path.read_bytes() for path in (folder / "logs").iterdir()]
+    logs += [path.read_bytes() for path in (folder / "owner").glob("*.jsonl")]
+    shown = [*watch.seen, *logs, json.dumps(told).encode()]
+    assert len(watch.seen) > 5, "the watch has seen the demo's processes"
+    for name, spellings in secrets(folder).items():
+        for spelling in spellings:
+            assert not any(spelling in text for text in shown), f"{name} leaks"
+
+
+def test_the_platform_has_no_plaintext_and_no_key_of_the_owner(
+    played: tuple[Path, Watch, dict],
+) -> None:
+    folder, _, _ = played
+    model = (folder / "owner/plain/models/digits/1/saved_model.pb").read_bytes()
+    kept = b"".join(p.read_bytes() for p in (folder / "platform").rglob("*") if p.is_file())
+    assert model[1000:1064] not in kept
+    assert held_out()[0][:1].tobytes() not in kept
+    owner = {
+        name: spellings
+        for name, spellings in secrets(folder).items()
+        if not name.startswith("platform")
+    }
+    for name, spellings in owner.items():
+        assert not any(spelling in kept for spelling in spellings), f"the platform has {name}"
+
+
+def test_every_file_that_holds_a_secret_is_for_its_owner_alone(
+    played: tuple[Path, Watch, dict],
+) -> None:
+    folder, _, _ = played
+    private = [*folder.rglob("*key.pem"), *folder.rglob("wrap.key"), *folder.rglob("ssl.cfg")]
+    private += [*folder.rglob("*.jsonl"), *(folder / "owner" / "plain").rglob("*.pb")]
+    assert len(private) >= 6
+    for path in private:
+        sealed = path.read_bytes()[:8] == b"GRAFS_PF"
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert sealed or mode & 0o077 == 0, f"{path} has mode {mode:o}"
