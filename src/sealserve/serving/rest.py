@@ -191,10 +191,9 @@ def _error_response(error: ServingError) -> Response:
     status = _HTTP_STATUS.get(error.status, HTTPStatus.INTERNAL_SERVER_ERROR)
     if error.code == _TOO_LARGE:
         status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    response = _json_response(json.dumps({"error": error.message}).encode(), status)
-    if status in (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.GATEWAY_TIMEOUT):
-        response.headers["connection"] = "close"  # what is left of the body is not read
-    return response
+    # What is left of a body is read and dropped, within the deadline of the next head: closing at
+    # once would reset the connection before the client has read why.
+    return _json_response(json.dumps({"error": error.message}).encode(), status)
 
 
 def _too_large(limit: int) -> ResourceExhausted:
