@@ -29,7 +29,6 @@ UNMEASURED: Mapping[str, str] = MappingProxyType(
         "port": "where to listen is the platform's choice; whom it serves, TLS decides",
         "host": "where to listen is the platform's choice",
         "rest_api_port": "where to listen is the platform's choice",
-        "rest_api_host": "where to listen is the platform's choice",
         "evidence_source": "where the hardware is reached; a false one gives no valid quote",
     }
 )
@@ -84,6 +83,8 @@ def normalize(arguments: Sequence[str]) -> Arguments:
             measured.append(token)
         elif value is None:
             raise UsageError(f"{flag} needs a value", hint=f"write {flag}=VALUE")
+        elif name in TRUSTED_FILES and not value:
+            measured.append(token)  # no file, as TensorFlow Serving understands it
         elif name in UNMEASURED:
             unmeasured.append(token)
         else:

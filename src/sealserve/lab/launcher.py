@@ -22,7 +22,7 @@ from sealserve.lab import protocol
 from sealserve.lab.identity import EnclaveIdentity
 from sealserve.lab.measurement import ENVIRONMENT, EnclaveRequest, Measurement
 
-GRACE_SECONDS = 10.0  # between SIGTERM and SIGKILL
+GRACE_SECONDS = 25.0  # between SIGTERM and SIGKILL: longer than a server takes to drain
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,12 @@ class Enclave:
         except (OSError, ValueError) as error:
             raise UsageError(f"the enclave does not start: {error}", code="lab.start") from error
         self.pid = self._process.pid
-        self._pidfd = os.pidfd_open(self.pid)
+        try:
+            self._pidfd = os.pidfd_open(self.pid)
+        except OSError as error:  # too many open files: what cannot be watched must not run
+            self._process.kill()
+            self._process.wait()
+            raise UsageError(f"the enclave cannot be watched: {error}", code="lab.start") from error
 
     def ended(self, *, within: float = 0.0) -> bool:
         """Whether the process has ended, waiting for it up to `within` seconds."""

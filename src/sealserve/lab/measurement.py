@@ -27,7 +27,7 @@ import os
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -99,7 +99,7 @@ class Interpreter:
             library = sysconfig.get_config_var("INSTSONAME")
             runtime.append(Path(sysconfig.get_config_var("LIBDIR"), library))
         stdlib = tuple(map(Path, _ask_path(str(executable), "-I", "-S")))
-        if Path(os.__file__).parent not in stdlib:
+        if Path(os.__file__).resolve().parent not in _resolved(stdlib):
             raise UsageError(
                 f"{executable} has another standard library than this process", code="lab.python"
             )
@@ -133,8 +133,9 @@ def describe(
     It imports from the folders in `code`, then from where this process' Python does when it is
     isolated, and works in this process' folder. Raises UsageError.
     """
-    stdlib = set(map(str, interpreter.stdlib))
-    installed = [entry for entry in _ask_path(sys.executable, "-I") if entry not in stdlib]
+    stdlib = _resolved(interpreter.stdlib)
+    ours = _ask_path(sys.executable, "-I")
+    installed = [entry for entry in ours if Path(entry).resolve() not in stdlib]
     try:
         return EnclaveRequest(
             interpreter=str(interpreter.executable),
@@ -213,6 +214,11 @@ def _measure_arguments(
             )
         measured[trusted.index] = f"{trusted.flag}=sha256:{digest}"
     return measured, seen
+
+
+def _resolved(paths: Iterable[Path]) -> set[Path]:
+    """Without symbolic links: a virtual environment may know its Python by another name."""
+    return {path.resolve() for path in paths}
 
 
 def _ask_path(executable: str, *options: str) -> list[str]:

@@ -29,7 +29,7 @@ from sealserve.files import PRIVATE
 from sealserve.lab import protocol
 from sealserve.lab.folder import LabFolder
 from sealserve.lab.identity import read_mr_signer
-from sealserve.lab.launcher import Enclave
+from sealserve.lab.launcher import GRACE_SECONDS, Enclave
 from sealserve.lab.measurement import EnclaveRequest, Interpreter, measure
 from sealserve.lab.trees import Digests
 from sealserve.lab.world import World
@@ -38,7 +38,7 @@ REQUEST_SECONDS = 10.0
 MAX_ENCLAVES = 64
 MAX_CONNECTIONS = MAX_ENCLAVES + 128
 _BACKLOG = 512
-_CLOSE_SECONDS = 30.0
+_CLOSE_SECONDS = GRACE_SECONDS + 10.0
 _CREDENTIALS = struct.Struct("3i")  # process, user, group
 
 log = logging.getLogger(__name__)

@@ -1,9 +1,12 @@
 """The one form of an enclave's arguments: what is measured, what is started."""
 
+import dataclasses
+
 import pytest
 
 from sealserve.errors import UsageError
-from sealserve.lab.arguments import normalize
+from sealserve.lab.arguments import TRUSTED_FILES, UNMEASURED, normalize
+from sealserve.serving.flags import Flags
 
 
 def test_both_spellings_of_a_flag_have_one_form() -> None:
@@ -29,6 +32,12 @@ def test_a_trusted_file_is_found_in_either_spelling_of_its_flag(flag: str) -> No
     arguments = normalize(["serve", flag, "ca.pem"])
     (trusted,) = arguments.trusted_files
     assert (trusted.index, trusted.flag, trusted.path) == (1, flag, "ca.pem")
+
+
+def test_a_trusted_flag_with_an_empty_value_names_no_file() -> None:
+    arguments = normalize(["serve", "--model_config_file="])
+    assert arguments.measured == ("serve", "--model_config_file=")
+    assert arguments.trusted_files == ()
 
 
 @pytest.mark.parametrize(
@@ -60,3 +69,11 @@ def test_no_flag_hides_as_the_value_of_one_that_is_not_measured(smuggling: list[
 def test_whatever_is_not_the_platforms_to_choose_changes_what_is_measured(other: list[str]) -> None:
     policy = normalize(["serve", "--model_name=digits"])
     assert normalize(other).measured != policy.measured
+
+
+def test_the_tables_name_flags_of_the_server_and_miss_no_file_that_it_trusts() -> None:
+    flags = {field.name for field in dataclasses.fields(Flags)}
+    assert {*UNMEASURED, *TRUSTED_FILES} <= flags
+    files = {name for name in flags if name.endswith(("_file", "_ca"))}
+    sealed_or_for_development = {"ssl_config_file", "dangerously_use_key_file"}
+    assert files == {*TRUSTED_FILES, *sealed_or_for_development}
