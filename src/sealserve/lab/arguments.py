@@ -5,14 +5,14 @@ lab does the same with the argument vector, in a form in which both spellings of
 `--flag=value` and `--flag value`, are one:
 
 1. a token that begins with `--` is a flag, and the token after it is its value unless that begins
-   with `-`;
-2. a flag and its value are joined with `=`;
-3. flags of `UNMEASURED` go to the end, behind everything that is measured.
+   with `-` (a lone `-` is a value);
+2. tokens that are neither stand before the first flag, as the words of a command do;
+3. a flag and its value are joined with `=`;
+4. flags of `UNMEASURED` go to the end, behind everything that is measured.
 
 The enclave is started with exactly these joined tokens, measured ones first. So however its parser
 reads them, the platform cannot make a measured flag swallow another, or hide one as the value of a
 flag that is not measured.
-Tokens that are no flags stay as they are; put them before the flags.
 """
 
 from __future__ import annotations
@@ -98,19 +98,18 @@ def _tokens(arguments: Sequence[str]) -> list[tuple[str, str | None]]:
     tokens: list[tuple[str, str | None]] = []
     open_flag = False  # the last token is a flag that may still get its value
     for argument in arguments:
-        if argument == "--":
-            raise UsageError(
-                "`--` among an enclave's arguments would end its flags",
-                hint="put what is no flag before the flags",
-            )
-        if open_flag and not argument.startswith("-"):
-            tokens[-1] = (tokens[-1][0], argument)
-            open_flag = False
-        elif argument.startswith("--"):
+        if argument.startswith("--") and argument != "--":
             flag, equals, value = argument.partition("=")
             tokens.append((flag, value if equals else None))
             open_flag = not equals
-        else:
-            tokens.append((argument, None))
+        elif open_flag and (argument == "-" or not argument.startswith("-")):
+            tokens[-1] = (tokens[-1][0], argument)
             open_flag = False
+        elif argument != "--" and not any(flag.startswith("--") for flag, _ in tokens):
+            tokens.append((argument, None))
+        else:
+            raise UsageError(
+                f"{argument!r} among an enclave's arguments is neither a flag nor a flag's value",
+                hint="words stand before the flags; a value that begins with - is --FLAG=VALUE",
+            )
     return tokens

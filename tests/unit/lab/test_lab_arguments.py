@@ -3,6 +3,8 @@
 import dataclasses
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sealserve.errors import UsageError
 from sealserve.lab.arguments import TRUSTED_FILES, UNMEASURED, normalize
@@ -48,6 +50,8 @@ def test_a_trusted_flag_with_an_empty_value_names_no_file() -> None:
         pytest.param(["--model_name=digits", "--port"], id="port-last"),
         pytest.param(["--model_name=digits", "--", "--port=1"], id="end-of-flags"),
         pytest.param(["--model_name=digits", "--key_service_ca"], id="trusted-without-file"),
+        pytest.param(["--model_name", "--port=1", "digits"], id="value-behind-another-flag"),
+        pytest.param(["--model_name", "-digits"], id="value-like-a-flag"),
     ],
 )
 def test_no_flag_hides_as_the_value_of_one_that_is_not_measured(smuggling: list[str]) -> None:
@@ -63,6 +67,7 @@ def test_no_flag_hides_as_the_value_of_one_that_is_not_measured(smuggling: list[
         pytest.param(["serve", "--model_base_path=digits"], id="other-flag"),
         pytest.param(["serve", "--model_name", "--model_name=digits"], id="flag-without-value"),
         pytest.param(["serve", "digits", "--model_name"], id="no-value-but-a-word"),
+        pytest.param(["serve", "--port=1", "--model_name"], id="no-value"),
         pytest.param(["serve"], id="left-out"),
     ],
 )
@@ -77,3 +82,23 @@ def test_the_tables_name_flags_of_the_server_and_miss_no_file_that_it_trusts() -
     files = {name for name in flags if name.endswith(("_file", "_ca"))}
     sealed_or_for_development = {"ssl_config_file", "dangerously_use_key_file"}
     assert files == {*TRUSTED_FILES, *sealed_or_for_development}
+
+
+WORDS = st.lists(st.sampled_from(["serve", "-v", "models"]), min_size=1, max_size=3)
+FLAGS = st.lists(
+    st.tuples(
+        st.sampled_from(["--port", "--model_name", "--attest", "--key_service_ca", "--host"]),
+        st.sampled_from(["8500", "a=b", "-", "ca.pem"]),
+    ),
+    max_size=6,
+)
+
+
+@given(words=WORDS, flags=FLAGS)
+def test_what_is_started_measures_as_what_was_asked_for(
+    words: list[str], flags: list[tuple[str, str]]
+) -> None:
+    asked = normalize([*words, *(token for flag in flags for token in flag)])
+    assert normalize([*words, *(f"{flag}={value}" for flag, value in flags)]) == asked
+    assert normalize(asked.launched) == asked
+    assert asked.launched[: len(asked.measured)] == asked.measured
