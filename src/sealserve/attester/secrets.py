@@ -17,25 +17,18 @@ import logging
 import socket
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from sealserve.attester.deadline import Deadline
 from sealserve.attester.protocol import REQUEST, ResponseParser
 from sealserve.attester.ratls import RatlsIdentity
 from sealserve.attester.tls import TlsClient, client_context
 from sealserve.errors import DeniedError, NetworkError, UsageError
+from sealserve.hosts import Address, parse_address
 
 FETCH_SECONDS = 60.0
 MAX_SERVERS = 16
 
 log = logging.getLogger(__name__)
-
-
-class Server(NamedTuple):
-    """Where a key service listens."""
-
-    host: str
-    port: int
 
 
 def fetch_secret(
@@ -66,13 +59,13 @@ def fetch_secret(
         session.send(REQUEST)
         secret = _read_answer(session, server, identity)
         session.close()
-    log.info("the key service at %s:%d released a secret of %d bytes", *server, len(secret))
+    log.info("the key service at %s released a secret of %d bytes", server, len(secret))
     return secret
 
 
-def parse_servers(text: str) -> list[Server]:
+def parse_servers(text: str) -> list[Address]:
     """The servers in `host:port;host:port`; an IPv6 address stands in brackets."""
-    servers = [_parse_server(part.strip()) for part in text.split(";") if part.strip()]
+    servers = [parse_address(part.strip()) for part in text.split(";") if part.strip()]
     if not 0 < len(servers) <= MAX_SERVERS:
         raise UsageError(
             f"{len(servers)} key services named, expected 1 to {MAX_SERVERS}",
@@ -81,42 +74,32 @@ def parse_servers(text: str) -> list[Server]:
     return servers
 
 
-def _parse_server(text: str) -> Server:
-    host, _, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host.isascii() or not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
-        raise UsageError(
-            f"{text!r} is no key service address", hint="write host:port, keys.example.com:4433"
-        )
-    return Server(host, int(port))
-
-
-def _connect(servers: list[Server], deadline: Deadline) -> tuple[socket.socket, Server]:
+def _connect(servers: list[Address], deadline: Deadline) -> tuple[socket.socket, Address]:
     """The first server that connects; a silent one costs its share of the time and no more."""
     failures = []
     for left, server in zip(range(len(servers), 0, -1), servers, strict=True):
         share = deadline.remaining() / left
-        connect = partial(socket.create_connection, server, timeout=share)
+        connect = partial(socket.create_connection, (server.host, server.port), timeout=share)
         try:
             return deadline.call(connect), server
         except OSError as error:
-            failures.append(f"{server.host}:{server.port} ({error.strerror or error})")
+            failures.append(f"{server} ({error.strerror or error})")
     raise NetworkError(
         f"no key service can be reached: {', '.join(failures)}",
         hint="is it running, and is the address right?",
     )
 
 
-def _read_answer(session: TlsClient, server: Server, identity: RatlsIdentity) -> bytes:
+def _read_answer(session: TlsClient, server: Address, identity: RatlsIdentity) -> bytes:
     parser = ResponseParser()
     while data := session.receive():
         secret = parser.feed(data)
         if secret is not None:
             return secret
     if parser.started:
-        raise NetworkError(f"{server.host}:{server.port} closed in the middle of its answer")
+        raise NetworkError(f"{server} closed in the middle of its answer")
     raise DeniedError(
-        f"the key service {server.host}:{server.port} closed the session without a secret: it did"
+        f"the key service {server} closed the session without a secret: it did"
         " not accept this enclave",
         code="release-denied",
         hint=f"its audit log has the reason under evidence_sha256 {identity.evidence_digest}",

@@ -57,8 +57,8 @@ class KeyServer:
         """Take no more connections, and let the open ones end, within their own deadline."""
         if self._server is not None:
             self._server.close()
-        if self._sessions:
-            log.info(line("stopping", open_sessions=len(self._sessions)))
+        log.info(line("stopping", open_sessions=len(self._sessions)))
+        while self._sessions:  # one that was just accepted may join them
             await asyncio.wait(self._sessions)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

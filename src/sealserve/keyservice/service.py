@@ -28,7 +28,7 @@ from enum import StrEnum
 from typing import NamedTuple, TypeVar
 
 from sealserve.appraisal.appraise import AttestationResult, Grant, appraise
-from sealserve.errors import RejectedError, SealServeError
+from sealserve.errors import BindingError, RejectedError, SealServeError
 from sealserve.evidence.ratls import RatlsEvidence, check_binding, extract_evidence
 from sealserve.keyservice.audit import AuditLog, Receipt
 from sealserve.keyservice.collateral import CachedCollateral
@@ -73,8 +73,9 @@ class Ask:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What steps 1 to 4 found; it releases nothing."""
+    """What steps 1 to 4 found, by which rules; it releases nothing."""
 
+    rules: Rules = field(repr=False)
     outcome: Outcome
     code: str
     explanation: tuple[str, ...]
@@ -121,35 +122,35 @@ class KeyService:
 
     async def release(self, ask: Ask) -> Decision:
         """Decide on `ask` and put it on record; raises AuditError when there is no record."""
-        rules, now = self.rules, self._clock()
-        verdict = await self._judge(ask, rules, now)
-        receipt = await self._run(lambda: self._record(ask, verdict, rules, now))
+        now = self._clock()
+        verdict = await self._judge(ask, now)
+        receipt = await self._run(lambda: self._record(ask, verdict, now))
         self._log(ask, verdict, receipt)
         if verdict.outcome is not Outcome.RELEASED or verdict.grant is None:
             return Decision(verdict, receipt, None)
-        release = Release(rules.secrets.get(verdict.grant.secret), verdict.grant.encoding)
-        return Decision(verdict, receipt, release)
+        secret = verdict.rules.secrets.get(verdict.grant.secret)
+        return Decision(verdict, receipt, Release(secret, verdict.grant.encoding))
 
     def close(self) -> None:
         """Let the threads end what they do."""
         self._threads.shutdown()
 
-    async def _judge(self, ask: Ask, rules: Rules, now: datetime) -> Verdict:
-        """Steps 1 to 4."""
+    async def _judge(self, ask: Ask, now: datetime) -> Verdict:
+        """Steps 1 to 4, by the rules that are in force when everything else is there."""
         digest = None
         try:
             evidence = await self._run(lambda: extract_evidence(ask.certificate))
             digest = hashlib.sha256(evidence.quote).hexdigest()
             platform = await self._run(lambda: platform_of(evidence.quote, self._root, now))
             collateral = await self._collateral.get(platform, now)
-            verdict = await self._run(lambda: judge(ask, evidence, collateral, rules, now))
+            verdict = await self._run(lambda: judge(ask, evidence, collateral, self.rules, now))
         except SealServeError as error:
             rejected = isinstance(error, RejectedError)
             outcome = Outcome.REJECTED if rejected else Outcome.FAILED
-            verdict = Verdict(outcome, error.code, (error.message,))
+            verdict = Verdict(self.rules, outcome, error.code, (error.message,))
         return replace(verdict, evidence_sha256=digest)
 
-    def _record(self, ask: Ask, verdict: Verdict, rules: Rules, now: datetime) -> Receipt:
+    def _record(self, ask: Ask, verdict: Verdict, now: datetime) -> Receipt:
         """Step 5."""
         return self._audit.append(
             {
@@ -163,7 +164,7 @@ class KeyService:
                 "claims": verdict.claims.as_dict() if verdict.claims else None,
                 "trust_root_sha256": self._root.sha256.hex(),
                 "simulated": self._root.simulated,
-                "policy_sha256": rules.policy_sha256,
+                "policy_sha256": verdict.rules.policy_sha256,
                 "rule": verdict.rule,
                 "outcome": verdict.outcome,
                 "code": verdict.code,
@@ -206,11 +207,15 @@ def judge(
     rules: Rules,
     now: datetime,
 ) -> Verdict:
-    """Steps 3 and 4; raises VerificationError and BindingError."""
+    """Steps 3 and 4; raises VerificationError."""
     claims = verify_quote(evidence.quote, collateral, now)
-    check_binding(evidence, claims.report_data)
+    try:
+        check_binding(evidence, claims.report_data)
+    except BindingError as error:  # on record with its claims: whose quote was it?
+        return Verdict(rules, Outcome.REJECTED, error.code, (error.message,), claims=claims)
     result = appraise(claims, rules.policy, asked_for=ask.asked_for)
     return Verdict(
+        rules,
         Outcome.RELEASED if result.allowed else Outcome.DENIED,
         result.code,
         _explain(result),

@@ -181,6 +181,7 @@ class TestPoisonTea:
         quote = enclave(running.site.world).quote(legacy_report_data(spki_der(victim.public_key())))
         record = refused(running, certificate_with(thief, (MALFORMED_LEGACY_OID, quote)))
         assert (record["outcome"], record["code"]) == ("rejected", "binding.report-data")
+        assert record["claims"]["mr_enclave"] == running.site.report.mr_enclave.hex()
 
     def test_in_the_standard_extension_with_its_own_claims(self, running):
         victim = extract_evidence(running.site.identity().certificate_der)
