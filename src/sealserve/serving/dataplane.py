@@ -111,13 +111,12 @@ class DataPlane:
     def status(self, query: ModelQuery) -> Mapping[int, VersionRecord]:
         """The version asked for, or all that are known; NotFound if there is none."""
         versions = self._models.versions(query.name)
+        version = self._version(query)
         if query.label is not None:
             version = self._servable(query).version
-        elif query.version is not None:
-            version = query.version
-        elif versions:
+        if version is None and versions:
             return versions
-        else:
+        if version is None:
             raise NotFound(f"Could not find any versions of model {query.name}")
         if version not in versions:
             raise NotFound(f"Could not find version {version} of model {query.name}")
@@ -130,7 +129,13 @@ class DataPlane:
     def _servable(self, query: ModelQuery) -> Servable:
         if not query.name:
             raise InvalidArgument("ModelSpec has no name specified.")
-        return self._models.servable(query.name, version=query.version, label=query.label)
+        return self._models.servable(query.name, version=self._version(query), label=query.label)
+
+    def _version(self, query: ModelQuery) -> int | None:
+        """The version asked for; 0 is how clients of OpenVINO Model Server ask for the default."""
+        if query.version == 0 and 0 not in self._models.versions(query.name):
+            return None
+        return query.version
 
     async def _compute(
         self, executable: Executable, inputs: Mapping[str, Array]

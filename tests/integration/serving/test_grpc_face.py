@@ -91,6 +91,18 @@ def test_the_answer_says_which_model_version_and_signature_gave_it(
     assert list(answer.outputs) == ["sum"]
 
 
+def test_version_0_is_the_default_as_clients_of_openvino_model_server_mean_it(
+    channel: grpc.Channel,
+) -> None:
+    data = request(version=0).SerializeToString()
+    answer = PredictResponse.FromString(call(channel, PREDICT.path, data))
+    assert answer.model_spec.version.value == 3
+    asked = GetModelStatusRequest(model_spec={"name": "scale", "version": {"value": 0}})
+    status = call(channel, GET_MODEL_STATUS.path, asked.SerializeToString())
+    (version,) = GET_MODEL_STATUS.response.FromString(status).model_version_status
+    assert version.version == 3
+
+
 WRONG_REQUESTS = {
     "no-model-named": (
         {"model": ""},
