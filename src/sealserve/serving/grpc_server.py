@@ -1,8 +1,10 @@
 """The gRPC face: TensorFlow Serving's methods over the data plane.
 
 Bytes are parsed here and not by gRPC, so that malformed ones are an INVALID_ARGUMENT like any other
-wrong request. A deadline that passes or a client that goes away cancels the handler, and with it
-the prediction. What is unforeseen is logged with its traceback; the peer hears INTERNAL, no more.
+wrong request. Handlers take a stream of one message, which on the wire is the same as one message:
+so the wait for it has a deadline, where gRPC would let a silent client hold its place for ever. A
+deadline that passes or a client that goes away cancels the handler, and with it the prediction.
+What is unforeseen is logged with its traceback; the peer hears INTERNAL and no more.
 
 Methods, messages and codes: TensorFlow Serving 2.21, apis/{prediction_service,model_service}.proto.
 Methods that are not here gRPC itself answers with UNIMPLEMENTED.
@@ -10,8 +12,9 @@ Methods that are not here gRPC itself answers with UNIMPLEMENTED.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +22,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from sealserve.errors import InvalidArgument, ServingError, UsageError
+from sealserve.errors import DeadlineExceeded, InvalidArgument, ServingError, UsageError
 from sealserve.messages.metadata_pb2 import GetModelMetadataRequest, GetModelMetadataResponse
 from sealserve.messages.predict_pb2 import ModelSpec, PredictRequest, PredictResponse
 from sealserve.messages.services import (
@@ -37,6 +40,9 @@ from sealserve.serving.signature import Array, Signature
 log = logging.getLogger(__name__)
 
 Behaviour = Callable[[Any], Awaitable[Any]]
+
+MESSAGE_SECONDS = 30.0  # from the call to its whole message
+HANDSHAKE_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,7 @@ class GrpcServer:
             options=[
                 ("grpc.max_receive_message_length", settings.max_request_bytes),
                 ("grpc.so_reuseport", 0),  # a port that is taken is an error, not half the traffic
+                ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECONDS * 1000),
                 *settings.options,
             ],
         )
@@ -137,9 +144,12 @@ class GrpcServer:
 
 
 def _handler(method: Method[Any, Any], behaviour: Behaviour) -> grpc.RpcMethodHandler:
-    async def handle(data: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+    async def handle(
+        messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]
+    ) -> bytes:
         try:
-            response = await behaviour(method.request.FromString(data))
+            request = method.request.FromString(await _message(messages))
+            response = await behaviour(request)
             return response.SerializeToString()  # type: ignore[no-any-return]
         except DecodeError:
             code, text = "INVALID_ARGUMENT", f"the bytes are no {method.request.DESCRIPTOR.name}"
@@ -151,7 +161,18 @@ def _handler(method: Method[Any, Any], behaviour: Behaviour) -> grpc.RpcMethodHa
         await context.abort(grpc.StatusCode[code], text)
         raise AssertionError("abort returned")
 
-    return grpc.unary_unary_rpc_method_handler(handle)
+    return grpc.stream_unary_rpc_method_handler(handle)
+
+
+async def _message(messages: AsyncIterator[bytes]) -> bytes:
+    """The one message of a unary call."""
+    try:
+        async with asyncio.timeout(MESSAGE_SECONDS):
+            return await anext(messages)
+    except TimeoutError:
+        raise DeadlineExceeded("the request did not arrive in time") from None
+    except StopAsyncIteration:
+        raise InvalidArgument("the call has no message") from None
 
 
 def _query(spec: ModelSpec) -> ModelQuery:

@@ -30,6 +30,7 @@ def ssl_context(settings: TlsSettings) -> ssl.SSLContext:
     """The same for an asyncio server. Raises ConfigError for PEM that does not fit together."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     try:
         with memory_file("tls", [settings.private_key, b"\n", settings.certificates]) as path:

@@ -66,6 +66,8 @@ def _read_sealed(stream: io.FileIO, path: str, limit: int, key: WrapKey) -> byte
         # The room below knows streams, not names.
         error.message = f"{path}: {error.message}"
         error.args = (error.message,)
+        if error.code == "integrity.not-protected":
+            error.hint = "this server has a key, so every file it reads must be sealed under it"
         raise
 
 

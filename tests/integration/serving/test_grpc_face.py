@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from sealserve.messages.predict_pb2 import PredictRequest, PredictResponse
 from sealserve.messages.services import CLASSIFY, GET_MODEL_METADATA, GET_MODEL_STATUS, PREDICT
 from sealserve.messages.status_pb2 import GetModelStatusRequest
 from sealserve.messages.tensors import to_proto
+from sealserve.serving import grpc_server
 
 ONES = np.ones((2, 2), np.float32)
 
@@ -258,6 +260,33 @@ def test_a_request_whose_deadline_passes_in_the_queue_never_reaches_the_engine(
         assert running.result()["y"].tolist() == [[3, 3], [3, 3]]
         client.predict("scale", {"x": np.ones((5, 2), np.float32)})
     assert server.engine.seen == [2, 5]
+
+
+def test_a_client_that_never_sends_its_message_loses_its_place(
+    start: Any, publish: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpc_server, "MESSAGE_SECONDS", 0.3)
+    publish(tmp_path / "scale", 1)
+    running = start(tmp_path / "scale", max_concurrent_requests=1)
+    done = threading.Event()
+
+    def silence() -> Iterator[bytes]:
+        done.wait(20)
+        yield from ()
+
+    with running.channel() as channel:
+        with pytest.raises(grpc.RpcError) as caught:
+            channel.stream_unary(PREDICT.path)(silence(), timeout=20)
+        assert caught.value.code().name == "DEADLINE_EXCEEDED"
+        assert caught.value.details() == "the request did not arrive in time"
+        done.set()
+        assert call(channel, PREDICT.path, request().SerializeToString())
+
+
+def test_a_call_without_a_message_is_an_invalid_argument(channel: grpc.Channel) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        channel.stream_unary(PREDICT.path)(iter(()), timeout=20)
+    assert caught.value.code().name == "INVALID_ARGUMENT"
 
 
 def test_more_calls_than_allowed_are_refused_at_once(
