@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 QUICK_START = ROOT / "docs" / "quick-start.md"
 RUN_BY_OTHERS = {"README.md", "CONTRIBUTING.md"}  # make's own targets, which run this very test
-PORTS = ("8081", "4433", "8500", "8501")
+PORTS = ("8081", "8082", "4433", "8500", "8501")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(sealserve [^`]+)`")
 SECONDS = 110
@@ -37,6 +37,11 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 
 def shell_blocks(page: Path) -> list[str]:
     return [text for language, text in blocks(page) if language == "sh"]
+
+
+def alone(text: str) -> str:
+    """A page's block in a shell of its own, which ends what it has left in the background."""
+    return f"(trap 'kill $(jobs -p) 2>/dev/null || true; wait || true' EXIT\n{text})"
 
 
 def free_ports() -> dict[str, str]:
@@ -53,7 +58,7 @@ def test_the_quick_start_and_the_commands_of_every_page_run(tmp_path: Path) -> N
     script = ["set -euo pipefail", "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT", *steps]
     for page in PAGES:
         if page != QUICK_START and page.name not in RUN_BY_OTHERS:
-            script += [f"echo 'page {page.name}'", *(f"({text})" for text in shell_blocks(page))]
+            script += [f"echo 'page {page.name}'", *map(alone, shell_blocks(page))]
     script += [stop.replace("wait", "wait || true"), "trap - EXIT", "echo 'to the end'"]
     text = "\n".join(script)
     for name, port in free_ports().items():
