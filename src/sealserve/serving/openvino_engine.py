@@ -44,7 +44,8 @@ DATA_TYPES = frozenset(
         tensor_pb2.DT_BOOL,
     }
 )
-_MISSING = re.compile(r"No conversion rule found for operations: (.+)")
+# What OpenVINO 2026 and 2025 say of operations that they do not know.
+_MISSING = re.compile(r"(?:No conversion rule found for operations|for operation\(s\)): (.+)")
 _TELEMETRY_HOME = "openvino.tools.ovc"  # the converter; importing it is what sends the event
 
 

@@ -56,6 +56,19 @@ def request(**changes: Any) -> PredictRequest:
     return made
 
 
+def answered_again(channel: grpc.Channel) -> None:
+    """A place is free again, as soon as gRPC has noticed that a call is over."""
+    for _ in range(100):
+        try:
+            assert call(channel, PREDICT.path, request().SerializeToString())
+        except grpc.RpcError as error:
+            assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+            time.sleep(0.05)
+        else:
+            return
+    pytest.fail("the place is never free again")
+
+
 def test_our_client_gets_the_answer_over_mutual_tls(server: Any) -> None:
     with server.client(server.world.client) as client:
         outputs = client.predict("scale", {"x": ONES})
@@ -280,7 +293,7 @@ def test_a_client_that_never_sends_its_message_loses_its_place(
         assert caught.value.code().name == "DEADLINE_EXCEEDED"
         assert caught.value.details() == "the request did not arrive in time"
         done.set()
-        assert call(channel, PREDICT.path, request().SerializeToString())
+        answered_again(channel)
 
 
 def test_a_call_without_a_message_is_an_invalid_argument(channel: grpc.Channel) -> None:
@@ -303,7 +316,7 @@ def test_more_calls_than_allowed_are_refused_at_once(
         assert refused(channel, PREDICT.path, data)[0] == "RESOURCE_EXHAUSTED"
         running.engine.gate.set()
         assert inside.result()
-        assert call(channel, PREDICT.path, data)
+        answered_again(channel)
 
 
 def test_batches_are_formed_across_calls(start: Any, publish: Any, tmp_path: Path) -> None:
