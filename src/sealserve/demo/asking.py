@@ -36,16 +36,19 @@ def save_image(stage: Stage) -> None:
 
 
 def look_at_the_wire(stage: Stage, edge: Edge, *, mutual: bool) -> None:
-    """7, continued: the bytes that nginx is given for one request, and what is not in them."""
-    if edge.tap is None:
-        stage.tell.say("no edge stands between client and replicas: nothing to look at")
-        return
-    stage.do(client_words(edge, mutual=mutual, npy=IMAGE), folder=stage.client, quiet=True)
+    """7, continued: the bytes of one request as they pass, and what is not in them."""
+    stage.do(
+        client_words(f"127.0.0.1:{edge.tap.port}", mutual=mutual, npy=IMAGE),
+        folder=stage.client,
+        quiet=True,
+    )
     sent = bytes(edge.tap.sent)
     image = held_out()[0][:1]
     request = predict_request(MODEL, {"input": image}).SerializeToString()
     secrets = {"the image": image.tobytes(), "the model's name": MODEL.encode()}
-    stage.tell.say(f"nginx was given {len(sent)} bytes; it can read the name it routes by:")
+    stage.tell.say(
+        f"{edge.observer} sees {len(sent)} bytes; it can read the name that is asked for:"
+    )
     stage.tell.say(hexdump(sent[_name_row(sent) :], lines=3))
     data = _first_record(sent, APPLICATION_DATA)
     stage.tell.say("and of what follows, only that it is TLS application data (17 03 03):")
@@ -53,7 +56,7 @@ def look_at_the_wire(stage: Stage, edge: Edge, *, mutual: bool) -> None:
     for what, plaintext in secrets.items():
         stage.tell.check(
             plaintext in request and plaintext not in sent,
-            f"{what} stands in the request, and nowhere in the bytes that nginx saw",
+            f"{what} stands in the request, and nowhere in the bytes that {edge.observer} sees",
         )
 
 
@@ -74,7 +77,7 @@ def _first_record(sent: bytes, kind: int) -> bytes:
 def ask(stage: Stage, edge: Edge, replicas: list[Replica], *, mutual: bool) -> None:
     """8: one answer in the guide's form, then 300 images and how they spread."""
     stage.tell.step("The client: held-out digits over TLS that ends in the enclaves")
-    printed = stage.do(client_words(edge, mutual=mutual, npy=IMAGE), folder=stage.client)
+    printed = stage.do(client_words(edge.targets, mutual=mutual, npy=IMAGE), folder=stage.client)
     stage.tell.say(printed[:SHOWN_CHARACTERS].rstrip() + " …")
     stage.tell.check(printed.startswith(GUIDE_FORM), "the answer has the guide's form")
     right, total = _accuracy(stage, edge, mutual=mutual)

@@ -78,7 +78,7 @@ def _flipped_byte(stage: Stage, words: list[str]) -> None:
 
 
 def _unknown_client(stage: Stage, edge: Edge, *, mutual: bool) -> None:
-    words = client_words(edge, mutual=False, npy=IMAGE)
+    words = client_words(edge.targets, mutual=False, npy=IMAGE)
     if mutual:
         what = "a client without a certificate is turned away"
         words[words.index("--ca") + 1] = "ca_cert.pem"

@@ -15,7 +15,9 @@ from pathlib import Path
 
 from sealserve.demo.narrator import Narrator
 from sealserve.demo.processes import COMMAND, Service, run
+from sealserve.demo.tap import Tap
 from sealserve.errors import SealServeError
+from sealserve.hosts import Address
 
 DOMAIN = "grpc.tf-serving.service.com"
 CLIENT = "client.tf-serving.service.com"
@@ -68,6 +70,12 @@ class Stage:
         service = Service(name, command, folder=folder, log=self.logs / f"{name}.log")
         self._running.callback(service.stop)
         return service
+
+    def tap(self, upstream: Address) -> Tap:
+        """A relay to `upstream` that records what passes; closed with the stage."""
+        tap = Tap((upstream.host, upstream.port))
+        self._running.callback(tap.close)
+        return tap
 
     def close(self) -> None:
         """Stop everything, last started first."""

@@ -12,14 +12,18 @@ import socket
 import ssl
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sealserve.demo.edge import configure, find_edge, free_port
 from sealserve.demo.processes import Service
 from sealserve.demo.stage import CLIENT, DOMAIN, Stage
 from sealserve.demo.tap import Tap
-from sealserve.errors import NetworkError
+from sealserve.endorsements.collateral import Collateral
+from sealserve.errors import NetworkError, VerificationError
 from sealserve.hosts import Address, parse_address
+from sealserve.verifier import verify
+from sealserve.verifier.roots import INTEL_SGX_ROOT_CA
 
 MODEL = "digits"
 REPLICAS = 2
@@ -39,11 +43,11 @@ class Replica:
 
 @dataclass(frozen=True)
 class Edge:
-    """Where clients connect: nginx behind a tap, or the replicas themselves."""
+    """Where clients connect, and the tap through which one can look at what passes."""
 
     targets: str
-    tap: Tap | None
-    access_log: Path | None
+    tap: Tap
+    observer: str
 
 
 def make_lab(stage: Stage) -> str:
@@ -59,11 +63,26 @@ def make_lab(stage: Stage) -> str:
     )
     made = sorted(file.name for file in (stage.platform / "lab").iterdir() if file.is_file())
     stage.tell.say(f"collateral service at {url}; in platform/lab: {', '.join(made)}")
+    sample = ["lab", "quote", "lab", "--mr-enclave", "00" * 32, "--out", "sample.quote"]
+    stage.do(sample, folder=stage.platform, quiet=True)
+    own = (stage.platform / "lab" / "root_ca.pem").read_bytes()
     stage.tell.check(
-        (stage.platform / "lab" / "root_ca.pem").is_file(),
-        "the lab has its own root CA; nothing of it verifies under Intel's",
+        _holds(stage, own) and not _holds(stage, INTEL_SGX_ROOT_CA),
+        "a quote of the lab verifies under the lab's own root CA, and not under Intel's",
     )
     return url
+
+
+def _holds(stage: Stage, trust_root: bytes) -> bool:
+    """Whether the lab's sample quote verifies under this root."""
+    folder = stage.platform / "lab" / "collateral"
+    collateral = Collateral.from_files({file.name: file.read_bytes() for file in folder.iterdir()})
+    quote = (stage.platform / "sample.quote").read_bytes()
+    try:
+        verify(quote, collateral, trust_root=trust_root, now=datetime.now(UTC))
+    except VerificationError:
+        return False
+    return True
 
 
 def make_model(stage: Stage) -> None:
@@ -173,8 +192,11 @@ def start_key_service(stage: Stage, pccs: str) -> int:
         'digits = "wrap.key"\n'
     )
     words = ["keyservice", "run", "--config", "keyservice.toml"]
-    stage.start("keyservice", words, folder=stage.owner).wait_ready("ready on")
-    stage.tell.check(True, f"listening on 127.0.0.1:{port}")
+    service = stage.start("keyservice", words, folder=stage.owner)
+    stage.tell.say(service.wait_ready(r"ready on \S+").group(0))
+    stage.tell.check(
+        "SIMULATED" in service.text, "it says that its trust root is not Intel's: SIMULATED"
+    )
     return port
 
 
@@ -229,25 +251,26 @@ def start_edge(stage: Stage, replicas: list[Replica]) -> Edge:
     stage.tell.say(sentence)
     addresses = [replica.grpc for replica in replicas]
     if nginx is None:
-        return Edge(",".join(map(str, addresses)), None, None)
+        tap = stage.tap(addresses[0])
+        return Edge(",".join(map(str, addresses)), tap, "the network")
     folder = stage.platform / "nginx"
     folder.mkdir()
     listen = configure(folder, nginx, DOMAIN, addresses)
     stage.start_program("nginx", nginx.command(folder), folder=folder)
     wait_listening(listen)
-    tap = Tap((listen.host, listen.port))
+    tap = stage.tap(listen)
     stage.tell.say(f"nginx listens on {listen}; configuration and logs in {stage.path(folder)}")
     text = (folder / "nginx.conf").read_text()
     stage.tell.check(
         "ssl_certificate" not in text and not list(folder.rglob("*.pem")),
         "nginx has no certificate and no key",
     )
-    return Edge(f"127.0.0.1:{tap.port}", tap, folder / "access.log")
+    return Edge(f"127.0.0.1:{tap.port}", tap, "nginx")
 
 
-def client_words(edge: Edge, *, mutual: bool, npy: str) -> list[str]:
+def client_words(targets: str, *, mutual: bool, npy: str) -> list[str]:
     """`sealserve predict` as the data owner types it, with the certificates of its folder."""
-    words = ["predict", "--target", edge.targets, "--server-name", DOMAIN, "--model", MODEL]
+    words = ["predict", "--target", targets, "--server-name", DOMAIN, "--model", MODEL]
     words += ["--npy", npy]
     if not mutual:
         return [*words, "--ca", "server/cert.pem"]
