@@ -10,17 +10,10 @@ from pathlib import Path
 
 from sealserve.demo.asking import ask, look_at_the_wire, save_image
 from sealserve.demo.narrator import Narrator
+from sealserve.demo.preparing import make_lab, make_model, make_tls, seal
 from sealserve.demo.refusals import refuse
+from sealserve.demo.running import start_edge, start_key_service, start_replicas
 from sealserve.demo.stage import Stage
-from sealserve.demo.story import (
-    make_lab,
-    make_model,
-    make_tls,
-    seal,
-    start_edge,
-    start_key_service,
-    start_replicas,
-)
 
 
 def play(folder: Path, narrator: Narrator, *, mutual: bool) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sealserve.client import Client, predict_request
-from sealserve.demo.stage import DOMAIN, Stage
-from sealserve.demo.story import MODEL, Edge, Replica, client_words
+from sealserve.demo.running import Edge, Replica, client_words
+from sealserve.demo.stage import DOMAIN, MODEL, Stage
 from sealserve.demo.tap import hexdump
 from sealserve.models.digits import held_out
 

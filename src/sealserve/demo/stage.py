@@ -19,6 +19,7 @@ from sealserve.demo.tap import Tap
 from sealserve.errors import SealServeError
 from sealserve.hosts import Address
 
+MODEL = "digits"
 DOMAIN = "grpc.tf-serving.service.com"
 CLIENT = "client.tf-serving.service.com"
 
