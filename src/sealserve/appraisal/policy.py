@@ -122,7 +122,7 @@ class Rule(_Table):
 class Policy(_Table):
     """The rules, in the order in which they are tried, and the trust root they all rest on."""
 
-    version: Literal[1] = 1
+    version: Annotated[int, Field(ge=1, le=1)] = 1
     trust_root: TrustRoot = None
     """None is Intel's; otherwise the SHA-256 of the one root certificate that is accepted."""
     rules: ListOf[Rule] = ()

@@ -40,7 +40,11 @@ class Role(StrEnum):
 
 
 _ROLES: dict[str | bytes, Role] = {role.value: role for role in Role}
-_X509_ERRORS = (
+# What `cryptography` may raise; a warning only where the process made warnings errors.
+X509_ERRORS = (
+    ValueError,
+    TypeError,
+    Warning,
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
     x509.InvalidVersion,
@@ -84,6 +88,8 @@ def parse_certificate(der: bytes) -> Certificate:
     """
     try:
         parsed = x509.load_der_x509_certificate(der)
+        if parsed.serial_number <= 0:
+            raise FormatError("a certificate's serial number is not positive")
         return Certificate(
             der=der,
             role=_role(parsed.subject),
@@ -96,7 +102,7 @@ def parse_certificate(der: bytes) -> Certificate:
             public_key=_p256_key(parsed),
             parsed=parsed,
         )
-    except (ValueError, TypeError, *_X509_ERRORS) as error:
+    except X509_ERRORS as error:
         raise FormatError(f"a certificate cannot be read: {error}") from error
 
 

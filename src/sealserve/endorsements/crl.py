@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 
+from sealserve.endorsements.chain import X509_ERRORS
 from sealserve.errors import FormatError
 
 _PEM = re.compile(
@@ -24,12 +24,6 @@ _HEX = re.compile(rb"\s*((?:[0-9A-Fa-f]{2})+)\s*")
 # Profile: CRL number and authority key identifier, neither critical. A critical extension, such as
 # the mark of a delta CRL, changes what the list means, and we would not know how.
 _REQUIRED = (x509.CRLNumber, x509.AuthorityKeyIdentifier)
-_X509_ERRORS = (
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +59,7 @@ def parse_crl(data: bytes) -> Crl:
         if next_update is None:
             raise FormatError("the CRL has no nextUpdate: nobody could tell when it is too old")
         return Crl(crl, crl.issuer, crl.last_update_utc, next_update, revoked)
-    except (ValueError, TypeError, *_X509_ERRORS) as error:
+    except X509_ERRORS as error:
         raise FormatError(f"the CRL cannot be read: {error}") from error
 
 

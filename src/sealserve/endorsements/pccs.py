@@ -85,25 +85,24 @@ class PccsClient:
             ) from None
 
     async def _ask(self, service: _Service, fmspc: bytes, ca: PckCa) -> Collateral:
-        (
-            (tcb_info, tcb_chain),
-            (identity, identity_chain),
-            (crl, crl_chain),
-            root,
-        ) = await asyncio.gather(
-            service.get_signed("tcb", _TCB_CHAIN_HEADERS, {"fmspc": fmspc.hex().upper()}),
-            service.get_signed("qe/identity", _QE_CHAIN_HEADERS, {}),
-            service.get_signed("pckcrl", _CRL_CHAIN_HEADERS, {"ca": ca, "encoding": "der"}),
-            service.get(self._root_ca_crl_url(), {}),
+        # One after the other, over one connection; a TLS handshake that is cancelled because
+        # another request failed would stay open (httpcore closes it for errors alone).
+        tcb_info, tcb_chain = await service.get_signed(
+            "tcb", _TCB_CHAIN_HEADERS, {"fmspc": fmspc.hex().upper()}
         )
+        identity, identity_chain = await service.get_signed("qe/identity", _QE_CHAIN_HEADERS, {})
+        pck_crl, pck_crl_chain = await service.get_signed(
+            "pckcrl", _CRL_CHAIN_HEADERS, {"ca": ca, "encoding": "der"}
+        )
+        root_ca_crl, _ = await service.get(self._root_ca_crl_url(), {})
         return Collateral(
             tcb_info=tcb_info,
             tcb_info_issuer_chain=tcb_chain,
             qe_identity=identity,
             qe_identity_issuer_chain=identity_chain,
-            pck_crl=to_der(crl),
-            pck_crl_issuer_chain=crl_chain,
-            root_ca_crl=to_der(root[0]),
+            pck_crl=to_der(pck_crl),
+            pck_crl_issuer_chain=pck_crl_chain,
+            root_ca_crl=to_der(root_ca_crl),
         )
 
     def _root_ca_crl_url(self) -> str:
