@@ -1,7 +1,7 @@
 """Steps 1 to 4 of the demo: a simulated platform, a model, its TLS, and both sealed.
 
-Every step is a function that takes the stage. Nothing here decides: a command does, and a check says
-whether it did what it must.
+Every step is a function that takes the stage. Nothing here decides: a command does, and a check
+says whether it did what it must.
 """
 
 from __future__ import annotations
