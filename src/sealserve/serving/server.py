@@ -21,6 +21,7 @@ from pathlib import Path
 import grpc
 
 from sealserve.errors import SealServeError
+from sealserve.hosts import Address
 from sealserve.serving import settings
 from sealserve.serving.batching import BatchSettings
 from sealserve.serving.dataplane import DataPlane
@@ -72,15 +73,14 @@ class Prepared:
 class Listening:
     """Where a started server is reached, and the versions that it serves, by model."""
 
-    grpc: str
-    rest: str | None
+    grpc: Address
+    rest: Address | None
     models: Mapping[str, Sequence[int]]
 
 
 def prepare(flags: Flags) -> Prepared:
     """Step 1. Raises UsageError, ConfigError, IntegrityError, and what getting the key raises."""
     settings.check(flags)
-    settings.grpc_settings(flags)
     vault = Vault(_key(flags), flush_caches=flags.flush_filesystem_caches)
     batching = None
     if flags.enable_batching:
@@ -131,14 +131,14 @@ class ModelServer:
         """Step 2. Raises why a model is not available, or that an address cannot be had."""
         await self._models.start(self._prepared.models)
         flags, host = self._prepared.flags, settings.host(self._prepared.flags)
-        port = await self._grpc.start(host, flags.port)
-        rest = None
+        grpc_address = Address(host, await self._grpc.start(host, flags.port))
+        rest_address = None
         if flags.rest_api_port is not None:
-            rest = f"{host}:{await self._rest.start(host, flags.rest_api_port)}"
+            rest_address = Address(host, await self._rest.start(host, flags.rest_api_port))
         self._watchers.append(asyncio.create_task(self._models.watch()))
         if flags.model_config_file and flags.model_config_file_poll_wait_seconds:
             self._watchers.append(asyncio.create_task(self._watch_configuration()))
-        return Listening(f"{host}:{port}", rest, self._models.available())
+        return Listening(grpc_address, rest_address, self._models.available())
 
     async def stop(self) -> None:
         """Step 4. May be called at any time after construction, once."""

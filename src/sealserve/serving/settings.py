@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sealserve.errors import UsageError
+from sealserve.hosts import parse_host
 from sealserve.serving.capacity import Capacity, available_processors, plan
 from sealserve.serving.flags import Flags
 from sealserve.serving.grpc_server import GrpcSettings
@@ -32,6 +33,10 @@ def check(flags: Flags) -> None:
         raise UsageError("--port and --rest_api_port are the same")
     _check_key(flags)
     _check_transport(flags)
+    # What these raise is known now, not after a key has been asked for.
+    host(flags)
+    capacity(flags)
+    grpc_settings(flags)
 
 
 def attestation(flags: Flags) -> Attestation:
@@ -46,8 +51,9 @@ def attestation(flags: Flags) -> Attestation:
 
 
 def host(flags: Flags) -> str:
-    """Where to listen: what plaintext is not shown to the network unless a host is named."""
-    return flags.host or (LOOPBACK if flags.dangerously_serve_plaintext else ALL_ADDRESSES)
+    """Where to listen, in canonical form: plaintext on loopback unless a host is named."""
+    automatic = LOOPBACK if flags.dangerously_serve_plaintext else ALL_ADDRESSES
+    return parse_host(flags.host) if flags.host else automatic
 
 
 def capacity(flags: Flags) -> Capacity:

@@ -148,7 +148,7 @@ class Running:
     def client(self, pair: Pair | None = None, **options: Any) -> Client:
         """Our client, showing the certificate of `pair`."""
         return Client(
-            self.listening.grpc,
+            str(self.listening.grpc),
             ca=self.world.authority.certificate_pem,
             certificate=pair.certificate_pem if pair else None,
             private_key=pair.key_pem if pair else None,
@@ -162,7 +162,7 @@ class Running:
             self.world.client.key_pem,
             self.world.client.certificate_pem,
         )
-        return grpc.secure_channel(self.listening.grpc, credentials)
+        return grpc.secure_channel(str(self.listening.grpc), credentials)
 
     def http(self, folder: Path, pair: Pair | None = None) -> httpx.Client:
         """An HTTP client; `folder` is for the certificate that the library wants as a file."""

@@ -13,7 +13,7 @@ import grpc
 import numpy as np
 import pytest
 
-from sealserve.errors import DeadlineExceeded, NetworkError, NotFound
+from sealserve.errors import DeadlineExceeded, NetworkError, NotFound, UsageError
 from sealserve.messages import SIGNATURE_DEF_MAP_TYPE_URL, tensor_pb2
 from sealserve.messages.metadata_pb2 import GetModelMetadataRequest
 from sealserve.messages.predict_pb2 import PredictRequest, PredictResponse
@@ -357,9 +357,18 @@ def test_a_port_that_is_taken_is_refused(
     server: Any, start: Any, publish: Any, tmp_path: Path
 ) -> None:
     publish(tmp_path / "scale", 1)
-    port = int(server.listening.grpc.rpartition(":")[2])
-    with pytest.raises(Exception, match="cannot listen on"):
-        start(tmp_path / "scale", port=port)
+    with pytest.raises(UsageError, match="cannot listen on .* for gRPC"):
+        start(tmp_path / "scale", port=server.listening.grpc.port)
+    with pytest.raises(UsageError, match="cannot listen on .* for REST"):
+        start(tmp_path / "scale", rest_api_port=server.listening.rest.port)
+
+
+def test_an_ipv6_address_can_be_listened_on(start: Any, publish: Any, tmp_path: Path) -> None:
+    publish(tmp_path / "scale", 1)
+    running = start(tmp_path / "scale", host="::1")
+    assert str(running.listening.grpc).startswith("[::1]:")
+    with running.client(running.world.client, server_name="localhost") as client:
+        assert client.predict("scale", {"x": ONES})["sum"].tolist() == [2, 2]
 
 
 def test_several_models_are_served_by_a_model_configuration(

@@ -171,10 +171,10 @@ def test_a_connection_that_says_nothing_is_closed_while_others_are_served(
     both = tmp_path / "client.pem"
     both.write_bytes(server.world.client.key_pem + server.world.client.certificate_pem)
     context.load_cert_chain(both)
-    host, _, port = server.listening.rest.rpartition(":")
+    host, port = server.listening.rest.host, server.listening.rest.port
     for start_of_head in (b"", b"GET /v1/models/scale HTTP/1.1\r\nHost: x\r\nX: "):
         with (
-            socket.create_connection((host, int(port)), timeout=20) as plain,
+            socket.create_connection((host, port), timeout=20) as plain,
             context.wrap_socket(plain, server_hostname=host) as stream,
         ):
             stream.sendall(start_of_head)

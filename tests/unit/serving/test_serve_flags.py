@@ -158,6 +158,17 @@ KEY_SERVICE = {"key_service": "keys:4433", "key_service_ca": "ca.pem"}
         ),
         pytest.param({"batching_parameters_file": "b"}, "without --enable_batch", id="batching"),
         pytest.param({"monitoring_config_file": "m"}, "needs --rest_api_port", id="metrics"),
+        pytest.param({"grpc_channel_arguments": "x=1"}, "no argument of gRPC", id="grpc"),
+        pytest.param(
+            {
+                "tensorflow_session_parallelism": 1,
+                "tensorflow_intra_op_parallelism": 1,
+                "tensorflow_inter_op_parallelism": 1,
+            },
+            "all of --tensorflow_session_parallelism",
+            id="parallelism",
+        ),
+        pytest.param({"host": "0.0.0.0:8500"}, "no host name", id="host-with-port"),
         pytest.param({"port": 9, "rest_api_port": 9}, "are the same", id="one-port"),
     ],
 )
