@@ -14,6 +14,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -81,10 +82,12 @@ def parse_chain(pem: bytes, known: Collection[Certificate] = ()) -> tuple[Certif
     return tuple(by_der.get(der) or parse_certificate(der) for der in _blocks(pem))
 
 
+@lru_cache(maxsize=256)
 def parse_certificate(der: bytes) -> Certificate:
     """One certificate from DER; raises FormatError, also for any key but P-256.
 
-    Every field is read here, because `cryptography` reads them late and any may be malformed.
+    Every field is read here, because `cryptography` reads them late and any may be malformed. What
+    was read is remembered: a platform's certificate comes with every one of its quotes.
     """
     try:
         parsed = x509.load_der_x509_certificate(der)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sealserve.endorsements import der
 from sealserve.errors import FormatError
@@ -54,8 +55,12 @@ class PckExtensions:
     configuration: PlatformConfiguration | None = None
 
 
+@lru_cache(maxsize=256)
 def parse_pck_extension(data: bytes) -> PckExtensions:
-    """The fields of the extension's value (DER); raises FormatError."""
+    """The fields of the extension's value (DER); raises FormatError.
+
+    What was read is remembered: a platform's certificate comes with every one of its quotes.
+    """
     fields = _fields(der.decode(data, der.SEQUENCE), ())
     tcb = _fields(_content(fields, _TCB, der.SEQUENCE), (_TCB,))
     svns = [_unsigned(tcb, component, maximum=0xFF) for component in range(1, COMPONENTS + 1)]

@@ -104,6 +104,7 @@ def verify_collateral(
         root,
         root_ca_crl,
         now,
+        known=tcb_path,
     )
     windows = [
         *((crl.this_update, crl.next_update) for crl in (root_ca_crl, pck_crl)),
@@ -129,9 +130,13 @@ def verify_statement(
     root: TrustRoot,
     root_ca_crl: Crl,
     now: datetime,
+    known: tuple[Certificate, ...] = (),
 ) -> tuple[tuple[Certificate, ...], _T]:
-    """The signer's path and the statement in `body`, its signature checked before it is parsed."""
-    path = pki.verify_path(chain, pki.TCB_SIGNING_PATH, root.certificate, now, kind.path)
+    """The signer's path and the statement in `body`, its signature checked before it is parsed.
+
+    `known` are certificates that were verified under `root` before.
+    """
+    path = pki.verify_path(chain, pki.TCB_SIGNING_PATH, root.certificate, now, kind.path, known)
     pki.check_not_revoked(path[0], root_ca_crl)
     with rejecting(kind.format):
         received = split(body, kind.name)
@@ -139,6 +144,11 @@ def verify_statement(
         raise rejection(kind.signature, f"{kind.name} is not signed by its {path[0].role}")
     with rejecting(kind.format):
         statement = kind.parse(received.signed)
+    _check_dates(kind, statement, now)
+    return path, statement
+
+
+def _check_dates(kind: StatementKind[_T], statement: TcbInfo | QeIdentity, now: datetime) -> None:
     if now < statement.issue_date:
         raise rejection(
             kind.not_yet_valid,
@@ -151,4 +161,3 @@ def verify_statement(
             f"{kind.name} was to be replaced by {statement.next_update}, and it is {now}",
             hint="fetch fresh collateral; if it is fresh, look at this machine's clock",
         )
-    return path, statement
