@@ -225,6 +225,9 @@ cases(
     no_certificate=lambda: replace(genuine(), trust_root=b"root"),
     two_certificates=lambda: replace(genuine(), trust_root=world().root_ca_pem * 2),
     a_leaf=lambda: replace(genuine(), trust_root=world().authorities.pck.certificate_pem),
+    another_ca=lambda: replace(
+        genuine(), trust_root=pki.issue(pki.PLATFORM_CA, NOW).certificate_pem
+    ),
     not_self_signed=lambda: replace(
         genuine(),
         trust_root=pki.issue(pki.ROOT_CA, NOW, issuer=world().authorities.root_ca).certificate_pem,
@@ -380,6 +383,18 @@ def collateral_of_another_ca() -> Presented:
     return genuine().with_collateral(
         pck_crl_issuer_chain=processor_ca.certificate_pem + root.certificate_pem,
         pck_crl=pki.issue_crl(processor_ca, NOW),
+    )
+
+
+@case(Code.CRL_MISSING)
+def collateral_of_another_ca_with_the_same_key() -> Presented:
+    authorities = world().authorities
+    name = "Intel SGX PCK Processor CA"
+    renamed = reissue(authorities.platform_ca, authorities.root_ca, name=name)
+    holder = replace(authorities.platform_ca, certificate=x509.load_pem_x509_certificate(renamed))
+    return genuine().with_collateral(
+        pck_crl_issuer_chain=renamed + authorities.root_ca.certificate_pem,
+        pck_crl=pki.issue_crl(holder, NOW),
     )
 
 
@@ -700,6 +715,13 @@ def test_verified_collateral_is_not_used_outside_its_dates() -> None:
     with pytest.raises(VerificationError) as caught:
         verify_quote(presented.quote, verified, verified.valid_until + timedelta(seconds=1))
     assert caught.value.code == Code.COLLATERAL_VALIDITY
+
+
+def test_collateral_of_a_revoked_ca_is_rejected_before_any_quote_is_there() -> None:
+    presented = genuine(Faults.REVOKED_PLATFORM_CA)
+    with pytest.raises(VerificationError) as caught:
+        verify_collateral(presented.collateral, presented.trust_root, NOW)
+    assert caught.value.code == Code.REVOKED
 
 
 def test_every_code_is_seen_in_a_case() -> None:

@@ -71,6 +71,14 @@ def test_the_collaterals_dates_are_those_of_its_shortest_part(world: World) -> N
     assert claims.collateral_valid_until == NOW - timedelta(hours=1) + timedelta(days=30)
 
 
+def test_collateral_is_good_from_its_latest_to_its_earliest_date(world: World) -> None:
+    later = NOW + timedelta(days=1)
+    mixed = replace(world.collateral(), tcb_info=world.renew(now=later).collateral().tcb_info)
+    verified = verify_collateral(mixed, world.root_ca_pem, later)
+    assert verified.valid_from == later - timedelta(hours=1)
+    assert verified.valid_until == NOW - timedelta(hours=1) + timedelta(days=30)
+
+
 @pytest.mark.parametrize(
     ("faults", "status", "platform", "qe", "advisories"),
     [
