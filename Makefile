@@ -24,7 +24,7 @@ demo: $(VENV)/.run ## seal, attest, release, serve, predict: the whole of SealSe
 test: $(VENV)/.dev ## every test that needs no large package
 	$(BIN)/pytest -q -n 2 -m "not interop"
 
-test-interop: $(VENV)/.interop ## against TensorFlow and other people's clients (1.5 GB to install)
+test-interop: $(VENV)/.interop ## against TensorFlow and other people's clients, which it installs
 	$(BIN)/pytest -q -m interop
 
 check: $(VENV)/.dev ## format, lint, types, rooms, generated code
