@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -27,6 +27,7 @@ MAX_CERTIFICATE_BYTES: Final = 32 * 1024
 _SIGNATURE_HASHES: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 _CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 _RSA_BITS: Final = range(2048, 4096 + 1)
+_RSA_EXPONENT_LIMIT: Final = 1 << 32  # Gramine's is 65537
 _DER_SEQUENCE: Final = b"\x30"
 
 PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
@@ -61,6 +62,15 @@ def spki_der(key: PublicKey) -> bytes:
     )
 
 
+def is_bounded(key: rsa.RSAPublicKey) -> bool:
+    """Whether checking a signature by `key` costs what an RSA key of ours costs, and not more.
+
+    OpenSSL takes 16384 bits, and an exponent as long as the modulus: 20 times the work for whoever
+    checks, none for a stranger who signs with noise.
+    """
+    return key.key_size in _RSA_BITS and key.public_numbers().e < _RSA_EXPONENT_LIMIT
+
+
 def _load(data: bytes) -> x509.Certificate:
     if len(data) > MAX_CERTIFICATE_BYTES:
         raise FormatError(
@@ -84,14 +94,15 @@ def _load(data: bytes) -> x509.Certificate:
 def _public_key(certificate: x509.Certificate) -> PublicKey:
     try:
         key = certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, InternalError) as error:
         raise FormatError(f"unreadable public key: {error}", code="ratls.key") from error
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size in _RSA_BITS:
+    if isinstance(key, rsa.RSAPublicKey) and is_bounded(key):
         return key
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, _CURVES):
         return key
     raise FormatError(
-        "the certificate's key is neither RSA of 2048 to 4096 bits nor on P-256, P-384 or P-521",
+        "the certificate's key is neither RSA of 2048 to 4096 bits with an exponent below 2^32, "
+        "nor on P-256, P-384 or P-521",
         code="ratls.key",
     )
 
@@ -101,7 +112,13 @@ def _check_signature(certificate: x509.Certificate) -> None:
         if not isinstance(certificate.signature_hash_algorithm, _SIGNATURE_HASHES):
             raise ValueError("the signature's hash is not SHA-256, SHA-384 or SHA-512")
         certificate.verify_directly_issued_by(certificate)
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError) as error:
+    except (
+        InvalidSignature,
+        UnsupportedAlgorithm,
+        InternalError,
+        ValueError,
+        TypeError,
+    ) as error:
         reason = f": {error}" if str(error) else ""
         raise BindingError(
             f"the certificate is not signed by its own key{reason}", code="binding.self-signature"
@@ -116,7 +133,8 @@ def _unknown_extensions(certificate: x509.Certificate) -> dict[x509.ObjectIdenti
             f"the certificate has the extension {error.oid.dotted_string} twice",
             code="ratls.duplicate-extension",
         ) from error
-    except (ValueError, TypeError, x509.UnsupportedGeneralNameType) as error:
+    # A KeyError is how `cryptography` takes a TLS feature that it does not know.
+    except (ValueError, TypeError, KeyError, x509.UnsupportedGeneralNameType) as error:
         raise FormatError(
             f"unreadable certificate extension: {error}", code="ratls.certificate"
         ) from error

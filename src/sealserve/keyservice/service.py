@@ -148,6 +148,10 @@ class KeyService:
             rejected = isinstance(error, RejectedError)
             outcome = Outcome.REJECTED if rejected else Outcome.FAILED
             verdict = Verdict(self.rules, outcome, error.code, (error.message,))
+        except Exception as error:  # a fault of ours is on record, too
+            log.exception(line("decision_fault", session=ask.session, peer=ask.peer))
+            reason = f"a fault of the key service: {type(error).__name__}"
+            verdict = Verdict(self.rules, Outcome.FAILED, "fault", (reason,))
         return replace(verdict, evidence_sha256=digest)
 
     def _record(self, ask: Ask, verdict: Verdict, now: datetime) -> Receipt:

@@ -7,6 +7,8 @@ hand it over. The context here
 - lets through what is wrong with *every* RA-TLS certificate, that nobody else signed it and that
   its dates mean nothing (an enclave has no clock to trust), and nothing else. That proves no more
   than possession of the key: what the certificate is worth is for `keyservice.service` to decide;
+- ends the handshake at an RSA key that is made to be slow, before a signature by it is checked: one
+  event loop does this for everybody;
 - speaks TLS 1.2 and 1.3 with forward secrecy and authenticated encryption only: enough for the old
   and the new client of Gramine, by what their ClientHellos offer;
 - never resumes a session and never renegotiates, so that there is no session without a certificate
@@ -22,11 +24,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from OpenSSL import SSL, crypto
 
 from sealserve.errors import ConfigError, NetworkError
+from sealserve.evidence.certificate import is_bounded
 
 TLS12_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"  # TLS 1.3 has sound ones alone
 RECORD = 16 << 10  # bytes
@@ -135,10 +139,22 @@ class TlsServer:
 
 
 def _hand_over(
-    _connection: SSL.Connection, _certificate: crypto.X509, error: int, depth: int, ok: int
+    _connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int
 ) -> bool:
-    """OpenSSL's verify callback: a single, self-signed certificate of any date is handed over."""
-    return depth == 0 and (bool(ok) or error in _SELF_DECLARED)
+    """OpenSSL's verify callback: a single, self-signed certificate of any date is handed over.
+
+    It comes before OpenSSL checks the client's signature, so what that costs is bounded here.
+    """
+    return depth == 0 and (bool(ok) or error in _SELF_DECLARED) and not _is_slow(certificate)
+
+
+def _is_slow(certificate: crypto.X509) -> bool:
+    """Whether the key is an RSA key out of bounds, or none that can be told."""
+    try:
+        key = certificate.get_pubkey().to_cryptography_key()
+    except (crypto.Error, ValueError, UnsupportedAlgorithm):
+        return True
+    return isinstance(key, rsa.RSAPublicKey) and not is_bounded(key)
 
 
 @contextmanager

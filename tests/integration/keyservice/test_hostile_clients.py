@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from OpenSSL import SSL
 
 from sealserve.attester.protocol import REQUEST
@@ -120,6 +121,69 @@ def test_without_a_certificate_there_is_no_session(running):
     with pytest.raises(ssl.SSLError, match=r"(?i)certificate.required|handshake.failure"):
         raise_alert(running, context)
     assert running.site.records() == []
+
+
+def noise_signer(bits, exponent):
+    """An RSA key of these measures that nobody has: it signs with noise, at no cost."""
+    half = (1 << bits // 2) - 1
+    numbers = [0, (1 << bits) - 1, exponent, 3, half, half - 2, 3, 3, 3]
+    body = b"".join(der(0x02, number.to_bytes(number.bit_length() // 8 + 1)) for number in numbers)
+    private = serialization.load_der_private_key(
+        der(0x30, body), None, unsafe_skip_rsa_key_validation=True
+    )
+    return rsa.RSAPublicNumbers(exponent, numbers[1]).public_key(), private
+
+
+def der(tag, content):
+    size = len(content)
+    if size < 0x80:
+        return bytes([tag, size]) + content
+    octets = size.to_bytes((size.bit_length() + 7) // 8)
+    return bytes([tag, 0x80 | len(octets)]) + octets + content
+
+
+@pytest.mark.parametrize("version", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])
+@pytest.mark.parametrize(
+    ("bits", "exponent", "cut"),
+    [
+        pytest.param(3072, 65537, "bad signature", id="a usual key that is not one's own"),
+        pytest.param(16384, 65537, "certificate verify failed", id="16384 bits"),
+        pytest.param(
+            3072, (1 << 3071) + 1, "certificate verify failed", id="an exponent of 3072 bits"
+        ),
+    ],
+)
+def test_who_does_not_hold_the_key_ends_in_the_handshake_a_slow_key_before_it_is_used(
+    running, caplog, bits, exponent, cut, version
+):
+    caplog.set_level("INFO")
+    public_key, private_key = noise_signer(bits, exponent)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "RATLS")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(public_key)
+        .serial_number(1)
+        .not_valid_before(datetime(2001, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2030, 12, 31, tzinfo=UTC))
+        .sign(rsa.generate_private_key(65537, 2048), hashes.SHA256())
+    )
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_max_proto_version(version)
+    context.use_certificate(certificate)
+    context.use_privatekey(private_key)
+    with connect(running) as stream:
+        stream.settimeout(None)  # pyOpenSSL would take a timeout for a socket that does not block
+        tls = SSL.Connection(context, stream)
+        tls.set_connect_state()
+        with pytest.raises(SSL.Error):
+            tls.do_handshake()
+            tls.recv(1)
+    assert fetch(running) == running.site.secret
+    assert [record["outcome"] for record in running.site.records()] == ["released"]
+    (ended,) = (text for text in caplog.messages if "event=session_ended" in text)
+    assert cut in ended
 
 
 def test_a_certificate_that_a_ca_has_signed_is_none_of_ratls(running, tmp_path):

@@ -26,6 +26,7 @@ from sealserve.evidence.ratls import (
     legacy_report_data,
     spki_der,
 )
+from sealserve.keyservice import service
 from sealserve.keyservice.audit import check_chain
 from sealserve.lab.faults import Faults
 from sealserve.lab.world import World
@@ -227,6 +228,23 @@ def test_without_a_record_there_is_no_secret(running, monkeypatch):
             fetch(running, running.site.identity())
     with pytest.raises(NetworkError):  # nobody knows what the disk holds
         fetch(running, running.site.identity())
+
+
+def test_a_fault_of_the_service_itself_is_a_decision_on_record_and_releases_nothing(
+    running, monkeypatch, caplog
+):
+    def fault(certificate):
+        raise KeyError("what a peer wrote\nevent=decision outcome=released")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(service, "extract_evidence", fault)
+        with pytest.raises(NetworkError):  # and no DeniedError: nothing was decided
+            fetch(running, running.site.identity())
+    (record,) = running.site.records()
+    assert (record["outcome"], record["code"]) == ("failed", "fault")
+    assert record["explanation"] == ["a fault of the key service: KeyError"]
+    assert "event=decision_fault" in caplog.text
+    assert fetch(running, running.site.identity()) == running.site.secret
 
 
 def test_without_collateral_there_is_no_secret_until_it_is_back(running):

@@ -272,6 +272,20 @@ def test_a_key_of_another_kind_is_refused(key: Any) -> None:
     assert code_of(certificate([(PROPER_LEGACY_OID, QUOTE)], key=key)) == "ratls.key"
 
 
+@pytest.mark.parametrize(
+    ("bits", "exponent"),
+    [
+        pytest.param(16384, 65537, id="16384 bits"),
+        pytest.param(3072, (1 << 3071) + 1, id="an exponent of 3072 bits"),
+        pytest.param(2048, (1 << 32) + 1, id="an exponent of 33 bits"),
+    ],
+)
+def test_an_rsa_key_that_is_slow_to_check_is_refused(bits: int, exponent: int) -> None:
+    public_key = rsa.RSAPublicNumbers(exponent, (1 << bits) - 1).public_key()
+    data = certificate([(PROPER_LEGACY_OID, QUOTE)], public_key=public_key)
+    assert code_of(data) == "ratls.key"
+
+
 @pytest.mark.parametrize("size", [0, MAX_RATLS_QUOTE_BYTES + 1])
 def test_the_size_of_the_quote_has_limits(size: int) -> None:
     assert code_of(certificate([(PROPER_LEGACY_OID, bytes(size))])) == "ratls.quote-size"
@@ -311,3 +325,9 @@ def test_an_unreadable_extension_is_refused_where_cryptography_parses_it_late() 
     data = certificate([*dice(), (ObjectIdentifier("2.5.29.99"), b"no DER")])
     broken = signed_again(data, bytes.fromhex("0603551d63"), subject_alternative_name)
     assert code_of(broken) == "ratls.certificate"
+
+
+def test_a_tls_feature_that_nobody_knows_is_an_unreadable_extension() -> None:
+    features = ObjectIdentifier("1.3.6.1.5.5.7.1.24")  # RFC 7633: a sequence of integers
+    data = certificate([*dice(), (features, der(0x30, der(0x02, b"\x63")))])
+    assert code_of(data) == "ratls.certificate"
