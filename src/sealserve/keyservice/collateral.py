@@ -84,8 +84,9 @@ class CachedCollateral:
         return await asyncio.shield(fetch)  # one who goes away does not end it for the others
 
     def forget(self) -> None:
-        """Fetch anew from now on."""
+        """Fetch anew from now on: what a fetch under way brings serves its waiters alone."""
         self._entries.clear()
+        self._fetches.clear()
 
     def close(self) -> None:
         """Let the threads go; a fetch that is under way ends by itself."""
@@ -106,9 +107,12 @@ class CachedCollateral:
         self, platform: Platform, now: datetime, done: asyncio.Task[VerifiedCollateral]
     ) -> None:
         """Keep a good answer; a bad one is told to those who waited, and the next tries again."""
+        failed = done.cancelled() or done.exception() is not None
+        if self._fetches.get(platform) is not done:
+            return  # forgotten meanwhile
         del self._fetches[platform]
         self._entries.pop(platform, None)
-        if done.cancelled() or done.exception() is not None:
+        if failed:
             return
         self._entries[platform] = _Entry(done.result(), now)
         if len(self._entries) > MAX_PLATFORMS:

@@ -158,6 +158,23 @@ def test_what_is_forgotten_is_fetched_again(source):
     assert len(source.asked) == 2
 
 
+def test_a_fetch_under_way_is_forgotten_too_and_serves_those_who_wait_alone(source):
+    source.stalled[ONE.fmspc] = threading.Event()
+
+    async def scenario(cache):
+        waiting = asyncio.create_task(cache.get(ONE, NOW))
+        while not source.asked:
+            await asyncio.sleep(0)
+        cache.forget()
+        source.stalled.pop(ONE.fmspc).set()
+        assert (await waiting).valid_until > NOW
+        await cache.get(ONE, NOW)
+        await cache.get(ONE, NOW)
+
+    run(source, scenario)
+    assert len(source.asked) == 2
+
+
 def test_collateral_that_does_not_verify_is_not_kept():
     source = Source(World.create(now=NOW, faults=Faults.TAMPERED_TCB_INFO))
 
