@@ -66,28 +66,29 @@ def sync_folder(folder: Path) -> None:
 
 def read_file(path: Path, *, limit: int) -> bytes:
     """The whole content of a file of at most `limit` bytes; raises ConfigError otherwise."""
+    return _read(path, limit, secret=False)
+
+
+def read_secret(path: Path, *, limit: int) -> bytes:
+    """Like `read_file`, for a secret: refuses a file that others may read or write."""
+    return _read(path, limit, secret=True)
+
+
+def _read(path: Path, limit: int, *, secret: bool) -> bytes:
     try:
         with path.open("rb") as stream:
+            mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)  # of what is read, not of a name
+            if secret and mode & 0o077:
+                raise ConfigError(
+                    f"{path} has mode {mode:04o}: others may use it, and it holds a secret",
+                    hint=f"chmod 600 {path}",
+                )
             data = stream.read(limit + 1)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     if len(data) > limit:
         raise ConfigError(f"{path} is larger than the {limit} bytes allowed here")
     return data
-
-
-def read_secret(path: Path, *, limit: int) -> bytes:
-    """Like `read_file`, for a secret: refuses a file that others may read or write."""
-    try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    if mode & 0o077:
-        raise ConfigError(
-            f"{path} has mode {mode:04o}: others may use it, and it holds a secret",
-            hint=f"chmod 600 {path}",
-        )
-    return read_file(path, limit=limit)
 
 
 def _link(temporary: Path, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import time
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def run(config_file: Path) -> None:
     Example:
       sealserve keyservice run --config keyservice.toml
     """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would hold every secret, in the open
     _log_to_stderr()
     loaded = application.load(load_config(config_file))
     asyncio.run(application.run(loaded, ready=_announce))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -96,6 +98,12 @@ def test_it_serves_says_so_and_leaves_on_sigterm(site):
     assert check_chain(site.audit).head.digest in decision
     assert site.secret.hex() not in log
     assert repr(site.secret)[2:-1] not in log
+
+
+def test_no_crash_writes_the_secrets_to_a_disk(site):
+    with start(site) as process:
+        limits = Path(f"/proc/{process.popen.pid}/limits").read_text()
+    assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE)
 
 
 def test_sighup_brings_a_new_policy_into_force_and_leaves_the_old_for_a_broken_one(site):
