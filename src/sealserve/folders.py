@@ -24,6 +24,8 @@ from sealserve.errors import SealServeError, UsageError
 from sealserve.files import PRIVATE, PUBLIC, atomic_file, sync_folder
 from sealserve.sealing import Header, seal, unseal
 
+MAX_ENTRIES = 100_000  # files and folders; links among a few folders can make any number of ways
+
 Advance = Callable[[int], None]
 _Opener = Callable[[Path], AbstractContextManager[BinaryIO]]
 
@@ -163,6 +165,8 @@ def _walk(root: Path) -> tuple[list[Path], list[Path]]:
     while waiting:
         folder, above = waiting.pop()
         for path in sorted((root / folder).iterdir()):
+            if len(files) + len(folders) == MAX_ENTRIES:
+                raise UsageError(f"{root} holds more than {MAX_ENTRIES} files and folders")
             entry = folder / path.name
             real = _resolve(path, real_root)
             if real.is_file():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sealserve import folders
 from sealserve.errors import IntegrityError, UsageError, WrongPath
 from sealserve.folders import find_tree, seal_tree, unseal_tree
 from sealserve.sealing import open_sealed
@@ -183,3 +184,17 @@ def test_what_the_system_refuses_is_an_error_of_ours(plain: Path, tmp_path: Path
     name = "n" * 250  # the temporary name beside it is longer than a name may be
     with pytest.raises(UsageError, match="File name too long"):
         seal_tree(find_tree(plain), tmp_path / name, KEY)
+
+
+def test_links_that_make_too_many_ways_to_a_few_folders_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "MAX_ENTRIES", 1000)
+    root = tmp_path / "maze"
+    for level in range(20):  # two ways from each to the next: 2^20 to the last
+        (root / str(level)).mkdir(parents=True)
+        for way in "ab":
+            (root / str(level) / way).symlink_to(root / str(level + 1))
+    (root / "20").mkdir()
+    with pytest.raises(UsageError, match="more than 1000"):
+        find_tree(root)
