@@ -11,6 +11,7 @@ Every quote is SIMULATED: it verifies under the root CA of this lab's world alon
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
@@ -18,6 +19,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -39,6 +41,8 @@ MAX_ENCLAVES = 64
 MAX_CONNECTIONS = MAX_ENCLAVES + 128
 _BACKLOG = 512
 _CLOSE_SECONDS = GRACE_SECONDS + 10.0
+_SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+_SHORTAGE_SECONDS = 0.1
 _CREDENTIALS = struct.Struct("3i")  # process, user, group
 
 log = logging.getLogger(__name__)
@@ -84,8 +88,11 @@ class QuotingService:
         while True:
             try:
                 connection, _ = listener.accept()
-            except OSError:
-                return
+            except OSError as error:
+                if error.errno not in _SHORTAGES:
+                    return  # shut down
+                time.sleep(_SHORTAGE_SECONDS)  # until somebody closes something
+                continue
             if not self._slots.acquire(timeout=REQUEST_SECONDS):
                 connection.close()
                 continue

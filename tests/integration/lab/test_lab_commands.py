@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -133,6 +135,22 @@ def test_a_killed_quoting_enclave_leaves_no_enclave_behind(
     assert front.returncode == 3
     assert "went away" in explanation
     wait_until_gone(enclave)
+
+
+def test_a_quoting_enclave_short_of_descriptors_goes_on_when_there_are_some_again(
+    lab_folder: LabFolder,
+) -> None:
+    with running_qe(lab_folder.path) as process, socket.socket(socket.AF_UNIX) as caller:
+        used = 1 + max(int(path.name) for path in Path(f"/proc/{process.pid}/fd").iterdir())
+        limits = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (used, limits[1]))
+        caller.settimeout(WAIT_SECONDS)
+        caller.connect(str(lab_folder.socket))
+        caller.sendall(b"SSQ1" + bytes(64))
+        time.sleep(0.5)  # it cannot take this connection now
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, limits)
+        answer = b"".join(iter(lambda: caller.recv(100), b""))
+    assert answer.endswith(b"lab.not-an-enclave")
 
 
 def test_an_enclave_without_its_quoting_enclave_is_explained(
