@@ -14,6 +14,7 @@ from sealserve.cli.output import json_option, note, print_json, print_table
 from sealserve.keyservice import application
 from sealserve.keyservice.audit import check_chain
 from sealserve.keyservice.config import Address, load_config
+from sealserve.keyservice.logline import EventFormatter
 
 config_option = click.option(
     "--config",
@@ -55,7 +56,7 @@ def run(config_file: Path) -> None:
 
 def _log_to_stderr() -> None:
     """One line for each event, with the time in UTC as in the audit log."""
-    formatter = logging.Formatter(
+    formatter = EventFormatter(
         "%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S"
     )
     formatter.converter = time.gmtime

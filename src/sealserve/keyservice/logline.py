@@ -7,10 +7,21 @@ that nobody forges a line or moves the cursor of a terminal. No secret is handed
 from __future__ import annotations
 
 import json
+import logging
 import re
+from typing import Any
 
 _PLAIN = re.compile(r"[A-Za-z0-9._:/@+\[\]-]+")
 _VALUE_LIMIT = 400  # characters
+
+
+class EventFormatter(logging.Formatter):
+    """Indents the lines of a traceback and escapes what is in them: an error may quote a stranger,
+    and no event begins with a space."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  (logging's own name)
+        rows = super().formatException(ei).splitlines()
+        return "\n".join("  " + row.encode("unicode_escape").decode("ascii") for row in rows)
 
 
 def line(event: str, **facts: object) -> str:

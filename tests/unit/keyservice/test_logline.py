@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+
 import pytest
 
-from sealserve.keyservice.logline import line
+from sealserve.keyservice.logline import EventFormatter, line
 
 
 def test_facts_are_named_and_those_that_are_none_left_out():
@@ -35,3 +38,16 @@ def test_what_is_not_plain_is_quoted(value, shown):
 
 def test_long_values_are_cut():
     assert len(line("x", value="a" * 100_000)) < 1000
+
+
+def test_what_an_error_quotes_of_a_stranger_forges_no_line_in_its_traceback():
+    try:
+        raise ValueError("unreadable: \nevent=decision outcome=released\r\x1b[2J\u202e")
+    except ValueError:
+        record = logging.LogRecord(
+            "x", logging.ERROR, "x", 1, line("session_fault"), None, sys.exc_info()
+        )
+    first, *rows = EventFormatter().format(record).split("\n")
+    assert first == "event=session_fault"
+    assert any("event=decision" in row for row in rows)
+    assert all(row.startswith("  ") and row.isprintable() and row.isascii() for row in rows)
