@@ -266,6 +266,11 @@ def test_a_client_that_stalls_in_the_handshake_is_dropped_while_others_are_serve
         assert stalled.recv(1) == b""
 
 
+def hear_every_end(context: ssl.SSLContext, stream: socket.socket) -> ssl.SSLSocket:
+    """A session in which an end without TLS's close message is an error, on every OpenSSL."""
+    return context.wrap_socket(stream, server_hostname="localhost", suppress_ragged_eofs=False)
+
+
 def test_a_client_that_stalls_before_its_request_is_dropped_while_others_are_served(
     make_site, start, tmp_path
 ):
@@ -275,7 +280,7 @@ def test_a_client_that_stalls_before_its_request_is_dropped_while_others_are_ser
     with (
         start(site) as running,
         connect(running) as stream,
-        context.wrap_socket(stream, server_hostname="localhost") as stalled,
+        hear_every_end(context, stream) as stalled,
     ):
         stalled.sendall(REQUEST[:10])
         assert fetch(running) == site.secret
@@ -291,7 +296,7 @@ def test_a_client_that_drips_is_dropped_when_its_whole_time_is_up(make_site, sta
     with (
         start(site) as running,
         connect(running) as stream,
-        context.wrap_socket(stream, server_hostname="localhost") as dripping,
+        hear_every_end(context, stream) as dripping,
     ):
         dripping.settimeout(0.05)
         for byte in REQUEST[:-1]:

@@ -270,6 +270,7 @@ def test_a_request_whose_deadline_passes_in_the_queue_never_reaches_the_engine(
             time.sleep(0.01)
         with pytest.raises(DeadlineExceeded):
             client.predict("scale", {"x": np.ones((7, 2), np.float32)}, timeout=0.3)
+        time.sleep(1.0)  # the client's clock was first; the server hears of it a little later
         server.engine.gate.set()
         assert running.result()["y"].tolist() == [[3, 3], [3, 3]]
         client.predict("scale", {"x": np.ones((5, 2), np.float32)})
