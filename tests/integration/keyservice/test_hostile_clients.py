@@ -268,6 +268,7 @@ def test_a_client_that_stalls_in_the_handshake_is_dropped_while_others_are_serve
 
 def hear_every_end(context: ssl.SSLContext, stream: socket.socket) -> ssl.SSLSocket:
     """A session in which an end without TLS's close message is an error, on every OpenSSL."""
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
     return context.wrap_socket(stream, server_hostname="localhost", suppress_ragged_eofs=False)
 
 
