@@ -45,6 +45,7 @@ _ROLES: dict[str | bytes, Role] = {role.value: role for role in Role}
 X509_ERRORS = (
     ValueError,
     TypeError,
+    KeyError,  # a TLS feature that it does not know
     Warning,
     UnsupportedAlgorithm,
     x509.DuplicateExtension,

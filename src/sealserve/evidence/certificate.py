@@ -81,7 +81,8 @@ def _load(data: bytes) -> x509.Certificate:
         if data.startswith(_DER_SEQUENCE):  # PEM is text
             return x509.load_der_x509_certificate(data)
         certificates = x509.load_pem_x509_certificates(data)
-    except (ValueError, x509.InvalidVersion) as error:
+    # A Warning is raised only where the process made warnings errors.
+    except (ValueError, Warning, x509.InvalidVersion) as error:
         raise FormatError(f"not an X.509 certificate: {error}", code="ratls.certificate") from error
     if len(certificates) != 1:
         raise FormatError(
@@ -134,7 +135,7 @@ def _unknown_extensions(certificate: x509.Certificate) -> dict[x509.ObjectIdenti
             code="ratls.duplicate-extension",
         ) from error
     # A KeyError is how `cryptography` takes a TLS feature that it does not know.
-    except (ValueError, TypeError, KeyError, x509.UnsupportedGeneralNameType) as error:
+    except (ValueError, TypeError, KeyError, Warning, x509.UnsupportedGeneralNameType) as error:
         raise FormatError(
             f"unreadable certificate extension: {error}", code="ratls.certificate"
         ) from error

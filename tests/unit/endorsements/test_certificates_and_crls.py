@@ -45,6 +45,27 @@ def test_a_name_that_is_almost_intels_gives_no_role(name: str) -> None:
     assert certificate.role is None
 
 
+def test_a_tls_feature_that_nobody_knows_is_a_format_error() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "x")])
+    feature = x509.UnrecognizedExtension(
+        x509.ObjectIdentifier("1.3.6.1.5.5.7.1.24"), bytes.fromhex("3003020163")
+    )
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(NOW)
+        .not_valid_after(NOW)
+        .add_extension(feature, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    with pytest.raises(FormatError):
+        parse_certificate(certificate.public_bytes(Encoding.DER))
+
+
 def test_a_known_certificate_is_not_parsed_again(root: pki.Holder) -> None:
     (known,) = parse_chain(root.certificate_pem)
     (again,) = parse_chain(root.certificate_pem, known=[known])
