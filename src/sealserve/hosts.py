@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 from sealserve.errors import UsageError
 
@@ -19,7 +20,7 @@ MAX_PORT = 65535
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_PORT = re.compile(r"[1-9][0-9]{0,4}")
+_PORT = re.compile(r"0|[1-9][0-9]{0,4}")
 
 
 def parse_dns_name(text: str, *, wildcard: bool = False) -> str:
@@ -57,20 +58,42 @@ def parse_host(text: str) -> str:
 class Address:
     """A host (DNS name or IP literal, without brackets) and a port; UsageError otherwise."""
 
+    LEAST_PORT: ClassVar[int] = 1
+
     host: str
     port: int
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "host", parse_host(self.host))
-        if not 1 <= self.port <= MAX_PORT:
-            raise UsageError(f"{self.port!r} is no port; expected 1 to {MAX_PORT}")
+        if not self.LEAST_PORT <= self.port <= MAX_PORT:
+            raise UsageError(f"{self.port!r} is no port; expected {self.LEAST_PORT} to {MAX_PORT}")
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return spell(self.host, self.port)
+
+
+class ListenAddress(Address):
+    """Where to listen. Port 0 lets the system choose one."""
+
+    LEAST_PORT = 0
+
+
+def spell(host: str, port: int) -> str:
+    """`host:port` as people write it, whatever the host is."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def parse_address(text: str) -> Address:
     """`host:port`, with an IPv6 host in brackets; raises UsageError."""
+    return Address(*_split(text))
+
+
+def parse_listen_address(text: str) -> ListenAddress:
+    """The same for an address to listen on, whose port may be 0."""
+    return ListenAddress(*_split(text))
+
+
+def _split(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     if bracketed:
@@ -79,4 +102,4 @@ def parse_address(text: str) -> Address:
         raise UsageError(
             f"{text!r} is no address", hint="host:port, such as replica-1:8500 or [::1]:8500"
         )
-    return Address(host, int(port))
+    return host, int(port)

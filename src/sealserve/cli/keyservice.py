@@ -11,9 +11,10 @@ from pathlib import Path
 import click
 
 from sealserve.cli.output import json_option, note, print_json, print_table
+from sealserve.hosts import Address
 from sealserve.keyservice import application
 from sealserve.keyservice.audit import check_chain
-from sealserve.keyservice.config import Address, load_config
+from sealserve.keyservice.config import load_config
 from sealserve.keyservice.logline import EventFormatter
 
 config_option = click.option(

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes
 from sealserve.cli.lab_enclave import enclave, measure, quote, selfquote
 from sealserve.cli.output import json_option, note, print_json, print_table
 from sealserve.errors import UsageError
+from sealserve.hosts import parse_listen_address
 from sealserve.lab.faults import FAULTS_BY_NAME, parse_faults
 from sealserve.lab.folder import LabFolder
 from sealserve.lab.identity import create_signing_key, read_mr_signer
@@ -148,11 +149,9 @@ def pccs(directory: Path, listen: str) -> None:
 
 
 def _bind(listen: str) -> socket.socket:
-    host, _, port = listen.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 0xFFFF:
-        raise UsageError(f"--listen is {listen!r}, expected HOST:PORT")
+    address = parse_listen_address(listen)
     try:
-        return socket.create_server((host, int(port)))
+        return socket.create_server((address.host, address.port))
     except OSError as error:
         raise UsageError(f"cannot listen at {listen}: {error.strerror}") from error
 

@@ -20,9 +20,10 @@ from OpenSSL import SSL
 from sealserve.endorsements.pccs import PccsClient
 from sealserve.errors import ConfigError, SealServeError
 from sealserve.files import read_file, read_secret
+from sealserve.hosts import Address
 from sealserve.keyservice.audit import AuditLog
 from sealserve.keyservice.collateral import CachedCollateral, CollateralFolder, CollateralSource
-from sealserve.keyservice.config import Address, Attestation, KeyServiceConfig, Tls
+from sealserve.keyservice.config import Attestation, KeyServiceConfig, Tls
 from sealserve.keyservice.logline import line
 from sealserve.keyservice.rules import Rules, load_rules
 from sealserve.keyservice.server import KeyServer

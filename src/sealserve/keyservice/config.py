@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, NamedTuple, Self
+from typing import Annotated, Self
 
 from pydantic import (
     BaseModel,
@@ -22,30 +22,19 @@ from pydantic import (
 )
 
 from sealserve.appraisal.complaints import complain
-from sealserve.errors import ConfigError
+from sealserve.errors import ConfigError, UsageError
 from sealserve.files import read_file
+from sealserve.hosts import ListenAddress, parse_listen_address
 
 CONFIG_LIMIT = 1 << 20  # bytes
 SECRETS_LIMIT = 1000
 
 
-class Address(NamedTuple):
-    """Where to listen. Port 0 lets the system choose one, which the ready line names."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
-
-
-def _address(value: object) -> Address:
-    host, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isascii() or not port.isdecimal() or int(port) >= 1 << 16:
-        raise ValueError(f"is {value!r}, expected text like 127.0.0.1:4433 or [::1]:4433")
-    return Address(host, int(port))
+def _address(value: object) -> ListenAddress:
+    try:
+        return parse_listen_address(value if isinstance(value, str) else "")
+    except UsageError:
+        raise ValueError(f"is {value!r}, expected text like 127.0.0.1:4433 or [::1]:4433") from None
 
 
 def _path(value: object, info: ValidationInfo) -> Path:
@@ -56,7 +45,7 @@ def _path(value: object, info: ValidationInfo) -> Path:
     return info.context / value
 
 
-ListenAddress = Annotated[Address, BeforeValidator(_address)]
+Listen = Annotated[ListenAddress, BeforeValidator(_address)]
 FilePath = Annotated[Path, BeforeValidator(_path)]
 SecretName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
@@ -105,7 +94,7 @@ class Limits(_Table):
 class KeyServiceConfig(_Table):
     """The whole file."""
 
-    listen: ListenAddress = Address("127.0.0.1", 4433)
+    listen: Listen = ListenAddress("127.0.0.1", 4433)
     policy: FilePath
     audit: FilePath
     tls: Tls

@@ -17,7 +17,8 @@ import secrets
 from OpenSSL import SSL
 
 from sealserve.errors import AuditError, ConfigError, SealServeError
-from sealserve.keyservice.config import Address, Limits
+from sealserve.hosts import Address, ListenAddress, spell
+from sealserve.keyservice.config import Limits
 from sealserve.keyservice.logline import line
 from sealserve.keyservice.session import Releaser, Session
 
@@ -39,7 +40,7 @@ class KeyServer:
         self._refused = 0
         self._full_logged = float("-inf")
 
-    async def start(self, listen: Address) -> Address:
+    async def start(self, listen: ListenAddress) -> Address:
         """Listen; returns the address with the port in use. Raises ConfigError."""
         try:
             self._server = await asyncio.start_server(
@@ -80,7 +81,7 @@ class KeyServer:
         host, port = (writer.get_extra_info("peername") or ("unknown", 0))[:2]
         session = Session(
             secrets.token_hex(8),
-            str(Address(host, port)),
+            spell(host, port),
             reader,
             writer,
             self._context,

@@ -22,10 +22,11 @@ from sealserve.attester.ratls import RatlsIdentity, make_certificate
 from sealserve.deploy.certificates import KeyType, Validity, make_authority, make_server
 from sealserve.evidence.report import SgxReport
 from sealserve.files import write_file
+from sealserve.hosts import Address
 from sealserve.keyservice import application
 from sealserve.keyservice.audit import AuditLog
 from sealserve.keyservice.collateral import CachedCollateral
-from sealserve.keyservice.config import Address, load_config
+from sealserve.keyservice.config import load_config
 from sealserve.keyservice.server import KeyServer
 from sealserve.keyservice.service import KeyService
 from sealserve.lab.world import World

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sealserve.errors import ConfigError
-from sealserve.keyservice.config import Address, load_config
+from sealserve.hosts import ListenAddress
+from sealserve.keyservice.config import load_config
 
 SOUND = """
 policy = "policy.toml"
@@ -28,7 +29,7 @@ def load(folder, text=SOUND):
 
 def test_what_is_not_said_is_the_careful_choice(tmp_path):
     config = load(tmp_path)
-    assert config.listen == Address("127.0.0.1", 4433)
+    assert config.listen == ListenAddress("127.0.0.1", 4433)
     assert config.attestation.trust_root is None  # Intel's
     assert config.limits.handshake_seconds <= config.limits.session_seconds
     assert config.limits.max_sessions > 0
@@ -49,9 +50,9 @@ def test_absolute_paths_stay(tmp_path):
 @pytest.mark.parametrize(
     ("text", "address", "shown"),
     [
-        ("0.0.0.0:4433", Address("0.0.0.0", 4433), "0.0.0.0:4433"),
-        ("[::1]:0", Address("::1", 0), "[::1]:0"),
-        ("localhost:1", Address("localhost", 1), "localhost:1"),
+        ("0.0.0.0:4433", ListenAddress("0.0.0.0", 4433), "0.0.0.0:4433"),
+        ("[::1]:0", ListenAddress("::1", 0), "[::1]:0"),
+        ("localhost:1", ListenAddress("localhost", 1), "localhost:1"),
     ],
 )
 def test_addresses_are_host_and_port(tmp_path, text, address, shown):
