@@ -103,8 +103,10 @@ _VALUE_FIELDS = tuple(
 
 def dtype_name(data_type: int) -> str:
     """`DT_FLOAT` for 1; the number itself where it has no name."""
-    known = data_type in tensor_pb2.DataType.values()
-    return tensor_pb2.DataType.Name(data_type) if known else str(data_type)
+    try:
+        return tensor_pb2.DataType.Name(data_type)
+    except ValueError:
+        return str(data_type)
 
 
 def dtype_of(dtype: DTypeLike) -> tensor_pb2.DataType:
@@ -136,8 +138,15 @@ def to_proto(array: Array) -> TensorProto:
     str is sent as UTF-8; numpy's own bytes dtype has lost the zeros at an element's end already.
     Raises InvalidArgument for a dtype or an element that cannot be sent.
     """
+    proto = TensorProto()
+    fill_proto(proto, array)
+    return proto
+
+
+def fill_proto(proto: TensorProto, array: Array) -> None:
+    """`to_proto` into a message that is there and empty, as in a map, without one more copy."""
     data_type = dtype_of(array.dtype)
-    proto = TensorProto(dtype=data_type)
+    proto.dtype = data_type
     proto.tensor_shape.SetInParent()  # a scalar has a shape too: the empty one
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
@@ -146,7 +155,6 @@ def to_proto(array: Array) -> TensorProto:
     else:
         stored = array.astype(_KINDS[data_type].stored, copy=False)
         proto.tensor_content = stored.tobytes()
-    return proto
 
 
 def from_proto(proto: TensorProto, *, limit_bytes: int) -> Array:

@@ -32,7 +32,7 @@ from sealserve.messages.services import (
     Method,
 )
 from sealserve.messages.status_pb2 import GetModelStatusRequest, GetModelStatusResponse
-from sealserve.messages.tensors import from_proto, to_proto
+from sealserve.messages.tensors import fill_proto, from_proto
 from sealserve.serving.answers import SIGNATURE_DEF, metadata_response, status_response
 from sealserve.serving.dataplane import DataPlane, ModelQuery
 from sealserve.serving.signature import Array, Signature
@@ -117,7 +117,7 @@ class GrpcServer:
         response.model_spec.version.value = prediction.version
         response.model_spec.signature_name = prediction.signature
         for alias, array in prediction.outputs.items():
-            response.outputs[alias].CopyFrom(to_proto(array))
+            fill_proto(response.outputs[alias], array)
         return response
 
     def _array(self, alias: str, request: PredictRequest) -> Array:
