@@ -1,16 +1,18 @@
 """Files as every room writes and reads them: whole or not at all, and never larger than allowed.
 
-A file is written to a temporary name in the same folder, synced, and renamed; the folder is synced
-after it. Whatever happens in between, the old file or none is there, never a part of the new one.
+A file is written without a name (O_TMPFILE, open(2)), synced, and then given its name; the folder
+is synced after it. Whatever happens in between, the old file or none is there, never a part of the
+new one, and a process that is killed leaves nothing. Where the file system knows no unnamed files,
+a hidden `.NAME.….part` is written and renamed; that one stays after a kill -9.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import stat
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,24 +31,21 @@ def atomic_file(path: Path, *, mode: int = PRIVATE, replace: bool = True) -> Ite
     """
     if not replace and path.exists():
         raise _exists(path)
+    part = path.parent / f".{path.name[:40]}.{secrets.token_hex(8)}.part"  # a name has 255 bytes
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        handle = _open_new(part)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
-    temporary = Path(name)
     try:
         with os.fdopen(handle, "w+b") as stream:
             yield stream
             stream.flush()
-            os.fchmod(stream.fileno(), mode)
-            os.fsync(stream.fileno())
-        if replace:
-            temporary.replace(path)
-        else:
-            _link(temporary, path)
+            os.fchmod(handle, mode)
+            os.fsync(handle)
+            _publish(handle, part, path, replace=replace)
         sync_folder(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
 def write_file(path: Path, data: bytes, *, mode: int = PRIVATE, replace: bool = True) -> None:
@@ -91,11 +90,44 @@ def _read(path: Path, limit: int, *, secret: bool) -> bytes:
     return data
 
 
-def _link(temporary: Path, path: Path) -> None:
+def _open_new(part: Path) -> int:
+    """A new file beside `part`: without a name where that can be, as `part` otherwise."""
+    flags = os.O_RDWR | os.O_CLOEXEC
+    with suppress(OSError):  # "not supported" has many names; what else is wrong is found below
+        handle = os.open(part.parent, flags | os.O_TMPFILE, PRIVATE)
+        if _by_handle(handle).exists():
+            return handle
+        os.close(handle)  # without /proc it could never be given a name
+    return os.open(part, flags | os.O_CREAT | os.O_EXCL, PRIVATE)
+
+
+def _publish(handle: int, part: Path, path: Path, *, replace: bool) -> None:
+    """Give the file behind `handle`, whose name is `part` if it has one, the name `path`."""
+    named = os.fstat(handle).st_nlink > 0
+    if replace and named:
+        part.replace(path)
+        return
+    source = part if named else _by_handle(handle)
     try:
-        path.hardlink_to(temporary)
+        _link(source, path)
     except FileExistsError as error:
-        raise _exists(path) from error
+        if not replace:
+            raise _exists(path) from error
+        _link(source, part)  # a link replaces nothing, a rename does
+        part.replace(path)
+
+
+def _by_handle(handle: int) -> Path:
+    return Path(f"/proc/self/fd/{handle}")
+
+
+def _link(source: Path, path: Path) -> None:
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        # With a folder this is linkat(2), which follows the link in /proc; link(2) does not.
+        os.link(source, path.name, dst_dir_fd=folder, follow_symlinks=True)
+    finally:
+        os.close(folder)
 
 
 def _exists(path: Path) -> UsageError:
