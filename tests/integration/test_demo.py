@@ -7,11 +7,13 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,26 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Wat
     assert ended.returncode == 0, ended.stdout + ended.stderr
     yield folder, watch, json.loads(ended.stdout)
     shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_demo_that_is_ended_leaves_nothing_running(tmp_path: Path, number: int) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "sealserve", "demo", "--keep", str(tmp_path / "kept")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as demo:
+        wait_until(lambda: (tmp_path / "kept" / "logs" / "qe.log").exists())
+        demo.send_signal(number)
+        assert demo.wait(60) != 0
+    wait_until(lambda: not any(str(tmp_path) in folder for folder in working_folders()))
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def secrets(folder: Path) -> dict[str, list[bytes]]:

@@ -105,7 +105,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo("interrupted", err=True)
         code = EXIT_INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        if run.as_json:
+            report_error(UsageError(error.format_message()), as_json=True)
+        else:
+            error.show()
         code = UsageError.exit_code
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)

@@ -36,7 +36,8 @@ def demo(context: click.Context, oneway: bool, keep: Path | None, as_json: bool)
     Example:
       sealserve demo --keep demo-files
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
     narrator = Narrator(quiet=as_json)
     with ExitStack() as stack:
         folder = _kept(keep) if keep else Path(stack.enter_context(_temporary()))
@@ -47,6 +48,11 @@ def demo(context: click.Context, oneway: bool, keep: Path | None, as_json: bool)
     elif keep:
         note(f"everything it made is in {keep}")
     context.exit(1 if narrator.failed else 0)
+
+
+def _leave(number: int, _frame: object) -> None:
+    """Unwind, so that everything is stopped and the folder removed."""
+    sys.exit(128 + number)
 
 
 def _temporary() -> tempfile.TemporaryDirectory[str]:

@@ -145,6 +145,8 @@ def pccs(directory: Path, listen: str) -> None:
         host, port = listener.getsockname()[:2]
         note(f"SIMULATED PCCS listens at http://{host}:{port}{BASE}")
         config = uvicorn.Config(create_app(folder), log_level="warning", server_header=False)
+        # uvicorn stops at a signal, and then sends it once more to whoever had it before.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         uvicorn.Server(config).run(sockets=[listener])
 
 

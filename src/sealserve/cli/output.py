@@ -61,7 +61,7 @@ def print_json(value: object) -> None:
 
 def print_table(title: str, rows: Iterable[tuple[str, object]]) -> None:
     """Names and values in two columns; a value is never broken, so that it can be copied."""
-    pairs = [(name, str(_plain(value))) for name, value in rows]
+    pairs = [(name, _text(value)) for name, value in rows]
     width = max((len(name) for name, _ in pairs), default=0)
     click.secho(title, bold=True)
     for name, value in pairs:
@@ -107,6 +107,14 @@ def _plain_progress(label: str, total: int | None) -> Callable[[int], None]:
             note(f"{label}: {done >> 20} MiB{share}")
 
     return advance
+
+
+def _text(value: object) -> str:
+    """A value as a person reads it: lists by their items, and nothing as `none`."""
+    plain = _plain(value)
+    if isinstance(plain, list):
+        plain = ", ".join(map(str, plain))
+    return "none" if plain in (None, "") else str(plain)
 
 
 def _plain(value: object) -> Any:

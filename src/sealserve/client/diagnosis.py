@@ -69,7 +69,7 @@ def _diagnose_tls(
             return _verdict(tls, address, credentials, deadline)
     except ssl.SSLCertVerificationError as error:
         return _distrusted(error, address, credentials, name, deadline)
-    except ssl.SSLEOFError:
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError):  # which of them, OpenSSL's version decides
         return findings.closed(address, name)
     except ssl.SSLError as error:
         return _alerted(error, address, credentials)

@@ -10,7 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,20 +22,24 @@ INSTALL_SECONDS = 120.0
 START_POLICY = Path("/usr/sbin/policy-rc.d")  # asked before a package starts a service
 
 
-def find_edge() -> tuple[Nginx | None, str]:
-    """An nginx that can pass TLS through, or None; and a sentence about which edge it will be."""
+def find_edge(tell: Callable[[str], None]) -> Nginx | None:
+    """An nginx that can pass TLS through, installed if need be; `tell` hears which edge it is."""
     nginx = find_nginx()
     if (nginx is None or nginx.stream == "missing") and _may_install():
+        tell(f"installing {' and '.join(PACKAGES)} with apt-get")
         _install()
         nginx = find_nginx()
     if nginx is None:
-        return None, "nginx is not installed: gRPC's own round-robin takes its place"
+        tell("nginx is not installed: gRPC's own round-robin takes its place")
+        return None
     if nginx.stream == "missing":
-        return None, (
+        tell(
             f"nginx {nginx.version} has no stream module (Debian: libnginx-mod-stream): "
             "gRPC's own round-robin takes its place"
         )
-    return nginx, f"nginx {nginx.version} passes TLS through, by SNI"
+        return None
+    tell(f"nginx {nginx.version} passes TLS through, by SNI")
+    return nginx
 
 
 def configure(folder: Path, nginx: Nginx, name: str, replicas: list[Address]) -> Address:

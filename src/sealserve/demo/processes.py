@@ -1,11 +1,13 @@
 """The commands that the demo runs: the same that a person would type, as processes of their own.
 
 A `Service` is a command that goes on; its output is a file, and a line of that file says when it is
-ready. Whatever happens, every service is stopped, last started first.
+ready. Whatever happens, every service is stopped, last started first; if this process is killed,
+the kernel ends them in its place.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import signal
@@ -22,6 +24,7 @@ READY_SECONDS = 40.0
 RUN_SECONDS = 60.0
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.05
+PR_SET_PDEATHSIG = 1  # prctl(2), linux/prctl.h
 TAIL_LINES = 12
 
 
@@ -41,6 +44,17 @@ def run(words: Sequence[str], *, folder: Path) -> subprocess.CompletedProcess[st
         raise NetworkError(f"`sealserve {words[0]}` did not end in {RUN_SECONDS:.0f} s") from error
 
 
+_libc = ctypes.CDLL(None)
+
+
+def _end_with_parent() -> None:
+    """Between fork and exec: have the kernel end this process when its parent is gone.
+
+    One call into libc, which takes no lock that another thread could hold.
+    """
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 class Service:
     """A command that goes on until it is stopped; its output goes to `log`."""
 
@@ -55,6 +69,7 @@ class Service:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
 
     @property

@@ -127,8 +127,7 @@ def start_replicas(stage: Stage, key_service_port: int) -> list[Replica]:
 def start_edge(stage: Stage, replicas: list[Replica]) -> Edge:
     """7: nginx in front of both, or gRPC's round-robin where there is no nginx."""
     stage.tell.step("The edge: TLS passes through; it ends in the enclaves")
-    nginx, sentence = find_edge()
-    stage.tell.say(sentence)
+    nginx = find_edge(stage.tell.say)
     addresses = [replica.grpc for replica in replicas]
     if nginx is None:
         tap = stage.tap(addresses[0])
@@ -140,6 +139,7 @@ def start_edge(stage: Stage, replicas: list[Replica]) -> Edge:
     wait_listening(listen)
     tap = stage.tap(listen)
     stage.tell.say(f"nginx listens on {listen}; configuration and logs in {stage.path(folder)}")
+    stage.tell.say(f"clients come by port {tap.port}, a relay that records what nginx is given")
     text = (folder / "nginx.conf").read_text()
     stage.tell.check(
         "ssl_certificate" not in text and not list(folder.rglob("*.pem")),

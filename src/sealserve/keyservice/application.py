@@ -114,7 +114,9 @@ def _collateral_source(attestation: Attestation) -> CollateralSource:
     if attestation.collateral_url is not None:
         return PccsClient(attestation.collateral_url, ca_file=attestation.collateral_ca)
     if attestation.collateral_dir is not None:
-        return CollateralFolder(attestation.collateral_dir)
+        folder = CollateralFolder(attestation.collateral_dir)
+        folder.read()  # it may change later, but is all there now
+        return folder
     raise ConfigError("no place of collateral is named")
 
 

@@ -40,15 +40,16 @@ class CollateralFolder:
 
     folder: Path
 
+    def read(self) -> Collateral:
+        """What is in the folder now; raises ConfigError for a file that is not there."""
+        return Collateral.from_files(
+            {name: read_file(self.folder / name, limit=PART_LIMIT) for name in FILE_NAMES.values()}
+        )
+
     def collateral(self, fmspc: bytes, ca: PckCa) -> Collateral:
-        """What is in the folder now; the verifier says whether it is for this platform."""
+        """The same for any platform; the verifier says whether it is for this one."""
         try:
-            return Collateral.from_files(
-                {
-                    name: read_file(self.folder / name, limit=PART_LIMIT)
-                    for name in FILE_NAMES.values()
-                }
-            )
+            return self.read()
         except ConfigError as error:
             raise CollateralError(error.message, hint=error.hint) from error
 

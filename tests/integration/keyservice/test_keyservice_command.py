@@ -190,6 +190,10 @@ def no_root(site):
     (site.folder / "lab/root_ca.pem").write_bytes((site.folder / "server.pem").read_bytes())
 
 
+def no_collateral(site):
+    (site.folder / "lab/collateral/pck.crl").unlink()
+
+
 def broken_policy(site):
     (site.folder / "policy.toml").write_text("[[rules]]\nname = 'x'")
 
@@ -205,6 +209,7 @@ def broken_policy(site):
         pytest.param(foreign_tls_key, "does not belong", id="another's TLS key"),
         pytest.param(no_certificate, "no PEM certificate", id="no TLS certificate"),
         pytest.param(no_root, "trust root", id="no trust root"),
+        pytest.param(no_collateral, "pck.crl", id="a folder without its collateral"),
         pytest.param(broken_policy, "policy is not valid", id="a broken policy"),
     ],
 )

@@ -94,6 +94,13 @@ def test_where_json_was_asked_for_an_error_is_json(
     assert json.loads(capsys.readouterr().out) == expected
 
 
+def test_where_json_was_asked_for_wrong_usage_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["evidence", "show", "--json"])
+    assert ended.value.code == UsageError.exit_code
+    assert "FILE" in json.loads(capsys.readouterr().out)["error"]["message"]
+
+
 @pytest.mark.parametrize("words", [["seal"], ["nothing"], ["seal", "--nothing"]])
 def test_wrong_usage_ends_with_exit_code_1(words: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
