@@ -4,8 +4,9 @@ Ours is `sealserve keyservice run` as a process of its own, asked by the atteste
 handshake, evidence, collateral (verified before), quote, binding, policy, audit record, secret. The
 bare server, a process too, does the same handshake with the same certificate, key and client
 certificates, verifies nothing, makes a line as long as the audit record durable (fdatasync), and
-answers. So the difference is what deciding costs. The client's share, the larger part of a
-handshake with P-384, is in both: the ratio is that of what an enclave waits for.
+answers, with a thread for each connection. The difference is what deciding costs, and one event
+loop with deadlines for everybody. The client's share is in both: the ratio is that of what an
+enclave waits for.
 
 Each enclave of a round has an identity of its own. The audit log alone has the limit of any durable
 record beside it: one write and one fdatasync of the same line. Both are in the system's folder for
@@ -169,6 +170,7 @@ def serve_bare(tell: Tell, folder: Path, line: bytes) -> None:
     key = load_pem_private_key((folder / "server.key").read_bytes(), None)
     context.use_privatekey(key)  # type: ignore[arg-type]  # ours is an EC key
     context.set_options(SSL.OP_NO_TICKET)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *_: True)
     log = os.open(folder / "bare-tls.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
