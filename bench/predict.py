@@ -8,8 +8,7 @@ alone computes the same image again and again, in this process and without any w
 is the part of a request's time that is inference.
 
 The last line counts the processor time of the two servers' processes and not what passes on the
-clock, of which the client has its part. The engine is in ours, with what its threads spend looking
-out for work.
+clock, of which the client has its part. The engine is in ours, with all its threads.
 """
 
 from __future__ import annotations
