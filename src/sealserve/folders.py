@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from os.path import samestat
 from pathlib import Path
 from typing import BinaryIO
 
@@ -66,6 +67,23 @@ def find_tree(root: Path) -> Tree:
         folders, files = _walk(root)
         size = sum((root / file).stat().st_size for file in files)
         return Tree(root, tuple(folders), tuple(files), size)
+
+
+def require_key_apart(tree: Tree, target: Path, wrap_key: Path) -> None:
+    """UsageError if the output would replace the wrap key, or the input holds it.
+
+    What is sealed under a key that is lost, or sealed with it, is lost as well.
+    """
+    with _os_errors():
+        key = wrap_key.stat()
+        if target.exists() and target.samefile(wrap_key):
+            raise UsageError(f"the output {target} is the wrap key", hint="name another output")
+        for file in tree.files:
+            if samestat((tree.root / file).stat(), key):
+                raise UsageError(
+                    f"the input {tree.root / file} is the wrap key",
+                    hint="keep the key elsewhere: who has the files must not have it too",
+                )
 
 
 def seal_tree(

@@ -16,7 +16,7 @@ import click
 
 from sealserve.cli.key import load_wrap_key
 from sealserve.cli.output import json_option, note, print_json, progress
-from sealserve.folders import Done, find_tree, seal_tree, unseal_tree
+from sealserve.folders import Done, find_tree, require_key_apart, seal_tree, unseal_tree
 
 _path = click.Path(path_type=Path)
 wrap_key_option = click.option(
@@ -73,6 +73,7 @@ def seal(
     """
     key = load_wrap_key(wrap_key)
     tree = find_tree(source)
+    require_key_apart(tree, target, wrap_key)
     with _clean_end(), progress(f"sealing {source}", tree.size) as advance:
         done = seal_tree(
             tree, target, key, version=int(format_name[1:]), embed_path=embed_path, advance=advance
@@ -105,6 +106,7 @@ def unseal(wrap_key: Path, source: Path, target: Path, verify_path: bool, as_jso
     """
     key = load_wrap_key(wrap_key)
     tree = find_tree(source)
+    require_key_apart(tree, target, wrap_key)
     with _clean_end(), progress(f"unsealing {source}", tree.size) as advance:
         done = unseal_tree(tree, target, key, verify_path=verify_path, advance=advance)
     _report("unsealed", done, as_json)

@@ -118,6 +118,39 @@ def test_a_key_file_that_cannot_be_one_is_refused(
     assert not (folder / "sealed").exists()
 
 
+@pytest.mark.parametrize("command", ["seal", "unseal"])
+@pytest.mark.parametrize("name", ["wrap.key", "plain/../wrap.key", "link", "same"])
+def test_the_wrap_key_is_never_the_output(
+    folder: Path, capsys: pytest.CaptureFixture[str], command: str, name: str
+) -> None:
+    run("seal", "-w", "wrap.key", "-i", "plain/model.pb", "-o", "sealed")
+    (folder / "link").symlink_to("wrap.key")
+    (folder / "same").hardlink_to(folder / "wrap.key")
+    before = (folder / "wrap.key").read_bytes()
+    source = "plain/model.pb" if command == "seal" else "sealed"
+    assert run(command, "-w", "wrap.key", "-i", source, "-o", name) == 1
+    assert f"the output {name} is the wrap key" in capsys.readouterr().err
+    assert (folder / name).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("source", "key"),
+    [
+        pytest.param("plain", "plain/1/wrap.key", id="in the folder"),
+        pytest.param("plain/1/wrap.key", "plain/1/wrap.key", id="the file itself"),
+        pytest.param("plain", "wrap.key", id="by another name"),
+    ],
+)
+def test_the_wrap_key_is_not_sealed_under_itself(
+    folder: Path, capsys: pytest.CaptureFixture[str], source: str, key: str
+) -> None:
+    (folder / "plain" / "1").mkdir()
+    (folder / "plain" / "1" / "wrap.key").hardlink_to(folder / "wrap.key")
+    assert run("seal", "-w", key, "-i", source, "-o", "sealed") == 1
+    assert "the input plain/1/wrap.key is the wrap key" in capsys.readouterr().err
+    assert not (folder / "sealed").exists()
+
+
 def test_no_message_shows_the_key_or_the_plaintext(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
