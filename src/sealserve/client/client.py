@@ -33,7 +33,7 @@ from sealserve.messages.services import (
     Method,
 )
 from sealserve.messages.status_pb2 import GetModelStatusRequest
-from sealserve.messages.tensors import to_proto
+from sealserve.messages.tensors import fill_proto
 
 DEFAULT_TIMEOUT = 30.0  # seconds
 DEFAULT_MAX_MESSAGE = 256 << 20  # bytes
@@ -201,7 +201,7 @@ def predict_request(
     request = PredictRequest(model_spec=_model_spec(model, version))
     request.model_spec.signature_name = signature
     for name, array in inputs.items():
-        request.inputs[name].CopyFrom(to_proto(array))
+        fill_proto(request.inputs[name], array)
     return request
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,9 +23,7 @@ from sealserve.evidence.ratls import (
 from sealserve.evidence.report import SgxReport
 from sealserve.lab.world import World
 
-PROJECT = Path(__file__).parents[3]
-VECTORS = Path(os.environ.get("SEALSERVE_VECTORS", PROJECT.parent / "shared" / "vectors"))
-SAMPLES = VECTORS / "gramine" / "ratls"
+SAMPLES = Path(__file__).parents[2] / "data" / "gramine" / "ratls"
 
 REPORT = SgxReport(
     bytes(16), 0, bytes(16), bytes(16), bytes(32), bytes(32), bytes(64), 0, 0, 0, bytes(16),
@@ -105,7 +102,6 @@ def test_neither_key_nor_certificate_shows_in_a_repr(source):
     assert str(secret) not in repr(identity)
 
 
-@pytest.mark.skipif(not SAMPLES.is_dir(), reason=f"no sample certificates in {SAMPLES}")
 @pytest.mark.parametrize(
     ("sample", "options"),
     [("new.der", {}), ("old.der", {"key_type": "rsa3072", "style": "legacy"})],
