@@ -61,7 +61,9 @@ def half_way(pid: int, folder: Path) -> bool:
 
 @pytest.mark.parametrize("source", ["plain/large", "plain"], ids=["file", "folder"])
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
+    ("number", "code"),
+    [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)],
+    ids=["SIGTERM", "SIGINT", "SIGHUP"],
 )
 def test_an_interrupted_run_leaves_nothing(
     folder: Path, source: str, number: signal.Signals, code: int

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
+from sealserve.cli.interruption import clean_end
 from sealserve.cli.model_facts import version_json, version_rows
 from sealserve.cli.output import json_option, note, print_json, print_table, progress
 from sealserve.errors import UsageError
@@ -62,6 +63,7 @@ def model() -> None:
 @click.option("--held-out", type=FilePath, help="Also write 300 test images, as .npy.")
 @click.option("--labels", type=FilePath, help="Also write the digits that they show, as .npy.")
 @json_option
+@clean_end()
 def digits(
     out: Path, version: int, held_out: Path | None, labels: Path | None, as_json: bool
 ) -> None:
@@ -109,6 +111,7 @@ def _write_npy(path: Path, array: np.ndarray[Any, Any]) -> None:
 @out_option
 @version_option
 @json_option
+@clean_end()
 def convert(
     source: Path, inputs: str, outputs: str, out: Path, version: int, as_json: bool
 ) -> None:
@@ -150,6 +153,7 @@ def convert(
     help="A SavedModel, or a frozen graph NAME.pb as for `convert`.",
 )
 @json_option
+@clean_end()
 def synth(name: str, out: Path, version: int, seed: int, form: str, as_json: bool) -> None:
     """Make a model with random weights, for benchmarks only: it recognises nothing.
 

@@ -5,15 +5,11 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 import click
 
+from sealserve.cli.interruption import clean_end
 from sealserve.cli.key import load_wrap_key
 from sealserve.cli.output import json_option, note, print_json, progress
 from sealserve.folders import Done, find_tree, require_key_apart, seal_tree, unseal_tree
@@ -64,7 +60,8 @@ def seal(
     path and the way to the file from there.
 
     A file is replaced once its new content is complete; a folder must not exist yet, and appears
-    when it is complete. After an error or an interruption nothing has changed.
+    when it is complete. After an error or an interruption nothing has changed; after a kill -9 a
+    hidden .part folder may stay.
 
     \b
     Example:
@@ -74,7 +71,7 @@ def seal(
     key = load_wrap_key(wrap_key)
     tree = find_tree(source)
     require_key_apart(tree, target, wrap_key)
-    with _clean_end(), progress(f"sealing {source}", tree.size) as advance:
+    with clean_end(), progress(f"sealing {source}", tree.size) as advance:
         done = seal_tree(
             tree, target, key, version=int(format_name[1:]), embed_path=embed_path, advance=advance
         )
@@ -97,8 +94,8 @@ def unseal(wrap_key: Path, source: Path, target: Path, verify_path: bool, as_jso
 
     The output is for its owner alone. A file is replaced once its new content is complete and
     authentic; a folder must not exist yet, and appears when it is complete. After an error or an
-    interruption nothing has changed. Exit code 5 says that a file is not authentic, and the message
-    which one and why.
+    interruption nothing has changed; after a kill -9 a hidden .part folder may stay, with what was
+    unsealed. Exit code 5 says that a file is not authentic, and the message which one and why.
 
     \b
     Example:
@@ -107,7 +104,7 @@ def unseal(wrap_key: Path, source: Path, target: Path, verify_path: bool, as_jso
     key = load_wrap_key(wrap_key)
     tree = find_tree(source)
     require_key_apart(tree, target, wrap_key)
-    with _clean_end(), progress(f"unsealing {source}", tree.size) as advance:
+    with clean_end(), progress(f"unsealing {source}", tree.size) as advance:
         done = unseal_tree(tree, target, key, verify_path=verify_path, advance=advance)
     _report("unsealed", done, as_json)
 
@@ -128,17 +125,3 @@ def _facts(file: Done) -> dict[str, object]:
         "bytes": file.header.size,
         "format": f"v{file.header.version}",
     }
-
-
-@contextmanager
-def _clean_end() -> Iterator[None]:
-    """Let a SIGTERM unwind, so that what is half written is removed."""
-
-    def leave(number: int, _frame: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    previous = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
