@@ -157,7 +157,7 @@ def convert(
 def synth(name: str, out: Path, version: int, seed: int, form: str, as_json: bool) -> None:
     """Make a model with random weights, for benchmarks only: it recognises nothing.
 
-    resnet50-v15 is ResNet-50 v1.5 in float32, 98 MiB: input `input` [n,224,224,3], output `predict`
+    resnet50-v15 is ResNet-50 v1.5 in float32, 97 MiB: input `input` [n,224,224,3], output `predict`
     [n,1001], the operations and sizes of the trained one.
 
     \b

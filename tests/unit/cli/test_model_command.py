@@ -11,6 +11,7 @@ import pytest
 
 from sealserve.cli import main
 from sealserve.models.digits import digits_model
+from sealserve.models.synth import weight_bytes
 
 
 def run(*arguments: str) -> int:
@@ -130,6 +131,13 @@ def test_synth_says_that_it_is_for_benchmarks(
 
     assert run("synth", "resnet50-v15", "--out", str(tmp_path)) == 1
     assert "random weights (seed 0): for benchmarks" in capsys.readouterr().err
+
+
+def test_synth_announces_the_size_that_its_progress_shows(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("synth", "--help") == 0
+    assert f"{weight_bytes() >> 20} MiB" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["digits", "fetch", "convert", "synth", "inspect"])
