@@ -17,7 +17,7 @@ another day or machine says nothing. Helpers are in `bench.measure`. The results
     against  the peer or limit
     ratio    ours to the peer's, where more is better: the median over the rounds, or null
     goal     what has to hold, for instance `ratio >= 0.6` or `value <= 64`; null if only reported
-    holds    whether it does
+    holds    whether it does; null where there is no goal
 
 `python -m bench` exits with 1 if a goal does not hold. The folder of results is not in the
 repository.

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import json
 import pkgutil
+import signal
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -61,13 +62,14 @@ def main() -> int:
     chosen = parser.parse_args().names or names()
     if unknown := sorted(set(chosen) - set(names())):
         parser.error(f"no such benchmark: {', '.join(unknown)}; there are: {', '.join(names())}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unwind
     console = Console(highlight=False, width=None if sys.stdout.isatty() else LINE)
     all_hold = True
     for name in chosen:
         with console.status(f"measuring {name}"):
             results = run(name)
         console.print(table(name, results))
-        all_hold = all_hold and all(result.holds for result in results)
+        all_hold = all_hold and all(result.holds is not False for result in results)
     console.print(f"results are in {RESULTS}")
     return 0 if all_hold else 1
 

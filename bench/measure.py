@@ -24,7 +24,7 @@ class Result:
     against: str | None
     ratio: float | None
     goal: str | None
-    holds: bool
+    holds: bool | None
 
 
 def interleave(
@@ -65,7 +65,7 @@ def compared(
         f"{peer} ({work / min(times[peer]):.3g} {unit})",
         ratio,
         None if goal is None else f"ratio >= {goal:g}",
-        goal is None or ratio >= goal,
+        None if goal is None else ratio >= goal,
     )
 
 
