@@ -37,7 +37,12 @@ _REMARKS = {
 
 @click.group()
 def evidence() -> None:
-    """Show quotes, certificates and SIGSTRUCTs."""
+    """Show quotes, certificates and SIGSTRUCTs.
+
+    \b
+    Example:
+      sealserve evidence show server.sig
+    """
 
 
 @evidence.command()

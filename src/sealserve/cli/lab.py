@@ -35,6 +35,12 @@ def lab() -> None:
     It stands in for the hardware and for Intel only: certificates, collateral, a quoting enclave
     that measures and launches enclaves as processes. Everything else that you run is the real
     thing. Its quotes verify under DIR/root_ca.pem and under no other trust root.
+
+    \b
+    Example:
+      sealserve lab init lab
+      sealserve lab qe lab &
+      sealserve lab enclave lab -- lab selfquote --evidence_source=lab:lab/qe.sock
     """
 
 

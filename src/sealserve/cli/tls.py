@@ -25,6 +25,10 @@ def tls() -> None:
     two-way  each verifies the other; the client needs ca_cert.pem and client/
 
     ssl.cfg goes, sealed, to the server: TensorFlow Serving and `sealserve serve` read it.
+
+    \b
+    Example:
+      sealserve tls twoway grpc.tf-serving.service.com client.tf-serving.service.com
     """
 
 
