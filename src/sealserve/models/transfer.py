@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import re
+import socket
+import ssl
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,17 +45,22 @@ class Transfer:
 @contextmanager
 def open_file_url(url: str) -> Iterator[Transfer]:
     """The bytes of a `file:` URL; UsageError if it is no regular file."""
+    with os.fdopen(_open_regular(url), "rb") as stream:
+        chunks = iter(lambda: stream.read(CHUNK_BYTES), b"")
+        yield Transfer(0, os.fstat(stream.fileno()).st_size, None, chunks)
+
+
+def _open_regular(url: str) -> int:
     path = Path(unquote(urlsplit(url).path))
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # no pipe holds us
     except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read {path}") from error
-    with os.fdopen(descriptor, "rb") as stream:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise UsageError(f"{path} is not a regular file")
-        chunks = iter(lambda: stream.read(CHUNK_BYTES), b"")
-        yield Transfer(0, found.st_size, None, chunks)
+        what = error.strerror if isinstance(error, OSError) else "no path can be that"
+        raise UsageError(f"cannot read {shown_url(url)}: {what}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UsageError(f"cannot read {shown_url(url)}: it is not a regular file")
+    return descriptor
 
 
 @contextmanager
@@ -86,11 +93,29 @@ def open_http_url(
         ) from error
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
         raise NetworkError(
-            f"{shown_url(url)}: the transfer failed ({type(error).__name__})", hint=_GO_ON
+            f"{shown_url(url)}: the transfer failed: {_reason(error)}", hint=_GO_ON
         ) from error
 
 
 _GO_ON = "run the same command again: it goes on where it broke off, if the server can"
+
+
+def _reason(error: BaseException) -> str:
+    """What failed, in the words of the system or OpenSSL: httpx's own may quote the peer."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__  # httpcore raises "from None"
+    match cause:
+        case socket.gaierror():
+            return f"the host's name was not found ({cause.strerror})"
+        case ssl.SSLCertVerificationError():
+            return f"TLS: {cause.verify_message}"
+        case ssl.SSLError():
+            return f"TLS: {cause.reason}"
+        case OSError(strerror=str(words)):
+            return words
+        case _:
+            return type(error).__name__
 
 
 def _send(client: httpx.Client, url: str, headers: dict[str, str]) -> httpx.Response:

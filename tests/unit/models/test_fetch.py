@@ -353,7 +353,7 @@ def test_https_is_spoken_with_a_server_whose_certificate_is_trusted(
 ) -> None:
     origin, certificate = https_origin
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with pytest.raises(NetworkError, match="the transfer failed"):
+    with pytest.raises(NetworkError, match="the transfer failed: TLS: self-signed certificate"):
         get(origin.url, tmp_path / "model.pb")
     assert origin.ranges == []
 
@@ -378,9 +378,31 @@ def test_a_redirect_from_https_to_plain_http_is_refused_even_on_this_machine(
 
 
 def test_nobody_at_the_address_is_a_network_error(tmp_path: Path) -> None:
-    with pytest.raises(NetworkError, match="the transfer failed"):
+    with pytest.raises(NetworkError, match="the transfer failed: Connection refused"):
         get("http://127.0.0.1:1/model.pb", tmp_path / "model.pb")
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "says"),
+    [
+        pytest.param("nobody.invalid", r"name was not found \(", id="no such name"),
+        pytest.param(None, "TLS: [A-Z_]+$", id="no TLS"),
+    ],
+)
+def test_a_failed_transfer_says_what_failed_and_shows_no_query(
+    origin: Origin,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    host: str | None,
+    says: str,
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    address = host or origin.url.split("/")[2]
+    with pytest.raises(NetworkError, match=says) as caught:
+        get(f"https://{address}/model.pb?signature=confidential", tmp_path / "model.pb")
+    assert f"https://{address}/model.pb: the transfer failed: " in str(caught.value)
+    assert "confidential" not in str(caught.value)
 
 
 def test_messages_show_no_query_of_a_url(origin: Origin, tmp_path: Path) -> None:
@@ -436,8 +458,17 @@ def test_a_file_url_is_copied_and_checked(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a model", "out.pb"]
 
 
-@pytest.mark.parametrize("path", ["/nowhere/model.pb", "/dev/zero", "/"])
-def test_a_file_url_of_no_regular_file_is_refused(tmp_path: Path, path: str) -> None:
-    with pytest.raises(UsageError):
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/nowhere/model.pb", "No such file or directory"),
+        ("/dev/zero", "it is not a regular file"),
+        ("/", "it is not a regular file"),
+        ("/a%00b", "no path can be that"),
+    ],
+)
+def test_a_file_url_of_no_regular_file_is_refused(tmp_path: Path, path: str, says: str) -> None:
+    with pytest.raises(UsageError) as caught:
         get(f"file:{path}", tmp_path / "model.pb")
+    assert caught.value.message == f"cannot read file:{path}: {says}"
     assert names(tmp_path) == []
