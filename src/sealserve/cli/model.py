@@ -54,6 +54,10 @@ def model() -> None:
     convert  a frozen graph to a SavedModel
     synth    a large model with random weights, for benchmarks
     inspect  what a model is, and the digests of its files
+
+    \b
+    Example:
+      sealserve model digits --out models/digits
     """
 
 
