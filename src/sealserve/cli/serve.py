@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import sys
 
 import click
@@ -52,6 +53,8 @@ def serve(arguments: tuple[str, ...]) -> None:
     if flags.version:
         click.echo(f"sealserve {__version__}")
         return
+    # A core would hold the key, the model and the requests, in the open.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _configure_logging()
     for note in notes:
         log.info("%s", note)

@@ -11,10 +11,9 @@ from datetime import UTC, datetime
 from sealserve.demo.stage import CLIENT, DOMAIN, MODEL, Stage
 from sealserve.endorsements.collateral import Collateral
 from sealserve.errors import VerificationError
+from sealserve.sealing import MAGIC
 from sealserve.verifier import verify
 from sealserve.verifier.roots import INTEL_SGX_ROOT_CA
-
-MAGIC = b"GRAFS_PF"
 
 
 def make_lab(stage: Stage) -> str:

@@ -24,8 +24,8 @@ from sealserve.messages.saved_model_pb2 import MetaGraphDef, SavedModel, Signatu
 from sealserve.messages.tensors import dtype_name
 from sealserve.models.frozen import VARIABLES
 from sealserve.models.saved_model import FILE_NAME, MAX_BYTES
+from sealserve.sealing import MAGIC
 
-SEALED_MAGIC = b"GRAFS_PF"  # Gramine 1.9, common/src/protected_files/protected_files_format.h
 MAX_FILES = 10_000
 MAX_VERSION_DIGITS = 19  # of an int64
 
@@ -141,7 +141,7 @@ def _file_facts(path: Path, folder: Path) -> FileFacts:
         with os.fdopen(descriptor, "rb") as stream:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise UsageError(f"{path} is not a regular file")
-            sealed = stream.read(len(SEALED_MAGIC)) == SEALED_MAGIC
+            sealed = stream.read(len(MAGIC)) == MAGIC
             stream.seek(0)
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
             size = stream.tell()

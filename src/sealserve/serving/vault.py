@@ -15,10 +15,8 @@ import os
 from pathlib import Path
 
 from sealserve.errors import ConfigError, IntegrityError
-from sealserve.sealing import open_sealed
+from sealserve.sealing import MAGIC, open_sealed
 from sealserve.serving.keys import WrapKey
-
-_MAGIC = b"GRAFS_PF"  # the first bytes of every protected file
 
 
 class Vault:
@@ -49,7 +47,7 @@ class Vault:
 
 def _read_plain(stream: io.FileIO, path: str, limit: int) -> bytearray:
     data = _whole(stream, os.fstat(stream.fileno()).st_size, path, limit)
-    if data.startswith(_MAGIC):
+    if data.startswith(MAGIC):
         raise ConfigError(
             f"{path} is sealed, and this server has no key",
             code="no-key",
@@ -63,9 +61,7 @@ def _read_sealed(stream: io.FileIO, path: str, limit: int, key: WrapKey) -> byte
         with open_sealed(stream, key.reveal(), expected_path=path) as sealed:
             return _whole(sealed, sealed.header.size, path, limit)
     except IntegrityError as error:
-        # The room below knows streams, not names.
-        error.message = f"{path}: {error.message}"
-        error.args = (error.message,)
+        error.about(path)
         if error.code == "integrity.not-protected":
             error.hint = "this server has a key, so every file it reads must be sealed under it"
         raise

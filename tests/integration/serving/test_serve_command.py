@@ -130,6 +130,8 @@ def test_a_sealed_model_is_served_until_the_process_is_told_to_end(
 
 def test_no_plaintext_is_left_on_the_disk_or_in_an_open_file(site: Site, spawn: Spawn) -> None:
     process, _ = spawn()
+    limits = Path(f"/proc/{process.pid}/limits").read_text()
+    assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE), "no core of it either"
     links = [str(link.readlink()) for link in Path(f"/proc/{process.pid}/fd").iterdir()]
     assert not [link for link in links if "memfd:model" in link or "memfd:tls" in link]
     for path in site.folder.rglob("*"):
