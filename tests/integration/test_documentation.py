@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -52,7 +51,6 @@ def free_ports() -> dict[str, str]:
     return found
 
 
-@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl (the command) is not installed")
 def test_the_quick_start_and_the_commands_of_every_page_run(tmp_path: Path) -> None:
     *steps, stop = shell_blocks(QUICK_START)
     script = ["set -euo pipefail", "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT", *steps]
