@@ -11,7 +11,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sealserve.deploy.nginx import Edge, Nginx, Route, find_nginx, write_config
@@ -63,13 +63,16 @@ def _may_install() -> bool:
 
 def _install() -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    quiet = {"capture_output": True, "timeout": INSTALL_SECONDS, "env": environment}
-    with _services_stay_off():
-        for words in (["update"], ["install", "-y", "--no-install-recommends", *PACKAGES]):
-            try:
-                subprocess.run(["apt-get", "-qq", *words], check=False, **quiet)  # type: ignore[call-overload]
-            except subprocess.TimeoutExpired:
-                return
+    install = ["install", "-y", "--no-install-recommends", *PACKAGES]
+    with _services_stay_off(), suppress(subprocess.TimeoutExpired):
+        for words in (["update"], install):
+            subprocess.run(
+                ["apt-get", "-qq", *words],
+                check=False,
+                capture_output=True,
+                timeout=INSTALL_SECONDS,
+                env=environment,
+            )
 
 
 @contextmanager

@@ -13,7 +13,7 @@ knows nothing of gRPC; a server and a client take from a `Method` what they need
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 from sealserve.messages.inference_pb2 import (
     ClassificationRequest,
@@ -80,14 +80,4 @@ GET_MODEL_STATUS = Method(
 )
 HANDLE_RELOAD_CONFIG_REQUEST = Method(
     MODEL_SERVICE, "HandleReloadConfigRequest", ReloadConfigRequest, ReloadConfigResponse
-)
-
-METHODS: tuple[Method[Any, Any], ...] = (
-    PREDICT,
-    CLASSIFY,
-    REGRESS,
-    MULTI_INFERENCE,
-    GET_MODEL_METADATA,
-    GET_MODEL_STATUS,
-    HANDLE_RELOAD_CONFIG_REQUEST,
 )
