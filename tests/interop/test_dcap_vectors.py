@@ -155,9 +155,9 @@ def judge(vector: Vector, claims: Claims) -> None:
         assert (result.allowed, result.code) == (False, CODES[expected["reason"]])
         return
     assert result.allowed
-    assert claims.tcb_status == expected["tcb_status"]
-    assert list(claims.advisory_ids) == sorted(expected["advisory_ids"])
-    assert claims.fmspc.hex().upper() == vector.manifest["quote"]["fmspc"]
+    assert claims.standing.tcb_status == expected["tcb_status"]
+    assert list(claims.standing.advisory_ids) == sorted(expected["advisory_ids"])
+    assert claims.standing.fmspc.hex().upper() == vector.manifest["quote"]["fmspc"]
 
 
 @pytest.mark.parametrize("vector", those(kind=QUOTES, crl_check=True))

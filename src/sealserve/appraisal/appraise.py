@@ -122,15 +122,15 @@ def _conditions(
     yield Condition(
         PolicyCode.TCB_STATUS,
         "tcb_statuses",
-        claims.tcb_status in rule.tcb_statuses,
-        claims.tcb_status,
+        claims.standing.tcb_status in rule.tcb_statuses,
+        claims.standing.tcb_status,
         _any_of(rule.tcb_statuses),
     )
     yield Condition(
         PolicyCode.ADVISORIES,
         "allowed_advisories",
-        set(claims.advisory_ids) <= set(rule.allowed_advisories),
-        ", ".join(claims.advisory_ids) or "none",
+        set(claims.standing.advisory_ids) <= set(rule.allowed_advisories),
+        ", ".join(claims.standing.advisory_ids) or "none",
         f"none but {', '.join(rule.allowed_advisories)}" if rule.allowed_advisories else "none",
     )
     if rule.asked_for is not None:
@@ -142,7 +142,7 @@ def _conditions(
 
 
 def _trust_root(claims: Claims, policy: Policy) -> Condition:
-    root = claims.trust_root_sha256
+    root = claims.standing.trust_root_sha256
     if policy.trust_root is None:
         held = not claims.simulated
         code, expected = PolicyCode.SIMULATED, "Intel's SGX Root CA"
@@ -158,30 +158,30 @@ def _enclave(claims: Claims, rule: Rule) -> Iterator[Condition]:
         yield Condition(
             PolicyCode.MEASUREMENT,
             "mr_enclave",
-            claims.mr_enclave in rule.mr_enclave,
-            claims.mr_enclave.hex(),
+            claims.target.mr_enclave in rule.mr_enclave,
+            claims.target.mr_enclave.hex(),
             _any_of([measurement.hex() for measurement in rule.mr_enclave]),
         )
     if rule.mr_signer is not None and rule.minimum_isv_svn is not None:
         yield Condition(
             PolicyCode.SIGNER,
             "mr_signer",
-            claims.mr_signer == rule.mr_signer,
-            claims.mr_signer.hex(),
+            claims.target.mr_signer == rule.mr_signer,
+            claims.target.mr_signer.hex(),
             rule.mr_signer.hex(),
         )
         yield Condition(
             PolicyCode.PRODUCT,
             "isv_prod_id",
-            claims.isv_prod_id == rule.isv_prod_id,
-            str(claims.isv_prod_id),
+            claims.target.isv_prod_id == rule.isv_prod_id,
+            str(claims.target.isv_prod_id),
             str(rule.isv_prod_id),
         )
         yield Condition(
             PolicyCode.SVN,
             "minimum_isv_svn",
-            claims.isv_svn >= rule.minimum_isv_svn,
-            str(claims.isv_svn),
+            claims.target.isv_svn >= rule.minimum_isv_svn,
+            str(claims.target.isv_svn),
             f"{rule.minimum_isv_svn} or more",
         )
 
@@ -190,8 +190,8 @@ def _debug(claims: Claims, *, allowed: bool) -> Condition:
     return Condition(
         PolicyCode.DEBUG,
         "dangerously_allow_debug_enclaves" if allowed else "no debug enclave",
-        allowed or not claims.debug,
-        "a debug enclave" if claims.debug else "a production enclave",
+        allowed or not claims.target.debug,
+        "a debug enclave" if claims.target.debug else "a production enclave",
         "a production enclave: a debugger can read the memory of a debug one",
     )
 
@@ -209,7 +209,7 @@ def _result(
     if not outcomes:
         lines.append("the policy has no rules, and what no rule allows is denied")
     lines.append(
-        f"TCB status {claims.tcb_status}, advisories {', '.join(claims.advisory_ids) or 'none'}"
+        f"TCB status {claims.standing.tcb_status}, advisories {', '.join(claims.standing.advisory_ids) or 'none'}"
     )
     if claims.simulated:
         lines.append("SIMULATED: the trust root is not Intel's")

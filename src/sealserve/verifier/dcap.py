@@ -34,7 +34,7 @@ from sealserve.endorsements.tcb_status import TcbStatus
 from sealserve.evidence.quote import CertificationDataType, Quote, parse_quote
 from sealserve.evidence.report import SgxReport
 from sealserve.verifier import pki, signatures, tcb
-from sealserve.verifier.claims import Claims
+from sealserve.verifier.claims import Claims, DcapStanding, SgxEnclave
 from sealserve.verifier.codes import Code, rejecting, rejection
 from sealserve.verifier.collateral import VerifiedCollateral, verify_collateral
 from sealserve.verifier.roots import TrustRoot, load_trust_root
@@ -241,31 +241,37 @@ def _claims(
     status: TcbStatus,
     now: datetime,
 ) -> Claims:
-    body = evidence.quote.body
-    return Claims(
-        tee="SGX",
-        quote_version=evidence.quote.version,
+    body, pck = evidence.quote.body, evidence.platform
+    configuration = pck.configuration
+    target = SgxEnclave(
         mr_enclave=body.mr_enclave,
         mr_signer=body.mr_signer,
         isv_prod_id=body.isv_prod_id,
         isv_svn=body.isv_svn,
         debug=body.debug,
+        report_data=body.report_data,
         attributes=body.attributes,
         misc_select=body.misc_select,
-        report_data=body.report_data,
         config_id=body.config_id,
         config_svn=body.config_svn,
         isv_ext_prod_id=body.isv_ext_prod_id,
         isv_family_id=body.isv_family_id,
-        fmspc=evidence.platform.fmspc,
-        pce_id=evidence.platform.pce_id,
-        ppid=evidence.platform.ppid,
-        platform_instance_id=evidence.platform.platform_instance_id,
-        cpu_svn=evidence.platform.cpu_svn,
-        pce_svn=evidence.platform.pce_svn,
+    )
+    standing = DcapStanding(
+        quote_version=evidence.quote.version,
+        fmspc=pck.fmspc,
+        pce_id=pck.pce_id,
+        ppid=pck.ppid,
+        platform_instance_id=pck.platform_instance_id,
+        dynamic_platform=configuration.dynamic_platform if configuration else None,
+        cached_keys=configuration.cached_keys if configuration else None,
+        smt_enabled=configuration.smt_enabled if configuration else None,
+        cpu_svn=pck.cpu_svn,
+        pce_svn=pck.pce_svn,
         tcb_status=status,
         platform_tcb_status=platform.status,
         qe_tcb_status=qe.status,
+        tdx_module_tcb_status=None,
         advisory_ids=tuple(sorted({*platform.advisory_ids, *qe.advisory_ids})),
         tcb_date=platform.date,
         tcb_evaluation_data_number=min(
@@ -276,5 +282,5 @@ def _claims(
         collateral_valid_until=collateral.valid_until,
         trust_root_sha256=collateral.root.sha256,
         simulated=collateral.root.simulated,
-        verified_at=now,
     )
+    return Claims(target, standing, verified_at=now)

@@ -95,15 +95,15 @@ def test_from_init_to_a_verified_quote_of_what_measure_said(tmp_path: Path) -> N
         trust_root=(tmp_path / made["trust_root"]).read_bytes(),
         now=datetime.now(UTC),
     )
-    assert claims.tcb_status == "UpToDate"
-    assert claims.mr_enclave == hashlib.sha256((tmp_path / "manifest.json").read_bytes()).digest()
+    assert claims.standing.tcb_status == "UpToDate"
+    assert claims.target.mr_enclave == hashlib.sha256((tmp_path / "manifest.json").read_bytes()).digest()
     assert facts == {  # the guide's four lines
-        "mr_enclave:": claims.mr_enclave.hex(),
-        "mr_signer:": claims.mr_signer.hex(),
+        "mr_enclave:": claims.target.mr_enclave.hex(),
+        "mr_signer:": claims.target.mr_signer.hex(),
         "isv_prod_id:": "0",
         "isv_svn:": "0",
     }
-    assert made["mr_signer"] == claims.mr_signer.hex()
+    assert made["mr_signer"] == claims.target.mr_signer.hex()
     assert "SIMULATED" in measured.stderr
 
 

@@ -45,11 +45,11 @@ def claims_of(world: World, *, now: datetime = NOW) -> Claims:
 
 def test_a_good_world_verifies_and_its_claims_are_the_enclaves() -> None:
     claims = claims_of(World.create(now=NOW))
-    assert claims.tcb_status == "UpToDate"
-    assert (claims.mr_enclave, claims.mr_signer) == (b"e" * 32, b"s" * 32)
-    assert (claims.isv_prod_id, claims.isv_svn, claims.debug) == (2, 3, False)
+    assert claims.standing.tcb_status == "UpToDate"
+    assert (claims.target.mr_enclave, claims.target.mr_signer) == (b"e" * 32, b"s" * 32)
+    assert (claims.target.isv_prod_id, claims.target.isv_svn, claims.target.debug) == (2, 3, False)
     assert claims.report_data == b"r" * 64
-    assert claims.fmspc == FMSPC
+    assert claims.standing.fmspc == FMSPC
 
 
 def test_no_quote_of_the_lab_verifies_under_intels_root() -> None:
@@ -81,7 +81,7 @@ def test_a_fault_is_rejected_with_its_code(fault: Faults) -> None:
 @pytest.mark.parametrize("fault", CLAIMED, ids=lambda fault: fault.names[0])
 def test_a_fault_for_the_policy_to_judge_is_in_the_claims(fault: Faults) -> None:
     claims = claims_of(World.create(now=NOW, faults=fault))
-    found = (str(claims.tcb_status), sorted(claims.advisory_ids), claims.debug)
+    found = (str(claims.standing.tcb_status), sorted(claims.standing.advisory_ids), claims.target.debug)
     assert found == CLAIMED[fault]
 
 

@@ -705,7 +705,7 @@ def test_the_same_evidence_with_nothing_wrong_is_accepted() -> None:
         trust_root=presented.trust_root,
         now=presented.now,
     )
-    assert claims.mr_enclave == ENCLAVE.mr_enclave
+    assert claims.target.mr_enclave == ENCLAVE.mr_enclave
 
 
 def test_verified_collateral_is_not_used_outside_its_dates() -> None:

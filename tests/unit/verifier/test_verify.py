@@ -47,17 +47,17 @@ def claims_of(world: World, enclave: EnclaveIdentity = ENCLAVE) -> Claims:
 
 def test_the_claims_are_the_enclaves_the_platforms_and_the_roots(world: World) -> None:
     claims = claims_of(world)
-    assert (claims.tee, claims.quote_version) == ("SGX", 3)
-    assert (claims.mr_enclave, claims.mr_signer) == (b"\x01" * 32, b"\x02" * 32)
-    assert (claims.isv_prod_id, claims.isv_svn, claims.debug) == (3, 4, False)
+    assert (claims.target.tee, claims.standing.quote_version) == ("SGX", 3)
+    assert (claims.target.mr_enclave, claims.target.mr_signer) == (b"\x01" * 32, b"\x02" * 32)
+    assert (claims.target.isv_prod_id, claims.target.isv_svn, claims.target.debug) == (3, 4, False)
     assert claims.report_data == REPORT_DATA
-    assert claims.tcb_status is TcbStatus.UP_TO_DATE
-    assert claims.advisory_ids == ()
-    assert claims.tcb_evaluation_data_number == 17
+    assert claims.standing.tcb_status is TcbStatus.UP_TO_DATE
+    assert claims.standing.advisory_ids == ()
+    assert claims.standing.tcb_evaluation_data_number == 17
     assert claims.verified_at == NOW
-    assert claims.fmspc.hex() == "53494d000000"
+    assert claims.standing.fmspc.hex() == "53494d000000"
     root = x509.load_pem_x509_certificate(world.root_ca_pem).public_bytes(Encoding.DER)
-    assert claims.trust_root_sha256 == hashlib.sha256(root).digest()
+    assert claims.standing.trust_root_sha256 == hashlib.sha256(root).digest()
     assert claims.simulated
 
 
@@ -67,8 +67,8 @@ def test_a_debug_enclave_is_verified_and_said_to_be_one(world: World) -> None:
 
 def test_the_collaterals_dates_are_those_of_its_shortest_part(world: World) -> None:
     claims = claims_of(world)
-    assert claims.collateral_valid_from == NOW - timedelta(hours=1)
-    assert claims.collateral_valid_until == NOW - timedelta(hours=1) + timedelta(days=30)
+    assert claims.standing.collateral_valid_from == NOW - timedelta(hours=1)
+    assert claims.standing.collateral_valid_until == NOW - timedelta(hours=1) + timedelta(days=30)
 
 
 def test_collateral_is_good_from_its_latest_to_its_earliest_date(world: World) -> None:
@@ -121,9 +121,9 @@ def test_the_status_is_merged_and_every_contributing_level_keeps_its_advisories(
     faults: Faults, status: str, platform: str, qe: str, advisories: tuple[str, ...]
 ) -> None:
     claims = claims_of(World.create(now=NOW, faults=faults))
-    assert claims.tcb_status == status
-    assert (claims.platform_tcb_status, claims.qe_tcb_status) == (platform, qe)
-    assert claims.advisory_ids == advisories
+    assert claims.standing.tcb_status == status
+    assert (claims.standing.platform_tcb_status, claims.standing.qe_tcb_status) == (platform, qe)
+    assert claims.standing.advisory_ids == advisories
 
 
 def test_collateral_verified_once_gives_the_same_claims(world: World) -> None:
