@@ -8,24 +8,19 @@ does not read yet (TDX, quote versions 4 and 5) is rejected as QUOTE_FORMAT, nev
 
 from __future__ import annotations
 
-import json
-import os
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dcap_vectors import QUOTE_KINDS, Vector, parameters, vectors
 from sealserve.appraisal import PolicyCode, appraise_by_default
-from sealserve.endorsements.collateral import FILE_NAMES, Collateral
 from sealserve.endorsements.crl import Crl, parse_crl, to_der
 from sealserve.errors import VerificationError
 from sealserve.evidence.quote import parse_quote
 from sealserve.lab import pki as lab_pki
 from sealserve.verifier import (
-    INTEL_SGX_ROOT_CA,
     Claims,
     Code,
     VerifiedCollateral,
@@ -36,9 +31,6 @@ from sealserve.verifier import (
 )
 from sealserve.verifier.collateral import QE_IDENTITY, TCB_INFO, verify_statement
 from sealserve.verifier.dcap import pck_extensions
-
-ROOT = Path(__file__).parents[2]
-VECTORS = Path(os.environ.get("SEALSERVE_VECTORS", ROOT.parent / "shared" / "vectors")) / "dcap"
 
 # The manifests' reasons onto our codes, one to one.
 CODES: dict[str, str] = {
@@ -70,81 +62,22 @@ CODES: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Vector:
-    """One vector; its files are read when they are wanted."""
-
-    name: str
-    kind: str
-    manifest: dict[str, Any]
-
-    @property
-    def folder(self) -> Path:
-        return VECTORS / self.name
-
-    @property
-    def now(self) -> datetime:
-        return datetime.fromtimestamp(self.manifest["eval_time"], UTC)
-
-    @property
-    def expected(self) -> dict[str, Any]:
-        return self.manifest["expected"]
-
-    @property
-    def trust_root(self) -> bytes:
-        name = self.manifest["trust_root"]
-        return self.file(name) if name.startswith("trusted_root") else INTEL_SGX_ROOT_CA
-
-    @property
-    def quote(self) -> bytes:
-        return self.file("quote.bin")
-
-    @property
-    def collateral(self) -> Collateral:
-        """The vector's collateral; a part that it lacks is empty, as if nobody had sent it."""
-        files = {path.name: path.read_bytes() for path in self.folder.iterdir()}
-        return Collateral.from_files({**dict.fromkeys(FILE_NAMES.values(), b""), **files})
-
-    def file(self, name: str) -> bytes:
-        return (self.folder / name).read_bytes()
-
-
-@cache
-def vectors() -> list[Vector]:
-    if not VECTORS.is_dir():
-        return []
-    rows = json.loads((VECTORS / "INDEX.json").read_text())
-    names = [row["id"].removeprefix("open/") for row in rows]
-    manifests = [json.loads((VECTORS / name / "manifest.json").read_text()) for name in names]
-    return [
-        Vector(name, row["kind"], manifest)
-        for name, row, manifest in zip(names, rows, manifests, strict=True)
-    ]
-
-
 def those(
     *, kind: tuple[str, ...], read_here: bool = True, crl_check: bool | None = None
 ) -> list[Any]:
     """Parameters: the vectors of these kinds, by whether this verifier reads their quotes."""
-    found = [
+    return parameters(
         vector
         for vector in vectors()
         if vector.kind in kind
         and is_read_here(vector) == read_here
         and crl_check in (None, vector.manifest.get("crl_check"))
-    ]
-    if not found:
-        missing = pytest.mark.skip(f"no DCAP vectors in {VECTORS}; see SEALSERVE_VECTORS")
-        return [pytest.param(None, marks=missing, id="absent")]
-    return [pytest.param(vector, id=vector.name.replace("/", "-")) for vector in found]
+    )
 
 
 def is_read_here(vector: Vector) -> bool:
     quote = vector.manifest["quote"]
     return quote is None or (quote.get("tee"), quote.get("version")) in {("SGX", 3), (None, None)}
-
-
-QUOTES = ("quote", "mutation", "synthetic")
 
 
 def judge(vector: Vector, claims: Claims) -> None:
@@ -160,7 +93,7 @@ def judge(vector: Vector, claims: Claims) -> None:
     assert claims.standing.fmspc.hex().upper() == vector.manifest["quote"]["fmspc"]
 
 
-@pytest.mark.parametrize("vector", those(kind=QUOTES, crl_check=True))
+@pytest.mark.parametrize("vector", those(kind=QUOTE_KINDS, crl_check=True))
 def test_a_quote_has_its_manifests_verdict_status_advisories_and_reason(vector: Vector) -> None:
     try:
         claims = verify(
@@ -173,7 +106,7 @@ def test_a_quote_has_its_manifests_verdict_status_advisories_and_reason(vector: 
         judge(vector, claims)
 
 
-@pytest.mark.parametrize("vector", those(kind=QUOTES, crl_check=False))
+@pytest.mark.parametrize("vector", those(kind=QUOTE_KINDS, crl_check=False))
 def test_without_crls_nothing_is_accepted_and_all_else_is_as_the_manifest_says(
     vector: Vector,
 ) -> None:
@@ -216,7 +149,7 @@ def nobody_revoked(now: datetime) -> Crl:
     return parse_crl(lab_pki.issue_crl(issuer, now))
 
 
-@pytest.mark.parametrize("vector", those(kind=QUOTES, read_here=False))
+@pytest.mark.parametrize("vector", those(kind=QUOTE_KINDS, read_here=False))
 def test_what_is_not_read_yet_is_rejected_by_its_format(vector: Vector) -> None:
     with pytest.raises(VerificationError) as caught:
         verify(vector.quote, vector.collateral, trust_root=vector.trust_root, now=vector.now)
