@@ -19,6 +19,8 @@ from sealserve.errors import CollateralError, FormatError
 
 PckCa: TypeAlias = Literal["platform", "processor"]
 """Which of Intel's CAs issued a PCK certificate, in the words of the service's interface."""
+Tee: TypeAlias = Literal["SGX", "TDX"]
+"""What the collateral is about: its TCB info and the identity of its quoting enclave differ."""
 
 # The file of each part in a folder of collateral.
 FILE_NAMES: Mapping[str, str] = MappingProxyType(

@@ -1,5 +1,6 @@
 """The verifier: evidence, collateral, a named trust root and `now` in; claims out. Pure."""
 
+from sealserve.endorsements.collateral import Tee
 from sealserve.verifier.claims import Claims, TcbStatus
 from sealserve.verifier.codes import Code
 from sealserve.verifier.collateral import VerifiedCollateral, verify_collateral
@@ -18,6 +19,7 @@ __all__ = [
     "Code",
     "Platform",
     "TcbStatus",
+    "Tee",
     "TrustRoot",
     "VerifiedCollateral",
     "load_trust_root",

@@ -26,12 +26,12 @@ from datetime import datetime
 from cryptography import x509
 
 from sealserve.endorsements.chain import Certificate, Role
-from sealserve.endorsements.collateral import Collateral, PckCa
+from sealserve.endorsements.collateral import Collateral, PckCa, Tee
 from sealserve.endorsements.pck import SGX_EXTENSIONS_OID, PckExtensions, parse_pck_extension
 from sealserve.endorsements.qe_identity import SGX_QE_ID, QeIdentity, QeLevel
 from sealserve.endorsements.tcb_info import TcbInfoId, TcbLevel
 from sealserve.endorsements.tcb_status import TcbStatus
-from sealserve.evidence.quote import CertificationDataType, Quote, parse_quote
+from sealserve.evidence.quote import TEE_TYPE_TDX, CertificationDataType, Quote, parse_quote
 from sealserve.evidence.report import SgxReport
 from sealserve.verifier import pki, signatures, tcb
 from sealserve.verifier.claims import Claims, DcapStanding, SgxEnclave
@@ -45,9 +45,11 @@ _SGX_EXTENSIONS = x509.ObjectIdentifier(SGX_EXTENSIONS_OID)
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """What a collateral service must be told: the FMSPC (6 bytes), and who issued the PCK."""
+    """What a collateral service must be told: the kind of TEE, the FMSPC, who issued the PCK."""
 
+    tee: Tee
     fmspc: bytes
+    """6 bytes."""
     ca: PckCa
 
 
@@ -91,7 +93,8 @@ def platform_of(quote: bytes, trust_root: bytes | TrustRoot, now: datetime) -> P
     root = trust_root if isinstance(trust_root, TrustRoot) else load_trust_root(trust_root)
     evidence = _read_evidence(quote, root, now)
     ca: PckCa = "platform" if evidence.pck_ca.role is Role.PLATFORM_CA else "processor"
-    return Platform(evidence.platform.fmspc, ca)
+    tee: Tee = "TDX" if evidence.quote.tee_type == TEE_TYPE_TDX else "SGX"
+    return Platform(tee, evidence.platform.fmspc, ca)
 
 
 def _read_evidence(
@@ -124,6 +127,8 @@ def pck_extensions(pck: Certificate) -> PckExtensions:
 
 
 def _judge(evidence: _Evidence, collateral: VerifiedCollateral, now: datetime) -> Claims:
+    if not isinstance(evidence.quote.body, SgxReport):
+        raise rejection(Code.QUOTE_FORMAT, "trust domains are not verified yet")
     # 3. and 4. The collateral is for this platform, and may still be used.
     _check_still_valid(collateral, now)
     _check_revocation(evidence, collateral)
@@ -149,7 +154,7 @@ def _judge(evidence: _Evidence, collateral: VerifiedCollateral, now: datetime) -
             hint="update the platform: at this level its keys may be known to others",
         )
     # 8. The claims.
-    return _claims(evidence, collateral, platform, qe, status, now)
+    return _claims(evidence, evidence.quote.body, collateral, platform, qe, status, now)
 
 
 def _check_still_valid(collateral: VerifiedCollateral, now: datetime) -> None:
@@ -235,13 +240,14 @@ def _masked(value: bytes, mask: bytes) -> bytes:
 
 def _claims(
     evidence: _Evidence,
+    body: SgxReport,
     collateral: VerifiedCollateral,
     platform: TcbLevel,
     qe: QeLevel,
     status: TcbStatus,
     now: datetime,
 ) -> Claims:
-    body, pck = evidence.quote.body, evidence.platform
+    pck = evidence.platform
     configuration = pck.configuration
     target = SgxEnclave(
         mr_enclave=body.mr_enclave,

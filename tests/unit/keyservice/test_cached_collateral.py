@@ -17,7 +17,7 @@ from sealserve.verifier import Platform, load_trust_root
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 WORLD = World.create(now=NOW)
 ROOT = load_trust_root(WORLD.root_ca_pem)
-ONE, OTHER = Platform(bytes(6), "platform"), Platform(bytes(5) + b"\1", "platform")
+ONE, OTHER = Platform("SGX", bytes(6), "platform"), Platform("SGX", bytes(5) + b"\1", "platform")
 
 
 class Source:
@@ -186,7 +186,9 @@ def test_collateral_that_does_not_verify_is_not_kept():
 
 
 def test_the_number_of_platforms_that_are_kept_is_bounded(source):
-    platforms = [Platform(number.to_bytes(6), "processor") for number in range(MAX_PLATFORMS + 1)]
+    platforms = [
+        Platform("SGX", number.to_bytes(6), "processor") for number in range(MAX_PLATFORMS + 1)
+    ]
 
     async def scenario(cache):
         for platform in platforms:
