@@ -136,7 +136,7 @@ class DcapStanding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AzureStanding:
-    """What a token of Microsoft Azure Attestation says of its maker; of the TCB it says nothing."""
+    """What a token of Microsoft Azure Attestation says of its maker, and of the platform little."""
 
     verifier: ClassVar[Literal["maa"]] = "maa"
 
@@ -145,6 +145,8 @@ class AzureStanding:
     token_id: str
     policy_hash: str
     """Base64url SHA-256 of the instance's policy for this kind of TEE."""
+    tcb_status: TcbStatus | None
+    """What a token for a TD says of its platform; None for SGX, where tokens say nothing."""
     token_valid_from: datetime
     token_valid_until: datetime
     simulated: bool
