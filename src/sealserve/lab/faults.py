@@ -46,8 +46,17 @@ class Faults(Flag):
     FOREIGN_QE = auto()
     """The quoting enclave was signed by somebody whom QE identity does not name."""
 
+    OUTDATED_TDX_MODULE = auto()
+    """The TDX module's security version is OutOfDate."""
+    FOREIGN_TDX_MODULE = auto()
+    """The TDX module was signed by somebody other than Intel."""
+    UNKNOWN_TDX_MODULE = auto()
+    """The TDX module is of a generation that TCB info does not know."""
+    OUTDATED_TD_LAUNCH = auto()
+    """The TDX module was updated, and every trust domain was launched before that."""
+
     DEBUG = auto()
-    """Every quote is of a debug enclave."""
+    """Every quote is of a debug enclave or a debug trust domain."""
     TAMPERED_QUOTE = auto()
     """One bit of the measurement is flipped after the quote was signed."""
     TAMPERED_TCB_INFO = auto()

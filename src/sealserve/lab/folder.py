@@ -1,8 +1,10 @@
 """Where a lab world lies on disk.
 
     DIR/root_ca.pem       the trust root to name                                       public
-    DIR/collateral/       what a PCCS serves, under the names of `endorsements.collateral`, and the
-                          PCK certificate chain                                        public
+    DIR/collateral/       what a PCCS serves for SGX, under the names of `endorsements.collateral`;
+                          the form of its third interface; the PCK certificate chain   public
+    DIR/tdx-collateral/   the same for TDX                                             public
+    DIR/early-…collateral/  both as they are after the next TCB recovery               public
     DIR/world/            private keys, certificates and facts of the simulated hardware   0600
     DIR/qe.sock           the quoting enclave's socket, while `sealserve lab qe` runs      0600
 
@@ -24,9 +26,18 @@ from sealserve.endorsements.collateral import FILE_NAMES, Collateral
 from sealserve.errors import ConfigError, UsageError
 from sealserve.files import PUBLIC, read_file, read_secret, write_file
 from sealserve.lab import pki
+from sealserve.lab.issuing import Issued
+from sealserve.lab.levels import PICTURES, Tee, Update
 
 _LIMIT = 1 << 20
 _FACTS = "world.json"
+_TCB_INFO_V2 = "tcb_info_v2.json"
+_FOLDERS: Mapping[tuple[Tee, Update], str] = {
+    ("SGX", "standard"): "collateral",
+    ("TDX", "standard"): "tdx-collateral",
+    ("SGX", "early"): "early-collateral",
+    ("TDX", "early"): "early-tdx-collateral",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +63,12 @@ class LabFolder:
 
     @property
     def collateral(self) -> Path:
-        """The folder of the collateral."""
-        return self.path / "collateral"
+        """The folder of the collateral for SGX."""
+        return self.collateral_of("SGX", "standard")
+
+    def collateral_of(self, tee: Tee, update: Update) -> Path:
+        """The folder of the collateral for one kind of TEE."""
+        return self.path / _FOLDERS[tee, update]
 
     @property
     def pck_chain(self) -> Path:
@@ -115,19 +130,39 @@ class LabFolder:
             raise ConfigError(f"{file} is damaged: {error}", hint="make a new world") from error
         return pki.Holder(certificate, self.read_key(name))
 
-    def write_public(self, root_ca: bytes, pck_chain: bytes, collateral: Collateral) -> None:
-        """Trust root, PCK certificate chain and collateral."""
-        self.collateral.mkdir(exist_ok=True)
+    def write_public(self, root_ca: bytes, pck_chain: bytes, issued: Issued) -> None:
+        """Trust root, PCK certificate chain and all collateral."""
         write_file(self.root_ca, root_ca, mode=PUBLIC)
+        for (tee, update), collateral in issued.collateral.items():
+            folder = self.collateral_of(tee, update)
+            folder.mkdir(exist_ok=True)
+            for name, content in collateral.to_files().items():
+                write_file(folder / name, content, mode=PUBLIC)
+        for update, tcb_info in issued.tcb_info_v2.items():
+            write_file(self._tcb_info_v2(update), tcb_info, mode=PUBLIC)
         write_file(self.pck_chain, pck_chain, mode=PUBLIC)
-        for part, name in FILE_NAMES.items():
-            write_file(self.collateral / name, getattr(collateral, part), mode=PUBLIC)
 
-    def read_collateral(self) -> Collateral:
+    def read_issued(self) -> Issued:
+        """What `write_public` wrote; raises ConfigError for a missing file."""
+        return Issued(
+            collateral={key: self.read_collateral(*key) for key in _FOLDERS},
+            tcb_info_v2={update: self.read_tcb_info_v2(update) for update in PICTURES},
+        )
+
+    def read_collateral(self, tee: Tee = "SGX", update: Update = "standard") -> Collateral:
         """The collateral as it stands now; raises ConfigError for a missing file."""
+        folder = self.collateral_of(tee, update)
         names = FILE_NAMES.values()
-        files = {name: read_file(self.collateral / name, limit=_LIMIT) for name in names}
-        return Collateral.from_files(files)
+        return Collateral.from_files(
+            {name: read_file(folder / name, limit=_LIMIT) for name in names}
+        )
+
+    def read_tcb_info_v2(self, update: Update) -> bytes:
+        """SGX TCB info in the form of the third interface."""
+        return read_file(self._tcb_info_v2(update), limit=_LIMIT)
+
+    def _tcb_info_v2(self, update: Update) -> Path:
+        return self.collateral_of("SGX", update) / _TCB_INFO_V2
 
     def read_pck_chain(self) -> bytes:
         """The PCK certificate chain, PEM."""

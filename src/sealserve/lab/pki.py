@@ -10,8 +10,9 @@ to 3; RFC 5280.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
     load_pem_private_key,
 )
 from cryptography.x509.oid import NameOID
@@ -30,7 +32,7 @@ from sealserve.errors import ConfigError
 
 PCCS_URL = "http://127.0.0.1:8081"  # where `sealserve lab pccs` listens unless told otherwise
 ROOT_CRL_PATH = "/SimulatedSGXRootCA.der"
-PCK_CRL_PATH = "/sgx/certification/v4/pckcrl?ca=platform&encoding=der"
+PCK_CRL_PATH = "/sgx/certification/v4/pckcrl?encoding=der&ca="
 
 SKEW = timedelta(hours=1)  # clocks of machines that share a lab need not agree to the second
 COLLATERAL_LIFETIME = timedelta(days=30)  # as Intel's
@@ -51,8 +53,10 @@ class Role:
 
 ROOT_CA = Role("Intel SGX Root CA", _ROOT_LIFETIME, ROOT_CRL_PATH, path_length=1)
 PLATFORM_CA = Role("Intel SGX PCK Platform CA", _CA_LIFETIME, ROOT_CRL_PATH, path_length=0)
+PROCESSOR_CA = Role("Intel SGX PCK Processor CA", _CA_LIFETIME, ROOT_CRL_PATH, path_length=0)
 TCB_SIGNING = Role("Intel SGX TCB Signing", _LEAF_LIFETIME, ROOT_CRL_PATH)
-PCK = Role("Intel SGX PCK Certificate", _LEAF_LIFETIME, PCK_CRL_PATH)
+PCK = Role("Intel SGX PCK Certificate", _LEAF_LIFETIME, PCK_CRL_PATH + "platform")
+PROCESSOR_PCK = replace(PCK, crl_path=PCK_CRL_PATH + "processor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,17 @@ def load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
     return key
 
 
+def derived_id(what: str, key: ec.EllipticCurvePrivateKey, size: int = 16) -> bytes:
+    """`size` bytes (at most 32) that name something of the holder of `key`, by its public part."""
+    return hashlib.sha256(what.encode() + public_point(key)).digest()[:size]
+
+
+def public_point(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """x and y of the public key, 32 bytes each, big-endian: as quotes have it."""
+    public = key.public_key()
+    return public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)[1:]
+
+
 def issue(
     role: Role,
     now: datetime,
@@ -110,7 +125,7 @@ def issue(
         .subject_name(_name(role.common_name))
         .issuer_name(issuer.certificate.subject if issuer else _name(role.common_name))
         .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
+        .serial_number(int.from_bytes(derived_id("serial number", key)))
         .not_valid_before(start)
         .not_valid_after(start + role.lifetime)
     )
