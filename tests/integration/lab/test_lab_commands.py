@@ -96,7 +96,10 @@ def test_from_init_to_a_verified_quote_of_what_measure_said(tmp_path: Path) -> N
         now=datetime.now(UTC),
     )
     assert claims.standing.tcb_status == "UpToDate"
-    assert claims.target.mr_enclave == hashlib.sha256((tmp_path / "manifest.json").read_bytes()).digest()
+    assert (
+        claims.target.mr_enclave
+        == hashlib.sha256((tmp_path / "manifest.json").read_bytes()).digest()
+    )
     assert facts == {  # the guide's four lines
         "mr_enclave:": claims.target.mr_enclave.hex(),
         "mr_signer:": claims.target.mr_signer.hex(),

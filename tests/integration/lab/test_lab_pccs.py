@@ -11,6 +11,7 @@ import pytest
 from cryptography import x509
 
 from sealserve.endorsements.pccs import PccsClient
+from sealserve.endorsements.pccs import service as collateral_service
 from sealserve.errors import CollateralError
 from sealserve.lab.folder import LabFolder
 from sealserve.lab.world import FMSPC, World
@@ -38,7 +39,7 @@ def test_our_client_gets_the_collateral_byte_for_byte_and_sees_it_renewed(
     pccs: str, service: LabFolder
 ) -> None:
     world = World.load(service.path)
-    client = PccsClient(pccs)
+    client = PccsClient(collateral_service(pccs))
     assert client.collateral(FMSPC, "platform") == world.collateral()
     with pytest.raises(CollateralError):
         client.collateral(FMSPC, "processor")
@@ -72,6 +73,52 @@ def test_it_answers_as_a_pccs_does(pccs: str, service: LabFolder) -> None:
     leaf.verify_directly_issued_by(platform_ca)
     assert answer.headers["SGX-FMSPC"] == FMSPC.hex().upper()
     assert re.fullmatch(r"[0-9A-F]{32}0D00", answer.headers["SGX-TCBm"])
+
+
+def test_it_serves_trust_domains_and_the_third_interface_and_what_comes_early(
+    pccs: str, service: LabFolder
+) -> None:
+    world = World.load(service.path)
+    third, tdx = pccs.replace("/v4", "/v3"), pccs.replace("/sgx/", "/tdx/")
+    asked = {"fmspc": FMSPC.hex()}
+    early = {**asked, "update": "early"}
+    with httpx.Client() as client:
+        v2 = client.get(f"{third}/tcb", params=asked)
+        v2_early = client.get(f"{third}/tcb", params=early)
+        v3_early = client.get(f"{pccs}/tcb", params=early)
+        of_tdx = client.get(f"{tdx}/tcb", params=asked)
+        td_qe = client.get(f"{tdx}/qe/identity", params={"update": "early"})
+    chain = world.collateral().tcb_info_issuer_chain
+    assert unquote(v2.headers["SGX-TCB-Info-Issuer-Chain"]).encode() == chain
+    assert "TCB-Info-Issuer-Chain" not in v2.headers
+    assert unquote(of_tdx.headers["TCB-Info-Issuer-Chain"]).encode() == chain
+    said = {
+        name: (info.get("id"), info["version"], info["tcbEvaluationDataNumber"])
+        for name, info in {
+            "v2": v2.json()["tcbInfo"],
+            "v2 early": v2_early.json()["tcbInfo"],
+            "v3 early": v3_early.json()["tcbInfo"],
+            "tdx": of_tdx.json()["tcbInfo"],
+            "td qe early": td_qe.json()["enclaveIdentity"],
+        }.items()
+    }
+    assert said == {
+        "v2": (None, 2, 17),
+        "v2 early": (None, 2, 18),
+        "v3 early": ("SGX", 3, 18),
+        "tdx": ("TDX", 3, 17),
+        "td qe early": ("TD_QE", 2, 18),
+    }
+    assert of_tdx.content == world.collateral("TDX").tcb_info
+
+
+def test_for_trust_domains_it_has_what_pccs_has_and_no_more(pccs: str) -> None:
+    tdx = pccs.replace("/sgx/", "/tdx/")
+    with httpx.Client() as client:
+        assert client.get(f"{tdx}/pckcrl", params={"ca": "platform"}).status_code == 404
+        assert client.get(f"{tdx}/rootcacrl").status_code == 404
+        third = tdx.replace("/v4", "/v3")
+        assert client.get(f"{third}/tcb", params={"fmspc": FMSPC.hex()}).status_code == 404
 
 
 ERRORS = {

@@ -81,7 +81,11 @@ def test_a_fault_is_rejected_with_its_code(fault: Faults) -> None:
 @pytest.mark.parametrize("fault", CLAIMED, ids=lambda fault: fault.names[0])
 def test_a_fault_for_the_policy_to_judge_is_in_the_claims(fault: Faults) -> None:
     claims = claims_of(World.create(now=NOW, faults=fault))
-    found = (str(claims.standing.tcb_status), sorted(claims.standing.advisory_ids), claims.target.debug)
+    found = (
+        str(claims.standing.tcb_status),
+        sorted(claims.standing.advisory_ids),
+        claims.target.debug,
+    )
     assert found == CLAIMED[fault]
 
 
