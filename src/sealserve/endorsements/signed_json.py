@@ -19,7 +19,7 @@ from typing import Any, NoReturn, TypeVar
 
 from sealserve.errors import FormatError
 
-SIGNED_JSON_LIMIT = 1 << 20  # bytes; the largest TCB info of today has 30 KB
+SIGNED_JSON_LIMIT = 512 << 10  # bytes; the largest TCB info of today has 30 KB
 _SIGNATURE_BYTES = 64
 _MAX_DIGITS = 10
 _Choice = TypeVar("_Choice", bound=StrEnum)
@@ -104,6 +104,13 @@ class Members:
         value = self._values.get(name)
         if not isinstance(value, str) or len(value) > maximum:
             self._refuse(name, f"a text of at most {maximum} characters")
+        return value
+
+    def flag(self, name: str) -> bool:
+        """True or false."""
+        value = self._values.get(name)
+        if not isinstance(value, bool):
+            self._refuse(name, "true or false")
         return value
 
     def hexadecimal(self, name: str, length: int) -> bytes:
