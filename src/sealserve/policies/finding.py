@@ -1,0 +1,48 @@
+"""A finding: what is wrong or doubtful in a file that a person wrote, and on which line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """How bad it is: an error is a fault, a warning is for a person to look at."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One finding; `code` is stable, `line` counts from 1, `hint` says what to do."""
+
+    severity: Severity
+    line: int
+    code: str
+    message: str
+    hint: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.severity}: {self.message} [{self.code}]"
+
+    def as_dict(self) -> dict[str, object]:
+        """The finding as a JSON object."""
+        return {
+            "severity": self.severity.value,
+            "line": self.line,
+            "code": self.code,
+            "message": self.message,
+            "hint": self.hint,
+        }
+
+
+def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The findings by line; of one line, errors first."""
+    return tuple(sorted(findings, key=lambda each: (each.line, each.severity)))
+
+
+def errors(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The errors among the findings."""
+    return tuple(each for each in findings if each.severity is Severity.ERROR)
