@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, cast
+from typing import cast
 
 from sealserve.endorsements.collateral import PckCa, Tee
+from sealserve.endorsements.pccs import Update
 from sealserve.verifier import Platform
-
-Update: TypeAlias = Literal["standard", "early"]
-"""Intel's two editions of TCB info and identities: `early` is what `standard` will say later."""
 
 _NAME = re.compile(r"(SGX|TDX)-([0-9a-f]{12})-(platform|processor)-(standard|early)")
 
