@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from OpenSSL import SSL
 
 from sealserve.endorsements.pccs import PccsClient
+from sealserve.endorsements.pccs import service as collateral_service
 from sealserve.errors import ConfigError, SealServeError
 from sealserve.files import read_file, read_secret
 from sealserve.hosts import Address
@@ -112,7 +113,10 @@ def _service(loaded: Loaded, audit: AuditLog) -> Iterator[tuple[KeyService, Cach
 
 def _collateral_source(attestation: Attestation) -> CollateralSource:
     if attestation.collateral_url is not None:
-        return PccsClient(attestation.collateral_url, ca_file=attestation.collateral_ca)
+        service = collateral_service(attestation.collateral_url, ca_file=attestation.collateral_ca)
+        for remark in service.remarks:
+            log.warning(line("collateral_service", name=service.name, remark=remark))
+        return PccsClient(service)
     if attestation.collateral_dir is not None:
         folder = CollateralFolder(attestation.collateral_dir)
         folder.read()  # it may change later, but is all there now
