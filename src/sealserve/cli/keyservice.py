@@ -15,7 +15,7 @@ from sealserve.hosts import Address
 from sealserve.keyservice import application
 from sealserve.keyservice.audit import check_chain
 from sealserve.keyservice.config import load_config
-from sealserve.keyservice.logline import EventFormatter
+from sealserve.logline import EventFormatter
 
 config_option = click.option(
     "--config",

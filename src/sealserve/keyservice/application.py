@@ -25,11 +25,11 @@ from sealserve.hosts import Address
 from sealserve.keyservice.audit import AuditLog
 from sealserve.keyservice.collateral import CachedCollateral, CollateralFolder, CollateralSource
 from sealserve.keyservice.config import Attestation, KeyServiceConfig, Tls
-from sealserve.keyservice.logline import line
 from sealserve.keyservice.rules import Rules, load_rules
 from sealserve.keyservice.server import KeyServer
 from sealserve.keyservice.service import KeyService
 from sealserve.keyservice.tls import server_context
+from sealserve.logline import line
 from sealserve.verifier import INTEL_SGX_ROOT_CA, TrustRoot, load_trust_root
 
 PEM_LIMIT = 64 << 10  # bytes

@@ -19,8 +19,8 @@ from OpenSSL import SSL
 from sealserve.errors import AuditError, ConfigError, SealServeError
 from sealserve.hosts import Address, ListenAddress, spell
 from sealserve.keyservice.config import Limits
-from sealserve.keyservice.logline import line
 from sealserve.keyservice.session import Releaser, Session
+from sealserve.logline import line
 
 STREAM_LIMIT = 64 << 10  # bytes buffered for one client
 FULL_LOG_SECONDS = 1.0

@@ -32,10 +32,10 @@ from sealserve.errors import BindingError, RejectedError, SealServeError
 from sealserve.evidence.ratls import RatlsEvidence, check_binding, extract_evidence
 from sealserve.keyservice.audit import AuditLog, Receipt
 from sealserve.keyservice.collateral import CachedCollateral
-from sealserve.keyservice.logline import line
 from sealserve.keyservice.protocol import Encoding
 from sealserve.keyservice.rules import Rules
 from sealserve.keyservice.store import Secret
+from sealserve.logline import line
 from sealserve.verifier import (
     Claims,
     TrustRoot,

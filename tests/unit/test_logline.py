@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from sealserve.keyservice.logline import EventFormatter, line
+from sealserve.logline import EventFormatter, line
 
 
 def test_facts_are_named_and_those_that_are_none_left_out():
