@@ -25,6 +25,8 @@ from sealserve.errors import FormatError
 
 MAX_CERTIFICATES = 4  # one more than the longest chain, so that a chain too long is told as such
 CHAIN_LIMIT = 32 << 10  # bytes of PEM
+ALTERED_KEY = "certificate.key"
+"""The code of a certificate whose key is no point of its curve: nobody issued that."""
 
 _BEGIN, _END = rb"-----BEGIN CERTIFICATE-----", rb"-----END CERTIFICATE-----"
 _BLOCK = re.compile(_BEGIN + rb"([A-Za-z0-9+/=\s]++)" + _END + rb"\s*+")
@@ -85,7 +87,8 @@ def parse_chain(pem: bytes, known: Collection[Certificate] = ()) -> tuple[Certif
 
 @lru_cache(maxsize=256)
 def parse_certificate(der: bytes) -> Certificate:
-    """One certificate from DER; raises FormatError, also for any key but P-256.
+    """One certificate from DER; raises FormatError, also for any key but P-256 (`ALTERED_KEY`: for
+    a key that is none).
 
     Every field is read here, because `cryptography` reads them late and any may be malformed. What
     was read is remembered: a platform's certificate comes with every one of its quotes.
@@ -121,7 +124,10 @@ def _p256_key(certificate: x509.Certificate) -> ec.EllipticCurvePublicKey:
             f"a certificate is signed with {certificate.signature_algorithm_oid.dotted_string}, "
             "not ECDSA with SHA-256"
         )
-    key = certificate.public_key()
+    try:
+        key = certificate.public_key()
+    except ValueError as error:
+        raise FormatError(f"a certificate's key is no key: {error}", code=ALTERED_KEY) from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise FormatError("a certificate's key is not on P-256, the only curve of DCAP")
     return key

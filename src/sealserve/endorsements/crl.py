@@ -17,6 +17,8 @@ from cryptography import x509
 from sealserve.endorsements.chain import X509_ERRORS
 from sealserve.errors import FormatError
 
+CRL_LIMIT = 256 << 10  # bytes of DER, some ten thousand entries; Intel's largest of today has 4 KB
+
 _PEM = re.compile(
     rb"\s*-----BEGIN X509 CRL-----([A-Za-z0-9+/=\s]+)-----END X509 CRL-----\s*", re.DOTALL
 )
@@ -50,7 +52,12 @@ def to_der(data: bytes) -> bytes:
 
 
 def parse_crl(data: bytes) -> Crl:
-    """The CRL in `data` (DER); raises FormatError."""
+    """The CRL in `data` (DER, at most 256 KiB); raises FormatError.
+
+    The limit is what keeps a list that nobody signed from costing more than a moment.
+    """
+    if len(data) > CRL_LIMIT:
+        raise FormatError(f"the CRL has {len(data)} bytes, at most {CRL_LIMIT} are read")
     try:
         crl = x509.load_der_x509_crl(data)
         next_update = crl.next_update_utc

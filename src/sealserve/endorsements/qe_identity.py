@@ -1,8 +1,9 @@
 """QE identity: what Intel's quoting enclave looks like, and which of its versions stand how.
 
-Version 2, read from the bytes that Intel signed. Whether a quoting enclave fits is the verifier's
-to say. Source: Intel SGX and TDX Provisioning Certification Service API, version 4, "Get SGX QE
-Identity".
+Version 2, read from the bytes that Intel signed. Two enclaves sign quotes, one for SGX enclaves and
+one for trust domains, and each has its own identity. Whether a quoting enclave fits is the
+verifier's to say. Source: Intel SGX and TDX Provisioning Certification Service API, version 4, "Get
+SGX QE Identity" and "Get TDX QE Identity".
 """
 
 from __future__ import annotations
@@ -10,25 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sealserve.endorsements.signed_json import Members, read_object
-from sealserve.endorsements.tcb_info import MAX_LEVELS, evaluation_data_number, judgement
-from sealserve.endorsements.tcb_status import TcbStatus
+from sealserve.endorsements.levels import IsvLevel, evaluation_data_number, isv_levels
+from sealserve.endorsements.signed_json import read_object
 from sealserve.errors import FormatError
 
 SGX_QE_ID = "QE"
+TDX_QE_ID = "TD_QE"
 _VERSION = 2
-# A quoting enclave is outdated or it is not; there is no platform whose configuration could help.
-_STATUSES = (TcbStatus.UP_TO_DATE, TcbStatus.OUT_OF_DATE, TcbStatus.REVOKED)
-
-
-@dataclass(frozen=True, slots=True)
-class QeLevel:
-    """One level: the least ISVSVN, and what Intel says of it."""
-
-    isv_svn: int
-    date: datetime
-    status: TcbStatus
-    advisory_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +29,7 @@ class QeIdentity:
     """
 
     id: str
+    """Which enclave this describes; Intel signs identities of others in the same form."""
     issue_date: datetime
     next_update: datetime
     evaluation_data_number: int
@@ -49,7 +39,8 @@ class QeIdentity:
     attributes_mask: bytes
     mr_signer: bytes
     isv_prod_id: int
-    levels: tuple[QeLevel, ...]
+    levels: tuple[IsvLevel, ...]
+    """In the order in which they must be tried."""
 
 
 def parse_qe_identity(signed: bytes) -> QeIdentity:
@@ -69,12 +60,5 @@ def parse_qe_identity(signed: bytes) -> QeIdentity:
         attributes_mask=identity.hexadecimal("attributesMask", 16),
         mr_signer=identity.hexadecimal("mrsigner", 32),
         isv_prod_id=identity.number("isvprodid", 0xFFFF),
-        levels=tuple(_level(level) for level in identity.tables("tcbLevels", MAX_LEVELS)),
+        levels=isv_levels(identity, maximum_svn=0xFFFF),
     )
-
-
-def _level(level: Members) -> QeLevel:
-    date, status, advisory_ids = judgement(level)
-    if status not in _STATUSES:
-        raise FormatError(f"a QE level has the status {status}, which no quoting enclave can have")
-    return QeLevel(level.nested("tcb").number("isvsvn", 0xFFFF), date, status, advisory_ids)

@@ -1,9 +1,10 @@
 """TCB info: for one kind of platform, which security versions stand how with Intel.
 
-Versions 2 (API v3) and 3 (API v4), read from the bytes that Intel signed. Whether the signature
-holds, the dates fit and a platform reaches a level is the verifier's to say. Members that we do not
-know are left alone: Intel adds some without a new version, and everything here is signed.
-Source: Intel SGX and TDX Provisioning Certification Service API, version 3 and 4, "Get TCB Info".
+Versions 2 (API v3, SGX alone) and 3 (API v4), read from the bytes that Intel signed. Whether the
+signature holds, the dates fit and a platform reaches a level is the verifier's to say. Members that
+we do not know are left alone: Intel adds some without a new version, and everything here is signed.
+Source: Intel SGX and TDX Provisioning Certification Service API, versions 3 and 4, "Get SGX TCB
+Info" and "Get TDX TCB Info".
 """
 
 from __future__ import annotations
@@ -12,14 +13,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from sealserve.endorsements.levels import MAX_LEVELS, evaluation_data_number, judgement
 from sealserve.endorsements.pck import COMPONENTS
 from sealserve.endorsements.signed_json import Members, read_object
 from sealserve.endorsements.tcb_status import TcbStatus
+from sealserve.endorsements.tdx_module import (
+    TdxModule,
+    TdxModuleIdentity,
+    parse_tdx_module,
+    parse_tdx_module_identities,
+)
 from sealserve.errors import FormatError
 
-MAX_LEVELS = 256
-MAX_ADVISORIES = 256
-_MAX_EVALUATION_DATA_NUMBER = 0xFFFFFFFF
 _TCB_TYPE = 0  # the only way of comparing SVNs that is defined
 
 
@@ -40,6 +45,8 @@ class TcbLevel:
     date: datetime
     status: TcbStatus
     advisory_ids: tuple[str, ...]
+    tdx_component_svns: bytes = b""
+    """16 bytes, one SVN each for TEE_TCB_SVN; empty in TCB info for SGX."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,9 @@ class TcbInfo:
     pce_id: bytes
     evaluation_data_number: int
     levels: tuple[TcbLevel, ...]
+    tdx_module: TdxModule | None = None
+    """In TCB info for TDX, like those that follow."""
+    tdx_module_identities: tuple[TdxModuleIdentity, ...] = ()
 
 
 def parse_tcb_info(signed: bytes) -> TcbInfo:
@@ -64,37 +74,31 @@ def parse_tcb_info(signed: bytes) -> TcbInfo:
         raise FormatError(f"tcbInfo.version: found {version}, expected 2 or 3")
     if info.number("tcbType", 0xFF) != _TCB_TYPE:
         raise FormatError(f"tcbInfo.tcbType: expected {_TCB_TYPE}")
+    tee = info.one_of("id", TcbInfoId) if version == 3 else TcbInfoId.SGX
+    is_tdx = tee is TcbInfoId.TDX
     return TcbInfo(
-        id=info.one_of("id", TcbInfoId) if version == 3 else TcbInfoId.SGX,
+        id=tee,
         version=version,
         issue_date=info.date("issueDate"),
         next_update=info.date("nextUpdate"),
         fmspc=info.hexadecimal("fmspc", 6),
         pce_id=info.hexadecimal("pceId", 2),
         evaluation_data_number=evaluation_data_number(info),
-        levels=tuple(_level(level, version) for level in info.tables("tcbLevels", MAX_LEVELS)),
+        levels=tuple(_level(level, version, tee) for level in info.tables("tcbLevels", MAX_LEVELS)),
+        tdx_module=parse_tdx_module(info) if is_tdx else None,
+        tdx_module_identities=parse_tdx_module_identities(info) if is_tdx else (),
     )
 
 
-def evaluation_data_number(members: Members) -> int:
-    """The number that grows with each of Intel's TCB recoveries."""
-    return members.number("tcbEvaluationDataNumber", _MAX_EVALUATION_DATA_NUMBER)
-
-
-def judgement(level: Members) -> tuple[datetime, TcbStatus, tuple[str, ...]]:
-    """Date, status and advisories of a level, which TCB info and identities write alike."""
-    status = level.one_of("tcbStatus", TcbStatus)
-    return level.date("tcbDate"), status, level.texts("advisoryIDs", MAX_ADVISORIES)
-
-
-def _level(level: Members, version: int) -> TcbLevel:
+def _level(level: Members, version: int, tee: TcbInfoId) -> TcbLevel:
     tcb = level.nested("tcb")
-    svns = _component_svns(tcb) if version == 3 else _numbered_component_svns(tcb)
-    return TcbLevel(svns, tcb.number("pcesvn", 0xFFFF), *judgement(level))
+    svns = _component_svns(tcb, "sgx") if version == 3 else _numbered_component_svns(tcb)
+    tdx_svns = _component_svns(tcb, "tdx") if tee is TcbInfoId.TDX else b""
+    return TcbLevel(svns, tcb.number("pcesvn", 0xFFFF), *judgement(level), tdx_svns)
 
 
-def _component_svns(tcb: Members) -> bytes:
-    return bytes(tcb.column("sgxtcbcomponents", "svn", COMPONENTS, 0xFF))
+def _component_svns(tcb: Members, prefix: str) -> bytes:
+    return bytes(tcb.column(f"{prefix}tcbcomponents", "svn", COMPONENTS, 0xFF))
 
 
 def _numbered_component_svns(tcb: Members) -> bytes:

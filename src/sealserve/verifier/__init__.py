@@ -3,8 +3,14 @@
 from sealserve.endorsements.collateral import Tee
 from sealserve.verifier.claims import Claims, TcbStatus
 from sealserve.verifier.codes import Code
-from sealserve.verifier.collateral import VerifiedCollateral, verify_collateral
-from sealserve.verifier.dcap import Platform, platform_of, verify, verify_quote
+from sealserve.verifier.collateral import (
+    Evaluations,
+    VerifiedCollateral,
+    check_not_rolled_back,
+    verify_collateral,
+)
+from sealserve.verifier.dcap import platform_of, verify, verify_quote
+from sealserve.verifier.evidence import Platform
 from sealserve.verifier.roots import (
     INTEL_SGX_ROOT_CA,
     INTEL_SGX_ROOT_CA_SHA256,
@@ -17,11 +23,13 @@ __all__ = [
     "INTEL_SGX_ROOT_CA_SHA256",
     "Claims",
     "Code",
+    "Evaluations",
     "Platform",
     "TcbStatus",
     "Tee",
     "TrustRoot",
     "VerifiedCollateral",
+    "check_not_rolled_back",
     "load_trust_root",
     "platform_of",
     "verify",

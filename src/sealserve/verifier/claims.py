@@ -125,6 +125,8 @@ class DcapStanding:
     """The lower of the TCB info's and the QE identity's."""
 
     # What the verification rested on.
+    revocation_checked: bool
+    """False where the caller skipped it by its unsafe name: revoked keys may have signed."""
     collateral_valid_from: datetime
     collateral_valid_until: datetime
     """The earliest end of anything in the collateral; before `verified_at` only under a grace."""

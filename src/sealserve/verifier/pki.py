@@ -13,14 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
-from sealserve.endorsements.chain import PCK_CAS, Certificate, Role, parse_chain
+from sealserve.endorsements.chain import ALTERED_KEY, PCK_CAS, Certificate, Role, parse_chain
 from sealserve.endorsements.crl import Crl, parse_crl
+from sealserve.errors import FormatError
 from sealserve.verifier.codes import Code, rejecting, rejection
 
 PCK_PATH = ((Role.PCK,), PCK_CAS, (Role.ROOT_CA,))
@@ -67,8 +68,11 @@ def verify_path(
     The order in `pem` is free, since each role can stand in one place only. Certificates in `known`
     were verified under `root` before: of them only the dates are checked again.
     """
-    with rejecting(codes.format):
+    try:
         certificates = parse_chain(pem, known=(*known, root))
+    except FormatError as error:
+        code = codes.path if error.code == ALTERED_KEY else codes.format
+        raise rejection(code, error.message, error.hint) from error
     ordered = _in_order(certificates, path, codes.path)
     if ordered[-1] is not root:
         raise rejection(
@@ -85,8 +89,13 @@ def verify_path(
     return ordered
 
 
-def verify_crl(data: bytes, issuer: Certificate, now: datetime) -> Crl:
-    """The CRL in `data`, which `issuer` was verified to have issued and which is valid now."""
+def verify_crl(
+    data: bytes, issuer: Certificate, now: datetime, grace: timedelta = timedelta(0)
+) -> Crl:
+    """The CRL in `data`, which `issuer` was verified to have issued and which is valid now.
+
+    `grace` is how long it is used past its next update.
+    """
     if not data:
         raise rejection(Code.CRL_MISSING, f"there is no CRL of {_name(issuer)}")
     with rejecting(Code.CRL_FORMAT):
@@ -98,7 +107,7 @@ def verify_crl(data: bytes, issuer: Certificate, now: datetime) -> Crl:
         )
     if not crl.parsed.is_signature_valid(issuer.public_key):
         raise rejection(Code.CRL_SIGNATURE, f"the CRL of {_name(issuer)} is not signed by it")
-    if not crl.this_update <= now <= crl.next_update:
+    if not crl.this_update <= now <= crl.next_update + grace:
         raise rejection(
             Code.CRL_VALIDITY,
             f"the CRL of {_name(issuer)} is valid from {crl.this_update} to {crl.next_update}, "
