@@ -145,8 +145,10 @@ def _write_site(folder: Path, world: World) -> None:
         "digits.key": SECRET,
         "ks.toml": CONFIG.encode(),
         "policy.toml": (
-            f'trust_root = "{root}"\n[[rules]]\nname = "digits server"\nsecret = "digits"\n'
+            f'version = 2\ntrust_root = "{root}"\n'
+            '[[identities]]\nname = "digits server"\n'
             f'mr_enclave = ["{ENCLAVE.mr_enclave.hex()}"]\n'
+            '[[rules]]\nname = "digits"\nidentities = ["digits server"]\nsecret = "digits"\n'
         ).encode(),
     }.items():
         write_file(folder / name, content)

@@ -36,13 +36,20 @@ PCK = next(
     if extension.oid.dotted_string.startswith("1.2.840.113741")
 )
 POLICY = b"""
-version = 1
+version = 2
 trust_root = "intel"
+[[identities]]
+name = "i"
+mr_enclave = ["%s"]
 [[rules]]
 name = "r"
+identities = ["i"]
 secret = "s"
-mr_enclave = ["%s"]
-tcb_statuses = ["UpToDate"]
+[[exceptions]]
+name = "e"
+reason = "an outage is being repaired"
+expires = 2030-01-31
+tcb_statuses = ["OutOfDate"]
 """ % (b"ab" * 32)
 
 

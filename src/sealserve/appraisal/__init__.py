@@ -3,18 +3,22 @@
 from sealserve.appraisal.appraise import (
     AttestationResult,
     Grant,
-    PolicyCode,
+    RuleOutcome,
     appraise,
     appraise_by_default,
 )
-from sealserve.appraisal.policy import Policy, Rule, parse_policy
+from sealserve.appraisal.conditions import Condition, PolicyCode
+from sealserve.appraisal.policy import Policy, PolicyException, Rule, parse_policy
 
 __all__ = [
     "AttestationResult",
+    "Condition",
     "Grant",
     "Policy",
     "PolicyCode",
+    "PolicyException",
     "Rule",
+    "RuleOutcome",
     "appraise",
     "appraise_by_default",
     "parse_policy",

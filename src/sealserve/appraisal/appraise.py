@@ -1,66 +1,74 @@
 """Appraisal: claims, a policy and the name that was asked for in; an attestation result out.
 
-One sentence rules it: the first rule, in the order of the file, of which every condition holds
-grants its secret, and where there is none nothing is granted. The result explains itself: each
-condition of each rule with what was found and what was expected, so that a denial can be understood
-without this source. A peer is told the code alone.
+One sentence rules it: the first rule, in the order of the file, that has an identity for which
+every condition holds, by itself or by an exception in force, grants its secret; where there is
+none, nothing is granted. The result explains itself: each condition of each rule with what was
+found, what was expected, what would make it hold and which exception carried it, so that a denial
+can be understood without this source. A peer is told the code alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
+from datetime import datetime, timedelta
 from typing import Literal
 
+from sealserve.appraisal import standing, target
+from sealserve.appraisal.conditions import Condition, Cover, PolicyCode, any_of, judged
+from sealserve.appraisal.identities import Identity
 from sealserve.appraisal.policy import Policy, Rule
-from sealserve.verifier.claims import Claims
+from sealserve.verifier.claims import AzureStanding, Claims, DcapStanding
 
+__all__ = [
+    "AttestationResult",
+    "Condition",
+    "Grant",
+    "PolicyCode",
+    "RuleOutcome",
+    "appraise",
+    "appraise_by_default",
+]
 
-class PolicyCode(StrEnum):
-    """The outcome, and for a denial the first condition that did not hold in the nearest rule."""
-
-    ALLOWED = "policy.allowed"
-    EMPTY = "policy.empty"
-    SIMULATED = "policy.simulated"
-    TRUST_ROOT = "policy.trust-root"
-    MEASUREMENT = "policy.measurement"
-    SIGNER = "policy.signer"
-    PRODUCT = "policy.product"
-    SVN = "policy.svn"
-    DEBUG = "policy.debug"
-    TCB_STATUS = "policy.tcb-status"
-    ADVISORIES = "policy.advisories"
-    ASKED_FOR = "policy.asked-for"
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """One condition of a rule: the code it denies with, whether it held, and on what."""
-
-    code: PolicyCode
-    subject: str
-    held: bool
-    found: str
-    expected: str
-
-    def __str__(self) -> str:
-        if self.held:
-            return f"{self.subject} holds: {self.found}"
-        return f"{self.subject} FAILS: found {self.found}, expected {self.expected}"
+# Conditions that say what the target is: where they fail, the rule is about something else.
+_WHAT_IT_IS = frozenset(PolicyCode) - {
+    PolicyCode.SIMULATED,
+    PolicyCode.TRUST_ROOT,
+    PolicyCode.REVOCATION,
+    PolicyCode.COLLATERAL_AGE,
+    PolicyCode.MAA,
+    PolicyCode.MAA_ISSUER,
+    PolicyCode.MAA_POLICY,
+    PolicyCode.MAA_AGE,
+    PolicyCode.FMSPC,
+    PolicyCode.PLATFORM_ID,
+    PolicyCode.EVALUATION_DATA_NUMBER,
+    PolicyCode.DEBUG,
+    PolicyCode.TCB_STATUS,
+    PolicyCode.ADVISORIES,
+    PolicyCode.ASKED_FOR,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class RuleOutcome:
-    """What became of one rule."""
+    """What became of one rule for one of its identities."""
 
     rule: str
+    identity: str
     conditions: tuple[Condition, ...]
 
     @property
     def failed(self) -> tuple[Condition, ...]:
         """The conditions that did not hold."""
         return tuple(condition for condition in self.conditions if not condition.held)
+
+    @property
+    def distance(self) -> tuple[bool, int, int]:
+        """How far the rule was from granting: another kind of TEE is farthest, then a target that
+        is another in the most respects, then the most failed conditions."""
+        codes = [condition.code for condition in self.failed]
+        return PolicyCode.TEE in codes, sum(code in _WHAT_IT_IS for code in codes), len(codes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,155 +81,136 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class AttestationResult:
-    """The outcome. `rule` grants or, in a denial, came nearest; None where there is no rule."""
+    """The outcome, and all that it rests on."""
 
     allowed: bool
     code: PolicyCode
-    rule: str | None
+    decisive: RuleOutcome | None
+    """What granted or, in a denial, came nearest; None where there is no rule."""
     explanation: tuple[str, ...]
     grant: Grant | None
     outcomes: tuple[RuleOutcome, ...]
+    """One for each identity of each rule, in the order of the file."""
+    exceptions: tuple[str, ...]
+    """The exceptions that were needed to allow it, by name."""
+    collateral_overdue: timedelta
+    """How long past its end collateral was used, under one of those exceptions; mostly zero."""
+
+    @property
+    def rule(self) -> str | None:
+        """The rule that granted or came nearest."""
+        return self.decisive.rule if self.decisive else None
+
+    @property
+    def identity(self) -> str | None:
+        """The identity for which it did."""
+        return self.decisive.identity if self.decisive else None
 
 
-def appraise(claims: Claims, policy: Policy, *, asked_for: str | None) -> AttestationResult:
-    """Whether `policy` grants an enclave with `claims` a secret, which one, and why.
+def appraise(
+    claims: Claims, policy: Policy, *, asked_for: str | None, now: datetime
+) -> AttestationResult:
+    """Whether `policy` grants a target with `claims` a secret, which one, and why.
 
-    `asked_for` is the name under which the enclave asked (for unmodified Gramine clients the TLS
-    server name), or None where it named nothing.
+    `asked_for` is the name under which the target asked (for unmodified Gramine clients the TLS
+    server name), or None where it named nothing. `now` knows its zone; by it exceptions expire.
     """
-    outcomes = tuple(
-        RuleOutcome(rule.name, tuple(_conditions(claims, policy, rule, asked_for)))
-        for rule in policy.rules
-    )
-    for rule, outcome in zip(policy.rules, outcomes, strict=True):
+    known = {identity.name: identity for identity in policy.identities}
+    outcomes: list[RuleOutcome] = []
+    grants: list[Grant] = []
+    for rule in policy.rules:
+        for name in rule.identities:
+            conditions = _conditions(claims, policy, rule, known[name], asked_for, now)
+            outcomes.append(RuleOutcome(rule.name, name, tuple(conditions)))
+            grants.append(Grant(rule.secret, rule.encoding))
+    for outcome, grant in zip(outcomes, grants, strict=True):
         if not outcome.failed:
-            grant = Grant(rule.secret, rule.encoding)
-            return _result(PolicyCode.ALLOWED, outcome, outcomes, claims, grant)
-    if not outcomes:
-        return _result(PolicyCode.EMPTY, None, outcomes, claims, None)
-    nearest = min(outcomes, key=lambda outcome: len(outcome.failed))
-    return _result(nearest.failed[0].code, nearest, outcomes, claims, None)
+            return _result(claims, outcomes, outcome, grant, now)
+    nearest = min(outcomes, key=lambda outcome: outcome.distance, default=None)
+    return _result(claims, outcomes, nearest, None, now)
 
 
 def appraise_by_default(claims: Claims) -> AttestationResult:
-    """The appraisal where no policy is given: no debug enclave; the TCB status is reported.
+    """The appraisal where no policy is given: nothing under debug, nothing without a revocation
+    check; the TCB status is reported.
 
-    It grants no secret, and the trust root is the one that the caller named to the verifier.
+    It grants no secret, and the trust root or issuer is the one that the caller named.
     """
-    outcome = RuleOutcome("default", (_debug(claims, allowed=False),))
-    code = outcome.failed[0].code if outcome.failed else PolicyCode.ALLOWED
-    return _result(code, outcome, (outcome,), claims, None)
+    conditions = [target.debug(claims.target)]
+    if isinstance(claims.standing, DcapStanding):
+        conditions.append(standing.revocation(claims.standing))
+    outcome = RuleOutcome("default", "any", tuple(conditions))
+    return _result(claims, [outcome], outcome, None, claims.verified_at)
 
 
 def _conditions(
-    claims: Claims, policy: Policy, rule: Rule, asked_for: str | None
+    claims: Claims,
+    policy: Policy,
+    rule: Rule,
+    identity: Identity,
+    asked_for: str | None,
+    now: datetime,
 ) -> Iterator[Condition]:
-    yield _trust_root(claims, policy)
-    yield from _enclave(claims, rule)
-    yield _debug(claims, allowed=rule.dangerously_allow_debug_enclaves)
-    yield Condition(
-        PolicyCode.TCB_STATUS,
-        "tcb_statuses",
-        claims.standing.tcb_status in rule.tcb_statuses,
-        claims.standing.tcb_status,
-        _any_of(rule.tcb_statuses),
-    )
-    yield Condition(
-        PolicyCode.ADVISORIES,
-        "allowed_advisories",
-        set(claims.standing.advisory_ids) <= set(rule.allowed_advisories),
-        ", ".join(claims.standing.advisory_ids) or "none",
-        f"none but {', '.join(rule.allowed_advisories)}" if rule.allowed_advisories else "none",
-    )
+    fmspc = claims.standing.fmspc if isinstance(claims.standing, DcapStanding) else None
+    cover = Cover(policy.exceptions, rule.name, fmspc, now)
+    yield from standing.of_verifier(claims, policy, cover)
+    yield from standing.of_platform(claims, policy.platform)
+    yield from target.of_identity(claims.target, identity)
+    yield target.debug_unless_excepted(claims.target, cover)
+    yield from standing.of_tcb(claims, cover)
     if rule.asked_for is not None:
         found = asked_for.lower() if asked_for else "no name"
-        held = asked_for is not None and found in rule.asked_for
-        yield Condition(
-            PolicyCode.ASKED_FOR, "asked_for", held, found[:255], _any_of(rule.asked_for)
+        yield judged(
+            PolicyCode.ASKED_FOR,
+            "asked_for",
+            asked_for is not None and found in rule.asked_for,
+            found=found[:255],
+            expected=any_of(rule.asked_for),
+            fix="ask under a name that the rule is for",
         )
-
-
-def _trust_root(claims: Claims, policy: Policy) -> Condition:
-    root = claims.standing.trust_root_sha256
-    if policy.trust_root is None:
-        held = not claims.simulated
-        code, expected = PolicyCode.SIMULATED, "Intel's SGX Root CA"
-    else:
-        held = root == policy.trust_root
-        code, expected = PolicyCode.TRUST_ROOT, policy.trust_root.hex()
-    found = f"{root.hex()} (SIMULATED)" if claims.simulated else "Intel's SGX Root CA"
-    return Condition(code, "trust_root", held, found, expected)
-
-
-def _enclave(claims: Claims, rule: Rule) -> Iterator[Condition]:
-    if rule.mr_enclave is not None:
-        yield Condition(
-            PolicyCode.MEASUREMENT,
-            "mr_enclave",
-            claims.target.mr_enclave in rule.mr_enclave,
-            claims.target.mr_enclave.hex(),
-            _any_of([measurement.hex() for measurement in rule.mr_enclave]),
-        )
-    if rule.mr_signer is not None and rule.minimum_isv_svn is not None:
-        yield Condition(
-            PolicyCode.SIGNER,
-            "mr_signer",
-            claims.target.mr_signer == rule.mr_signer,
-            claims.target.mr_signer.hex(),
-            rule.mr_signer.hex(),
-        )
-        yield Condition(
-            PolicyCode.PRODUCT,
-            "isv_prod_id",
-            claims.target.isv_prod_id == rule.isv_prod_id,
-            str(claims.target.isv_prod_id),
-            str(rule.isv_prod_id),
-        )
-        yield Condition(
-            PolicyCode.SVN,
-            "minimum_isv_svn",
-            claims.target.isv_svn >= rule.minimum_isv_svn,
-            str(claims.target.isv_svn),
-            f"{rule.minimum_isv_svn} or more",
-        )
-
-
-def _debug(claims: Claims, *, allowed: bool) -> Condition:
-    return Condition(
-        PolicyCode.DEBUG,
-        "dangerously_allow_debug_enclaves" if allowed else "no debug enclave",
-        allowed or not claims.target.debug,
-        "a debug enclave" if claims.target.debug else "a production enclave",
-        "a production enclave: a debugger can read the memory of a debug one",
-    )
 
 
 def _result(
-    code: PolicyCode,
-    outcome: RuleOutcome | None,
-    outcomes: tuple[RuleOutcome, ...],
     claims: Claims,
+    outcomes: list[RuleOutcome],
+    decisive: RuleOutcome | None,
     grant: Grant | None,
+    now: datetime,
 ) -> AttestationResult:
-    lines = [
-        f"rule {each.rule!r}: {condition}" for each in outcomes for condition in each.conditions
-    ]
-    if not outcomes:
-        lines.append("the policy has no rules, and what no rule allows is denied")
-    lines.append(
-        f"TCB status {claims.standing.tcb_status}, advisories {', '.join(claims.standing.advisory_ids) or 'none'}"
-    )
-    if claims.simulated:
-        lines.append("SIMULATED: the trust root is not Intel's")
+    if decisive is None:
+        code = PolicyCode.EMPTY
+    else:
+        code = decisive.failed[0].code if decisive.failed else PolicyCode.ALLOWED
+    needed = [each for each in decisive.conditions if each.exception] if decisive else []
+    allowed = code is PolicyCode.ALLOWED
     return AttestationResult(
-        allowed=code is PolicyCode.ALLOWED,
+        allowed=allowed,
         code=code,
-        rule=outcome.rule if outcome else None,
-        explanation=tuple(lines),
+        decisive=decisive,
+        explanation=tuple(_explain(claims, outcomes)),
         grant=grant,
-        outcomes=outcomes,
+        outcomes=tuple(outcomes),
+        exceptions=tuple(dict.fromkeys(str(each.exception) for each in needed)) if allowed else (),
+        collateral_overdue=_overdue(claims, now) if allowed else timedelta(),
     )
 
 
-def _any_of(values: tuple[str, ...] | list[str]) -> str:
-    return values[0] if len(values) == 1 else f"one of {', '.join(values)}"
+def _overdue(claims: Claims, now: datetime) -> timedelta:
+    if not isinstance(claims.standing, DcapStanding):
+        return timedelta()
+    return max(now - claims.standing.collateral_valid_until, timedelta())
+
+
+def _explain(claims: Claims, outcomes: list[RuleOutcome]) -> Iterator[str]:
+    for each in outcomes:
+        for condition in each.conditions:
+            yield f"rule {each.rule!r}, identity {each.identity!r}: {condition}"
+    if not outcomes:
+        yield "the policy has no rules, and what no rule allows is denied"
+    if isinstance(claims.standing, AzureStanding):
+        yield f"verified by Azure Attestation, {claims.standing.issuer}"
+    else:
+        advisories = ", ".join(claims.standing.advisory_ids) or "none"
+        yield f"TCB status {claims.standing.tcb_status}, advisories {advisories}"
+    if claims.simulated:
+        yield "SIMULATED: no hardware vouches for any of this"

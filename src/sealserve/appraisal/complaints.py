@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
 from sealserve.errors import ConfigError
@@ -24,7 +24,15 @@ _EXPECTED = {
     "int_type": "expected a whole number",
     "string_type": "expected text",
     "model_type": "expected a table",
+    "model_attributes_type": "expected a table",
 }
+
+
+class _Place(NamedTuple):
+    """A location of pydantic's, without the tags of unions, and the table that it is in."""
+
+    path: tuple[int | str, ...]
+    table: type[BaseModel]
 
 
 def complain(what: str, model: type[BaseModel], error: ValidationError) -> ConfigError:
@@ -37,42 +45,64 @@ def complain(what: str, model: type[BaseModel], error: ValidationError) -> Confi
 
 
 def _fault(model: type[BaseModel], details: ErrorDetails) -> str:
-    place = _place(details["loc"])
+    place = _place(model, details["loc"])
+    key = _written(place.path)
     if details["type"] == "extra_forbidden":
-        return _unknown_key(model, details["loc"], place)
+        return _unknown_key(place, key)
     if details["type"] == "missing":
-        return f"{place} is missing"
+        return f"{key} is missing"
     if details["type"] == "value_error":
-        return f"{place}: {details['ctx']['error']}".removeprefix(": ")
+        return f"{key}: {details['ctx']['error']}".removeprefix(": ")
+    if details["type"] == "union_tag_invalid":
+        return f"{key}.tee: found {details['ctx']['tag']!r}, expected {_tags(details)}"
     found = repr(details["input"])[:_SHOWN]
     expected = _EXPECTED.get(details["type"], details["msg"])
-    return f"{place}: found {found}, {expected[:1].lower()}{expected[1:]}"
+    return f"{key}: found {found}, {expected[:1].lower()}{expected[1:]}"
 
 
-def _unknown_key(model: type[BaseModel], location: tuple[int | str, ...], place: str) -> str:
-    known = list(_model_at(model, location[:-1]).model_fields)
-    nearest = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.0)
-    return f"unknown key {place}; the nearest that exists is {nearest[0]}"
+def _tags(details: ErrorDetails) -> str:
+    return str(details["ctx"]["expected_tags"]).replace("'", '"').replace(", ", " or ")
 
 
-def _model_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel]:
-    """The model that describes the table at `location`."""
+def _unknown_key(place: _Place, key: str) -> str:
+    known = list(place.table.model_fields)
+    nearest = difflib.get_close_matches(str(place.path[-1]), known, n=1, cutoff=0.0)
+    return f"unknown key {key}; the nearest that exists is {nearest[0]}"
+
+
+def _place(model: type[BaseModel], location: tuple[int | str, ...]) -> _Place:
+    """Follow `location` from table to table; the tag that tells two kinds apart is no key."""
+    path: list[int | str] = []
+    around = table = model
+    tagged: dict[str, type[BaseModel]] = {}
     for part in location:
+        if isinstance(part, str) and part in tagged:
+            table, tagged = tagged[part], {}
+            continue
+        path.append(part)
         if isinstance(part, str):
-            model = next(_models_in(model.model_fields[part].annotation))
-    return model
+            around = table
+            field = table.model_fields.get(part)
+            inner = dict(_tables_in(field.annotation)) if field else {}
+            table, tagged = inner.pop("", table), inner
+    return _Place(tuple(path), around)
 
 
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+def _tables_in(annotation: Any, tag: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    """The models that a field may hold, each with its tag in a union, or the empty one."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _models_in(argument)
+        yield tag, annotation
+    arguments = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        tag = next((each.tag for each in arguments if isinstance(each, Tag)), tag)
+        arguments = arguments[:1]
+    for argument in arguments:
+        yield from _tables_in(argument, tag)
 
 
-def _place(location: tuple[int | str, ...]) -> str:
-    """`("rules", 0, "mr_enclave", 2)` as `rules[0].mr_enclave[2]`, counted from 0."""
-    place = ""
-    for part in location:
-        place += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return place.removeprefix(".")
+def _written(path: tuple[int | str, ...]) -> str:
+    """`("rules", 0, "identities", 2)` as `rules[0].identities[2]`, counted from 0."""
+    written = ""
+    for part in path:
+        written += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return written.removeprefix(".")

@@ -1,151 +1,199 @@
-"""The policy: which enclaves may have which secret, as the model owner writes it down (TOML).
+"""The policy: which targets may have which secret, as the model owner writes it down (TOML).
 
 Text in, frozen value out; what was not written allows nothing. Unknown keys, wrong types and
-contradictions are errors that name the key, so that a slip of the pen never widens a policy.
+contradictions are errors that name the key, so that a slip of the pen never widens a policy. What
+weakens it has a place of its own, `[[exceptions]]`, where it must be named, justified and dated.
 Every key is described in docs/policy-reference.md.
 """
 
 from __future__ import annotations
 
+import difflib
 import tomllib
-from typing import Annotated, Literal, Self, TypeVar
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, ValidationError, model_validator
 
 from sealserve.appraisal.complaints import complain
+from sealserve.appraisal.fields import (
+    AdvisoryId,
+    Bytes6,
+    Bytes16,
+    End,
+    ExceptedStatus,
+    HostName,
+    Issuer,
+    ListOf,
+    Name,
+    PolicyHash,
+    Reason,
+    SecretName,
+    SomeOf,
+    Table,
+    TrustRoot,
+)
+from sealserve.appraisal.identities import Identity
 from sealserve.errors import ConfigError
-from sealserve.verifier.claims import TcbStatus
 
 POLICY_LIMIT = 1 << 20  # characters
-_LIST_LIMIT = 1000
-_HASH_BYTES = 32
-_T = TypeVar("_T")
+VERSION = 2
+GRACE_LIMIT_HOURS = 30 * 24  # as long as Intel's collateral lasts
 
 
-def _hash(value: object) -> bytes:
-    wanted = f"expected {2 * _HASH_BYTES} hex digits"
-    if not isinstance(value, str):
-        raise ValueError(f"found {value!r}, {wanted}")
-    try:
-        decoded = bytes.fromhex(value)
-    except ValueError:
-        raise ValueError(f"found {value[:80]!r}, {wanted}") from None
-    if len(decoded) != _HASH_BYTES or len(value) != 2 * _HASH_BYTES:
-        raise ValueError(f"found {len(value)} characters, {wanted}")
-    return decoded
+class PlatformRules(Table):
+    """What every platform must be; a list that is not there leaves it open."""
+
+    fmspcs: SomeOf[Bytes6] | None = None
+    platform_ids: SomeOf[Bytes16] | None = None
+    """PPIDs or platform instance ids."""
+    minimum_tcb_evaluation_data_number: Annotated[int, Field(ge=1, le=0xFFFF_FFFF)] | None = None
 
 
-def _trust_root(value: object) -> object:
-    if value == "intel":
-        return None
-    try:
-        return _hash(value)
-    except ValueError as error:
-        raise ValueError(f'{error}, or "intel"') from None
+class AzureAttestation(Table):
+    """Whose tokens are accepted, made under which of the issuer's own policies."""
+
+    issuers: SomeOf[Issuer]
+    policy_hashes: SomeOf[PolicyHash]
 
 
-def _accepted_status(value: object) -> TcbStatus:
-    accepted = [status.value for status in TcbStatus if status is not TcbStatus.REVOKED]
-    if value not in accepted:
-        raise ValueError(f"found {value!r}, expected one of {', '.join(accepted)}")
-    return TcbStatus(str(value))
+class Rule(Table):
+    """One secret, and the identities that may have it."""
 
-
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
-
-
-def _not_empty(value: tuple[_T, ...]) -> tuple[_T, ...]:
-    if not value:
-        raise ValueError("the list is empty, and would allow nothing: name something, or no list")
-    return value
-
-
-Hash = Annotated[bytes, BeforeValidator(_hash)]
-TrustRoot = Annotated[bytes | None, BeforeValidator(_trust_root)]
-AcceptedStatus = Annotated[TcbStatus, BeforeValidator(_accepted_status)]
-AdvisoryId = Annotated[str, Field(pattern=r"^[A-Z]+-[A-Z]+-[0-9]+$", max_length=32)]
-HostName = Annotated[
-    str, BeforeValidator(_lower), Field(pattern=r"^[a-z0-9]([a-z0-9_.-]{0,251}[a-z0-9])?$")
-]
-SecretName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-RuleName = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,100}$")]
-Uint16 = Annotated[int, Field(ge=0, le=0xFFFF)]
-ListOf = Annotated[tuple[_T, ...], Field(strict=False, max_length=_LIST_LIMIT)]
-SomeOf = Annotated[ListOf[_T], AfterValidator(_not_empty)]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Rule(_Table):
-    """One secret, and what an enclave must be to have it: every condition here at once.
-
-    The enclave is named by `mr_enclave` (any of these), or by `mr_signer`, `isv_prod_id` and
-    `minimum_isv_svn` together, or by both.
-    """
-
-    name: RuleName
+    name: Name
+    identities: SomeOf[Name]
     secret: SecretName
     encoding: Literal["raw", "hex"] = "raw"
-    mr_enclave: SomeOf[Hash] | None = None
-    mr_signer: Hash | None = None
-    isv_prod_id: Uint16 | None = None
-    minimum_isv_svn: Uint16 | None = None
-    tcb_statuses: SomeOf[AcceptedStatus] = (TcbStatus.UP_TO_DATE,)
-    allowed_advisories: ListOf[AdvisoryId] = ()
     asked_for: SomeOf[HostName] | None = None
-    dangerously_allow_debug_enclaves: bool = False
+
+
+class PolicyException(Table):
+    """A weakening of the policy (nothing that is raised): named, justified, dated, and scoped."""
+
+    name: Name
+    reason: Reason
+    expires: End
+    """The first moment at which it is no longer in force."""
+    tcb_statuses: ListOf[ExceptedStatus] = ()
+    advisory_ids: ListOf[AdvisoryId] = ()
+    collateral_grace_hours: Annotated[int, Field(ge=1, le=GRACE_LIMIT_HOURS)] | None = None
+    dangerously_allow_debug: bool = False
+    rules: SomeOf[Name] | None = None
+    fmspcs: SomeOf[Bytes6] | None = None
 
     @model_validator(mode="after")
-    def _names_an_enclave(self) -> Self:
-        by_signer = (self.mr_signer, self.isv_prod_id, self.minimum_isv_svn)
-        if any(part is None for part in by_signer) and any(part is not None for part in by_signer):
-            raise ValueError("mr_signer, isv_prod_id and minimum_isv_svn go together: name all")
-        if self.mr_enclave is None and self.mr_signer is None:
+    def _weakens_something(self) -> Self:
+        if not (
+            self.tcb_statuses
+            or self.advisory_ids
+            or self.collateral_grace_hours
+            or self.dangerously_allow_debug
+        ):
             raise ValueError(
-                "no enclave is named: give mr_enclave, "
-                "or mr_signer with isv_prod_id and minimum_isv_svn"
+                "it excepts nothing: name tcb_statuses, advisory_ids, collateral_grace_hours "
+                "or dangerously_allow_debug, or remove it"
             )
         return self
 
+    @property
+    def collateral_grace(self) -> timedelta:
+        """How long collateral may be used past its end."""
+        return timedelta(hours=self.collateral_grace_hours or 0)
 
-class Policy(_Table):
-    """The rules, in the order in which they are tried, and the trust root they all rest on."""
+    def in_force(self, now: datetime) -> bool:
+        """Whether it has not yet expired."""
+        return now < self.expires
 
-    version: Annotated[int, Field(ge=1, le=1)] = 1
+
+class Policy(Table):
+    """The whole file: reference values, rules in the order in which they are tried, exceptions."""
+
+    version: Literal[2]
     trust_root: TrustRoot = None
     """None is Intel's; otherwise the SHA-256 of the one root certificate that is accepted."""
+    platform: PlatformRules = PlatformRules()
+    maa: AzureAttestation | None = None
+    """None: no token of Azure Attestation is accepted."""
+    identities: ListOf[Identity] = ()
     rules: ListOf[Rule] = ()
+    exceptions: ListOf[PolicyException] = ()
 
     @model_validator(mode="after")
-    def _names_are_unique(self) -> Self:
-        names = [rule.name for rule in self.rules]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"two rules have the name {twice[0]!r}")
+    def _holds_together(self) -> Self:
+        faults = [
+            *_twice("identities", self.identities),
+            *_twice("rules", self.rules),
+            *_twice("exceptions", self.exceptions),
+            *_unknown("rules", self.rules, "identities", {each.name for each in self.identities}),
+            *_unknown("exceptions", self.exceptions, "rules", {each.name for each in self.rules}),
+            *self._beyond_the_platform(),
+        ]
+        if faults:
+            raise ValueError("; ".join(faults))
         return self
+
+    def _beyond_the_platform(self) -> Iterator[str]:
+        for number, each in enumerate(self.exceptions):
+            beyond = set(each.fmspcs or ()) - set(self.platform.fmspcs or each.fmspcs or ())
+            for fmspc in sorted(beyond):
+                yield (
+                    f"exceptions[{number}].fmspcs names {fmspc.hex()}, "
+                    "which platform.fmspcs does not accept"
+                )
+
+    def identity(self, name: str) -> Identity:
+        """The identity of that name; raises KeyError."""
+        return {each.name: each for each in self.identities}[name]
+
+    def collateral_grace(self, now: datetime) -> timedelta:
+        """How long past its end collateral may be handed to the verifier: the most that any
+        exception in force grants. Which rule may use it, the appraisal judges."""
+        graces = [each.collateral_grace for each in self.exceptions if each.in_force(now)]
+        return max(graces, default=timedelta())
 
 
 def parse_policy(toml_text: str) -> Policy:
-    """The policy in `toml_text`; the empty text is the policy that allows nothing.
-
-    Raises ConfigError that names every fault with its place.
-    """
+    """The policy in `toml_text`. Raises ConfigError that names every fault with its place."""
     if len(toml_text) > POLICY_LIMIT:
         raise ConfigError(f"the policy has {len(toml_text)} characters, at most {POLICY_LIMIT}")
     try:
-        return Policy.model_validate(tomllib.loads(toml_text))
-    except ValidationError as error:
-        raise complain("policy", Policy, error) from None
+        document = tomllib.loads(toml_text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError is a ValueError
         raise ConfigError(f"the policy is not TOML: {error}") from None
+    _refuse_version_1(document)
+    try:
+        return Policy.model_validate(document)
+    except ValidationError as error:
+        raise complain("policy", Policy, error) from None
+
+
+def _refuse_version_1(document: dict[str, Any]) -> None:
+    version = document.get("version", "none")
+    if version == "none" or (version == 1 and type(version) is int):
+        raise ConfigError(
+            f"the policy is of version {version}, and only version {VERSION} is read",
+            hint=(
+                f"write `version = {VERSION}`; move what names the enclave (mr_enclave, mr_signer, "
+                "isv_prod_id, minimum_isv_svn) from each rule to an entry of [[identities]] with "
+                "a name, and name it in the rule's `identities`; move tcb_statuses, "
+                "allowed_advisories (now advisory_ids) and dangerously_allow_debug_enclaves (now "
+                "dangerously_allow_debug) to an entry of [[exceptions]] with a name, a reason and "
+                'a date. docs/policy-reference.md, "From version 1", shows both forms'
+            ),
+        )
+
+
+def _twice(table: str, entries: Iterable[Any]) -> Iterator[str]:
+    names = [entry.name for entry in entries]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"two {table} have the name {name!r}"
+
+
+def _unknown(table: str, entries: Iterable[Any], key: str, known: set[str]) -> Iterator[str]:
+    for number, entry in enumerate(entries):
+        for place, name in enumerate(getattr(entry, key) or ()):
+            if name not in known:
+                nearest = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.0)
+                hint = f"; the nearest name is {nearest[0]!r}" if nearest else ""
+                yield f"{table}[{number}].{key}[{place}]: there is no {name!r} in {key}{hint}"

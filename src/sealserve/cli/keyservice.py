@@ -105,8 +105,11 @@ def _summary(loaded: application.Loaded) -> dict[str, object]:
         "policy": str(config.policy),
         "policy_sha256": rules.policy_sha256,
         "rules": [f"{rule.name} -> {rule.secret} ({rule.encoding})" for rule in rules.policy.rules],
-        "debug_enclaves_allowed_by": [
-            rule.name for rule in rules.policy.rules if rule.dangerously_allow_debug_enclaves
+        "exceptions": [
+            f"{each.name}, until {each.expires.isoformat()}" for each in rules.policy.exceptions
+        ],
+        "debug_allowed_by": [
+            each.name for each in rules.policy.exceptions if each.dangerously_allow_debug
         ],
         "secrets": sorted(rules.secrets.names),
         "audit": str(config.audit),

@@ -66,11 +66,15 @@ def start_key_service(stage: Stage, pccs: str) -> int:
     stage.tell.say(f"mr_enclave: {measured['mr_enclave']}")
     root = _fingerprint(stage.platform / "lab" / "root_ca.pem")
     (stage.owner / "policy.toml").write_text(
+        "version = 2\n"
         f'trust_root = "{root}"  # the lab\'s own: SIMULATED\n'
-        "[[rules]]\n"
+        "[[identities]]\n"
         'name = "the digit server"\n'
-        'secret = "digits"\n'
         f'mr_enclave = ["{measured["mr_enclave"]}"]\n'
+        "[[rules]]\n"
+        'name = "digits"\n'
+        'identities = ["the digit server"]\n'
+        'secret = "digits"\n'
     )
     (stage.owner / "keyservice.toml").write_text(
         f'listen = "127.0.0.1:{port}"\n'

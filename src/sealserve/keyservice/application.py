@@ -65,7 +65,7 @@ async def run(loaded: Loaded, *, ready: Callable[[Address], None]) -> None:
     config = loaded.config
     if loaded.root.simulated:
         log.warning(line("SIMULATED", trust_root=loaded.root.sha256.hex()))
-    _warn_of_debug(loaded.rules)
+    _warn_of_exceptions(loaded.rules)
     with (
         AuditLog.open(config.audit, now=datetime.now(UTC)) as audit,
         _service(loaded, audit) as (
@@ -96,7 +96,7 @@ def reload(loaded: Loaded, service: KeyService, collateral: CachedCollateral) ->
         return
     collateral.forget()
     log.info(line("reloaded", policy_sha256=service.rules.policy_sha256))
-    _warn_of_debug(service.rules)
+    _warn_of_exceptions(service.rules)
 
 
 @contextmanager
@@ -138,7 +138,9 @@ def _load_tls(tls: Tls) -> SSL.Context:
     return server_context(certificate, read_secret(tls.private_key, limit=PEM_LIMIT))
 
 
-def _warn_of_debug(rules: Rules) -> None:
-    for rule in rules.policy.rules:
-        if rule.dangerously_allow_debug_enclaves:
-            log.warning(line("dangerously_allow_debug_enclaves", rule=rule.name))
+def _warn_of_exceptions(rules: Rules) -> None:
+    now = datetime.now(UTC)
+    for each in rules.policy.exceptions:
+        event = "dangerously_allow_debug" if each.dangerously_allow_debug else "exception"
+        state = "in force" if each.in_force(now) else "expired"
+        log.warning(line(event, name=each.name, state=state, expires=each.expires.isoformat()))

@@ -23,7 +23,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple, TypeVar
 
@@ -83,6 +83,9 @@ class Verdict:
     claims: Claims | None = None
     rule: str | None = None
     grant: Grant | None = None
+    exceptions: tuple[str, ...] = ()
+    """The policy's exceptions that were needed, and how far past its end collateral was used."""
+    collateral_overdue: timedelta = timedelta()
 
 
 class Release(NamedTuple):
@@ -170,6 +173,8 @@ class KeyService:
                 "simulated": self._root.simulated,
                 "policy_sha256": verdict.rules.policy_sha256,
                 "rule": verdict.rule,
+                "exceptions": verdict.exceptions,
+                "collateral_overdue_seconds": verdict.collateral_overdue.total_seconds(),
                 "outcome": verdict.outcome,
                 "code": verdict.code,
                 "explanation": [
@@ -192,6 +197,7 @@ class KeyService:
                 asked_for=ask.asked_for,
                 evidence=verdict.evidence_sha256,
                 rule=verdict.rule,
+                exceptions=", ".join(verdict.exceptions) or None,
                 secret=verdict.grant.secret if verdict.grant else None,
                 reason=None if verdict.outcome is Outcome.RELEASED else verdict.explanation[0],
                 record=receipt.number,
@@ -217,7 +223,7 @@ def judge(
         check_binding(evidence, claims.report_data)
     except BindingError as error:  # on record with its claims: whose quote was it?
         return Verdict(rules, Outcome.REJECTED, error.code, (error.message,), claims=claims)
-    result = appraise(claims, rules.policy, asked_for=ask.asked_for)
+    result = appraise(claims, rules.policy, asked_for=ask.asked_for, now=now)
     return Verdict(
         rules,
         Outcome.RELEASED if result.allowed else Outcome.DENIED,
@@ -226,13 +232,14 @@ def judge(
         claims=claims,
         rule=result.rule,
         grant=result.grant,
+        exceptions=result.exceptions,
+        collateral_overdue=result.collateral_overdue,
     )
 
 
 def _explain(result: AttestationResult) -> tuple[str, ...]:
     """The conditions of the rule that granted or came nearest, those that failed first."""
-    for outcome in result.outcomes:
-        if outcome.rule == result.rule:
-            conditions = sorted(outcome.conditions, key=lambda condition: condition.held)
-            return tuple(map(str, conditions))
-    return result.explanation
+    if result.decisive is None:
+        return result.explanation
+    conditions = sorted(result.decisive.conditions, key=lambda condition: condition.held)
+    return tuple(map(str, conditions))

@@ -92,12 +92,28 @@ class Site:
         self.write_policy()
         self.write_config()
 
-    def write_policy(self, rule: str = "", *, trust_root: str | None = None) -> None:
+    def write_policy(
+        self,
+        identity: str = "",
+        *,
+        rule: str = "",
+        exception: str = "",
+        trust_root: str | None = None,
+    ) -> None:
         root = trust_root or load_trust_root(self.world.root_ca_pem).sha256.hex()
-        rule = rule or f'mr_enclave = ["{MEASUREMENT.hex()}"]'
-        (self.folder / "policy.toml").write_text(
-            f'trust_root = "{root}"\n[[rules]]\nname = "digits server"\nsecret = "digits"\n{rule}\n'
+        identity = identity or f'mr_enclave = ["{MEASUREMENT.hex()}"]'
+        text = (
+            f'version = 2\ntrust_root = "{root}"\n'
+            f'[[identities]]\nname = "digits server 1.4"\n{identity}\n'
+            '[[rules]]\nname = "digits server"\nidentities = ["digits server 1.4"]\n'
+            f'secret = "digits"\n{rule}\n'
         )
+        if exception:
+            text += (
+                '[[exceptions]]\nname = "for a test"\nexpires = 2999-12-31\n'
+                f'reason = "the lab is made to misbehave here"\n{exception}\n'
+            )
+        (self.folder / "policy.toml").write_text(text)
 
     def write_config(self) -> None:
         self.config.write_text(

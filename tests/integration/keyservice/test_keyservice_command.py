@@ -108,7 +108,7 @@ def test_no_crash_writes_the_secrets_to_a_disk(site):
 
 def test_sighup_brings_a_new_policy_into_force_and_leaves_the_old_for_a_broken_one(site):
     with start(site) as process:
-        (site.folder / "policy.toml").write_text("nonsense = true")
+        (site.folder / "policy.toml").write_text("version = 2\nnonsense = true")
         process.popen.send_signal(signal.SIGHUP)
         assert "nonsense" in process.wait_for("event=reload_failed")
         assert fetch(site, process) == site.secret
@@ -136,14 +136,15 @@ def test_a_second_service_on_the_same_audit_log_is_refused(site):
 
 
 def test_check_says_what_would_be_in_force(site):
-    site.write_policy(OTHER + "\ndangerously_allow_debug_enclaves = true")
+    site.write_policy(OTHER, exception="dangerously_allow_debug = true")
     result = run(site, "check", "--json")
     facts = json.loads(result.stdout)
     assert result.returncode == 0
     assert facts["trust_root"] == "SIMULATED"
     assert facts["secrets"] == ["digits"]
     assert facts["rules"] == ["digits server -> digits (raw)"]
-    assert facts["debug_enclaves_allowed_by"] == ["digits server"]
+    assert facts["exceptions"] == ["for a test, until 3000-01-01T00:00:00+00:00"]
+    assert facts["debug_allowed_by"] == ["for a test"]
     assert facts["audit_records"] == 0
     assert not site.audit.exists()
     assert site.secret.hex() not in result.stdout
@@ -195,7 +196,7 @@ def no_collateral(site):
 
 
 def broken_policy(site):
-    (site.folder / "policy.toml").write_text("[[rules]]\nname = 'x'")
+    (site.folder / "policy.toml").write_text("version = 2\n[[rules]]\nname = 'x'")
 
 
 @pytest.mark.parametrize(
