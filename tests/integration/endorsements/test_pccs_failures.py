@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -34,13 +35,13 @@ def test_the_pause_that_the_service_asks_for_is_kept(
     server: Any, sgx: Collateral, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses = []
-    sleep = pytest.importorskip("asyncio").sleep
+    sleep = asyncio.sleep
 
     async def note(seconds: float) -> None:
         pauses.append(seconds)
         await sleep(0)
 
-    monkeypatch.setattr("asyncio.sleep", note)
+    monkeypatch.setattr(asyncio, "sleep", note)
     server.spoil = lambda path, count, answer: (
         replace(answer, status=429, headers={"Retry-After": "7"})
         if (path, count) == ("tcb", 1)
@@ -162,6 +163,12 @@ def test_a_service_that_says_nothing_is_given_up_at_the_deadline(server: Any) ->
     with pytest.raises(
         CollateralError, match=r"127\.0\.0\.1 did not send the QE identity in the 0\.5 seconds"
     ):
+        fetch(server.url, timeout=0.5)
+
+
+def test_what_went_wrong_before_the_deadline_is_told_too(server: Any) -> None:
+    server.spoil = lambda path, count, answer: None
+    with pytest.raises(CollateralError, match=r"\(before: 127\.0\.0\.1 was silent for 0\.25"):
         fetch(server.url, timeout=0.5)
 
 

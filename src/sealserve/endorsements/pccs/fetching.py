@@ -73,6 +73,7 @@ class Fetcher:
         self._deadline = self._now() + seconds
         self._key = key
         self._key_origin = _origin(httpx.URL(key_url))
+        self._setback = ""
 
     async def get_signed(
         self, what: str, request: Request, chain_headers: tuple[str, ...]
@@ -98,19 +99,21 @@ class Fetcher:
             async with asyncio.timeout_at(self._deadline):
                 return await self._try(what, url)
         except TimeoutError:
+            before = f" (before: {self._setback})" if self._setback else ""
             raise CollateralError(
-                f"{url.host} did not send the {what} in the {self._seconds:g} seconds there were",
+                f"{url.host} did not send the {what} in the {self._seconds:g} seconds there were"
+                + before,
                 hint="is the collateral service up, and reachable from here?",
             ) from None
 
     async def _try(self, what: str, url: httpx.URL) -> Answer:
-        attempts = 0
+        attempts, self._setback = 0, ""
         while True:
             answer = await self._attempt(what, url)
             if isinstance(answer, Answer):
                 return answer
             pause = max(_back_off(attempts), answer.retry_after)
-            attempts += 1
+            attempts, self._setback = attempts + 1, answer.problem
             if attempts == _ATTEMPTS or self._now() + pause >= self._deadline:
                 raise CollateralError(answer.problem, hint=_HINT)
             await asyncio.sleep(pause)
@@ -122,6 +125,8 @@ class Fetcher:
                 if response.status_code == httpx.codes.OK:
                     return Answer(await _body(what, response), response.headers)
                 return _refusal(what, response)
+        except httpx.TimeoutException:
+            return _Setback(f"{url.host} was silent for {self._http.timeout.read:g} seconds")
         except httpx.ProxyError as error:
             return _Setback(f"the proxy does not lead to {url.host}: {error}")
         except httpx.HTTPError as error:
