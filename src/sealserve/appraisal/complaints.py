@@ -35,17 +35,30 @@ class _Place(NamedTuple):
     table: type[BaseModel]
 
 
+class Fault(NamedTuple):
+    """One fault: the path of what is wrong, and what is wrong with it."""
+
+    path: tuple[int | str, ...]
+    message: str
+
+
 def complain(what: str, model: type[BaseModel], error: ValidationError) -> ConfigError:
     """The error to raise for a `what` (such as "policy") that is no valid `model`."""
-    faults = [_fault(model, details) for details in error.errors(include_url=False)]
-    shown = faults[:_SHOWN_FAULTS]
-    if len(faults) > len(shown):
-        shown.append(f"and {len(faults) - len(shown)} more")
+    found = [fault.message for fault in faults(model, error)]
+    shown = found[:_SHOWN_FAULTS]
+    if len(found) > len(shown):
+        shown.append(f"and {len(found) - len(shown)} more")
     return ConfigError(f"the {what} is not valid: " + "; ".join(shown))
 
 
-def _fault(model: type[BaseModel], details: ErrorDetails) -> str:
-    place = _place(model, details["loc"])
+def faults(model: type[BaseModel], error: ValidationError) -> Iterator[Fault]:
+    """Each fault in turn, for whoever can say more of its place than its path."""
+    for details in error.errors(include_url=False):
+        place = _place(model, details["loc"])
+        yield Fault(place.path, _message(place, details))
+
+
+def _message(place: _Place, details: ErrorDetails) -> str:
     key = _written(place.path)
     if details["type"] == "extra_forbidden":
         return _unknown_key(place, key)

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sealserve.policies.places import Path, Places
+
 
 class Severity(StrEnum):
     """How bad it is: an error is a fault, a warning is for a person to look at."""
@@ -36,6 +38,22 @@ class Finding:
             "message": self.message,
             "hint": self.hint,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A finding that knows its place in the document, and not yet its line."""
+
+    severity: Severity
+    path: Path
+    code: str
+    message: str
+    hint: str
+
+    def at(self, places: Places) -> Finding:
+        """The finding, with its line."""
+        line = places.line(self.path)
+        return Finding(self.severity, line, f"policy.{self.code}", self.message, self.hint)
 
 
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -1,0 +1,85 @@
+"""`sealserve policy check`: whether a policy file is valid, and what in it is doubtful.
+
+A fault of the schema is an error, and nothing else is said then. What the schema accepts may still
+not be what its author meant: rules that cannot grant, exceptions that ended, measurements that look
+like slips of the pen. Each finding has its line.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from pydantic import ValidationError
+
+from sealserve.appraisal.complaints import faults
+from sealserve.appraisal.policy import Policy, parse_policy
+from sealserve.errors import ConfigError
+from sealserve.policies.finding import Doubt, Finding, Severity, in_order
+from sealserve.policies.lint_exceptions import doubts_of_exceptions
+from sealserve.policies.lint_rules import Reach, doubts_of_rules
+from sealserve.policies.lint_values import doubts_of_values
+from sealserve.policies.places import Path, Places
+
+_HINT: Final = "docs/policy-reference.md describes every key"
+_TOML_LINE: Final = re.compile(r"\(at line ([0-9]+), ")
+_SEVERAL: Final = re.compile(r"; (?=two |[a-z]+\[)")  # what is wrong with the policy as a whole
+_PART: Final = re.compile(r"([a-z_]+)|\[([0-9]+)\]|\.")
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The policy, unless it is not valid, and the findings in the order of the file."""
+
+    policy: Policy | None
+    findings: tuple[Finding, ...]
+
+
+def check_policy(text: str, now: datetime) -> Checked:
+    """Check the policy in `text` as it stands at `now`, which knows its zone."""
+    try:
+        policy = parse_policy(text)
+    except ConfigError as error:
+        return Checked(None, in_order(_invalid(text, error)))
+    places, reach = Places(text), Reach(policy)
+    doubts = [
+        *doubts_of_rules(policy, reach),
+        *doubts_of_exceptions(policy, reach, now),
+        *doubts_of_values(policy),
+    ]
+    return Checked(policy, in_order(doubt.at(places) for doubt in doubts))
+
+
+def _invalid(text: str, error: ConfigError) -> Iterator[Finding]:
+    """The faults that the schema found, each on its line; otherwise the error as it is."""
+    hint = error.hint or _HINT
+    try:
+        places = Places(text)
+        Policy.model_validate(tomllib.loads(text))
+    except ValidationError as invalid:
+        if error.hint is None:
+            for fault in faults(Policy, invalid):
+                for message in [fault.message] if fault.path else _SEVERAL.split(fault.message):
+                    path = fault.path or _path_in(message)
+                    yield Doubt(Severity.ERROR, path, "invalid", message, hint).at(places)
+            return
+    except ConfigError:
+        pass
+    place = _TOML_LINE.search(error.message)
+    line = int(place[1]) if place else 1
+    yield Finding(Severity.ERROR, line, "policy.invalid", error.message, hint)
+
+
+def _path_in(message: str) -> Path:
+    """The path at the beginning of a message such as `rules[0].identities[1]: there is no …`."""
+    path: list[str | int] = []
+    at = 0
+    while part := _PART.match(message, at):
+        at = part.end()
+        if part[1] or part[2]:
+            path.append(part[1] or int(part[2]))
+    return tuple(path) if message[at : at + 1] == ":" else ()

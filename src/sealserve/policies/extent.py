@@ -1,0 +1,135 @@
+"""How much a condition of a policy lets in, as values that can be compared.
+
+Two policies differ in words that mean the same or more or less: `mr_enclave` may name one more
+build, `minimum_isv_svn` may have been lowered, a key may be gone. An extent is the set of what one
+key lets in, so that "more" and "less" are inclusions of sets and not opinions about keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from sealserve.appraisal import attributes
+from sealserve.appraisal.attributes import Bits
+from sealserve.appraisal.identities import Identity, SgxIdentity, TdxIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """Any of these values; None is every value there is."""
+
+    values: frozenset[object] | None
+
+    def within(self, other: AnyOf) -> bool:
+        """Whether everything in this is in `other`."""
+        if other.values is None:
+            return True
+        return self.values is not None and self.values <= other.values
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Numbers from `low` to `high`, both included; None is no end."""
+
+    low: int
+    high: int | None = None
+
+    def within(self, other: Range) -> bool:
+        """Whether everything in this is in `other`."""
+        ends = other.high is None or (self.high is not None and self.high <= other.high)
+        return self.low >= other.low and ends
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """Values whose bits under the mask are as pinned."""
+
+    bits: Bits
+
+    def within(self, other: Pinned) -> bool:
+        """Whether everything in this is in `other`."""
+        return not any(
+            ~mine & wanted or (value ^ expected) & wanted
+            for value, mine, expected, wanted in zip(
+                self.bits.value, self.bits.mask, other.bits.value, other.bits.mask, strict=True
+            )
+        )
+
+
+Extent: TypeAlias = AnyOf | Range | Pinned
+
+
+class Change(StrEnum):
+    """What a change lets in."""
+
+    WIDER = "wider"
+    NARROWER = "narrower"
+    OTHER = "other"
+
+
+def compare(old: Extent, new: Extent) -> Change | None:
+    """What the step from `old` to `new`, two extents of one key, lets in; None: the same."""
+    if old == new:
+        return None
+    if within(old, new):
+        return Change.WIDER
+    return Change.NARROWER if within(new, old) else Change.OTHER
+
+
+def within(first: Extent, second: Extent) -> bool:
+    """Whether everything in `first` is in `second`; extents of different kinds never are."""
+    match first, second:
+        case (AnyOf(), AnyOf()) | (Range(), Range()) | (Pinned(), Pinned()):
+            return first.within(second)  # type: ignore[arg-type]  # of one kind, as matched
+    return False
+
+
+def extents(identity: Identity) -> Mapping[str, Extent]:
+    """What an identity lets in, by key; keys that only make sense together are one."""
+    return _of_enclave(identity) if isinstance(identity, SgxIdentity) else _of_domain(identity)
+
+
+def _of_enclave(identity: SgxIdentity) -> Mapping[str, Extent]:
+    misc = (identity.misc_select or 0, identity.misc_select_mask or 0xFFFF_FFFF)
+    svn = identity.minimum_config_svn
+    return {
+        "mr_enclave": any_of(identity.mr_enclave),
+        "mr_signer": any_of(None if identity.mr_signer is None else [identity.mr_signer]),
+        "isv_prod_id": any_of(None if identity.isv_prod_id is None else [identity.isv_prod_id]),
+        "minimum_isv_svn": Range(identity.minimum_isv_svn or 0),
+        "attributes": Pinned(
+            attributes.SILENT_SGX.pinned(identity.attributes, identity.attributes_mask)
+        ),
+        "misc_select": Pinned(Bits(*(value.to_bytes(4, "big") for value in misc))),
+        "config_id": _named_or_zero(identity.config_id, 64),
+        "minimum_config_svn": Range(0, 0) if svn is None else Range(svn),
+        "isv_ext_prod_id": _named_or_zero(identity.isv_ext_prod_id, 16),
+        "isv_family_id": _named_or_zero(identity.isv_family_id, 16),
+    }
+
+
+def _of_domain(identity: TdxIdentity) -> Mapping[str, Extent]:
+    measurements = {f"rtmr{number}": any_of(each) for number, each in enumerate(identity.rtmrs)}
+    named = ("mr_signer_seam", "mr_config_id", "mr_owner", "mr_owner_config", "mr_service_td")
+    return {
+        "mr_td": any_of(identity.mr_td),
+        **measurements,
+        "mr_seam": any_of(identity.mr_seam),
+        **{key: _named_or_zero(getattr(identity, key), 48) for key in named},
+        "td_attributes": Pinned(
+            attributes.SILENT_TD.pinned(identity.td_attributes, identity.td_attributes_mask)
+        ),
+        "xfam": any_of(None if identity.xfam is None else [identity.xfam]),
+    }
+
+
+def any_of(values: Iterable[object] | None) -> AnyOf:
+    """The extent of a list of a policy; a list that is not there lets everything in."""
+    return AnyOf(None if values is None else frozenset(values))
+
+
+def _named_or_zero(value: bytes | None, size: int) -> AnyOf:
+    return AnyOf(frozenset((bytes(size) if value is None else value,)))
