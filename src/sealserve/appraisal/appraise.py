@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from sealserve.appraisal import standing, target
-from sealserve.appraisal.conditions import Condition, Cover, PolicyCode, any_of, judged
+from sealserve.appraisal.conditions import About, Condition, Cover, PolicyCode, any_of, judged
 from sealserve.appraisal.identities import Identity
 from sealserve.appraisal.policy import Policy, Rule
 from sealserve.verifier.claims import AzureStanding, Claims, DcapStanding
@@ -29,25 +29,6 @@ __all__ = [
     "appraise",
     "appraise_by_default",
 ]
-
-# Conditions that say what the target is: where they fail, the rule is about something else.
-_WHAT_IT_IS = frozenset(PolicyCode) - {
-    PolicyCode.SIMULATED,
-    PolicyCode.TRUST_ROOT,
-    PolicyCode.REVOCATION,
-    PolicyCode.COLLATERAL_AGE,
-    PolicyCode.MAA,
-    PolicyCode.MAA_ISSUER,
-    PolicyCode.MAA_POLICY,
-    PolicyCode.MAA_AGE,
-    PolicyCode.FMSPC,
-    PolicyCode.PLATFORM_ID,
-    PolicyCode.EVALUATION_DATA_NUMBER,
-    PolicyCode.DEBUG,
-    PolicyCode.TCB_STATUS,
-    PolicyCode.ADVISORIES,
-    PolicyCode.ASKED_FOR,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +49,11 @@ class RuleOutcome:
         """How far the rule was from granting: another kind of TEE is farthest, then a target that
         is another in the most respects, then the most failed conditions."""
         codes = [condition.code for condition in self.failed]
-        return PolicyCode.TEE in codes, sum(code in _WHAT_IT_IS for code in codes), len(codes)
+        return (
+            PolicyCode.TEE in codes,
+            sum(code.about is About.TARGET for code in codes),
+            len(codes),
+        )
 
 
 @dataclass(frozen=True, slots=True)

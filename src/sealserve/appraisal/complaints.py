@@ -25,6 +25,7 @@ _EXPECTED = {
     "string_type": "expected text",
     "model_type": "expected a table",
     "model_attributes_type": "expected a table",
+    "union_tag_not_found": "expected a table",
 }
 
 
@@ -67,14 +68,11 @@ def _message(place: _Place, details: ErrorDetails) -> str:
     if details["type"] == "value_error":
         return f"{key}: {details['ctx']['error']}".removeprefix(": ")
     if details["type"] == "union_tag_invalid":
-        return f"{key}.tee: found {details['ctx']['tag']!r}, expected {_tags(details)}"
+        tags = str(details["ctx"]["expected_tags"]).replace("'", '"').replace(", ", " or ")
+        return f"{key}.tee: found {details['ctx']['tag']!r}, expected {tags}"
     found = repr(details["input"])[:_SHOWN]
     expected = _EXPECTED.get(details["type"], details["msg"])
     return f"{key}: found {found}, {expected[:1].lower()}{expected[1:]}"
-
-
-def _tags(details: ErrorDetails) -> str:
-    return str(details["ctx"]["expected_tags"]).replace("'", '"').replace(", ", " or ")
 
 
 def _unknown_key(place: _Place, key: str) -> str:

@@ -12,64 +12,78 @@ from sealserve.appraisal.policy import PolicyException
 _SHOWN = 8  # entries of a list
 
 
+class About(StrEnum):
+    """What a condition is about."""
+
+    VERIFIER = "verifier"  # who spoke, and on what that rested
+    PLATFORM = "platform"
+    TARGET = "target"
+    STATE = "state"  # what changes with time, and what an exception may carry
+    ASKING = "asking"
+
+
 class PolicyCode(StrEnum):
     """The outcome; for a denial, the first condition that failed where the policy came nearest.
 
-    The order is that in which conditions are judged. docs/policy-reference.md has cause and cure
-    of each.
+    In the order in which conditions are judged; docs/policy-reference.md has cause and cure of
+    each.
     """
+
+    about: About | None
+
+    def __new__(cls, value: str, about: About | None = None) -> PolicyCode:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.about = about
+        return member
 
     ALLOWED = "policy.allowed"
     EMPTY = "policy.empty"
 
-    # The verifier that spoke, and on what it rested.
-    SIMULATED = "policy.simulated"
-    TRUST_ROOT = "policy.trust-root"
-    REVOCATION = "policy.revocation"
-    COLLATERAL_AGE = "policy.collateral-age"
-    MAA = "policy.maa"
-    MAA_ISSUER = "policy.maa-issuer"
-    MAA_POLICY = "policy.maa-policy"
-    MAA_AGE = "policy.maa-age"
+    MAA = "policy.maa", About.VERIFIER
+    MAA_ISSUER = "policy.maa-issuer", About.VERIFIER
+    MAA_POLICY = "policy.maa-policy", About.VERIFIER
+    MAA_AGE = "policy.maa-age", About.VERIFIER
+    SIMULATED = "policy.simulated", About.VERIFIER
+    TRUST_ROOT = "policy.trust-root", About.VERIFIER
+    REVOCATION = "policy.revocation", About.VERIFIER
+    COLLATERAL_AGE = "policy.collateral-age", About.VERIFIER
 
-    # The platform.
-    FMSPC = "policy.fmspc"
-    PLATFORM_ID = "policy.platform-id"
-    EVALUATION_DATA_NUMBER = "policy.evaluation-data-number"
+    FMSPC = "policy.fmspc", About.PLATFORM
+    PLATFORM_ID = "policy.platform-id", About.PLATFORM
+    EVALUATION_DATA_NUMBER = "policy.evaluation-data-number", About.PLATFORM
 
-    # The target.
-    TEE = "policy.tee"
-    MEASUREMENT = "policy.measurement"
-    SIGNER = "policy.signer"
-    PRODUCT = "policy.product"
-    SVN = "policy.svn"
-    ATTRIBUTES = "policy.attributes"
-    MISC_SELECT = "policy.misc-select"
-    CONFIG_ID = "policy.config-id"
-    CONFIG_SVN = "policy.config-svn"
-    EXT_PRODUCT = "policy.ext-product"
-    FAMILY = "policy.family"
-    MR_TD = "policy.mr-td"
-    RTMR0 = "policy.rtmr0"
-    RTMR1 = "policy.rtmr1"
-    RTMR2 = "policy.rtmr2"
-    RTMR3 = "policy.rtmr3"
-    MR_SEAM = "policy.mr-seam"
-    MR_SIGNER_SEAM = "policy.mr-signer-seam"
-    SEAM_ATTRIBUTES = "policy.seam-attributes"
-    MR_CONFIG_ID = "policy.mr-config-id"
-    MR_OWNER = "policy.mr-owner"
-    MR_OWNER_CONFIG = "policy.mr-owner-config"
-    MR_SERVICE_TD = "policy.mr-service-td"
-    TD_ATTRIBUTES = "policy.td-attributes"
-    XFAM = "policy.xfam"
+    TEE = "policy.tee", About.TARGET
+    MEASUREMENT = "policy.measurement", About.TARGET
+    SIGNER = "policy.signer", About.TARGET
+    PRODUCT = "policy.product", About.TARGET
+    SVN = "policy.svn", About.TARGET
+    ATTRIBUTES = "policy.attributes", About.TARGET
+    MISC_SELECT = "policy.misc-select", About.TARGET
+    CONFIG_ID = "policy.config-id", About.TARGET
+    EXT_PRODUCT = "policy.ext-product", About.TARGET
+    FAMILY = "policy.family", About.TARGET
+    CONFIG_SVN = "policy.config-svn", About.TARGET
+    MR_TD = "policy.mr-td", About.TARGET
+    RTMR0 = "policy.rtmr0", About.TARGET
+    RTMR1 = "policy.rtmr1", About.TARGET
+    RTMR2 = "policy.rtmr2", About.TARGET
+    RTMR3 = "policy.rtmr3", About.TARGET
+    TD_ATTRIBUTES = "policy.td-attributes", About.TARGET
+    XFAM = "policy.xfam", About.TARGET
+    MR_SEAM = "policy.mr-seam", About.TARGET
+    MR_SIGNER_SEAM = "policy.mr-signer-seam", About.TARGET
+    MR_CONFIG_ID = "policy.mr-config-id", About.TARGET
+    MR_OWNER = "policy.mr-owner", About.TARGET
+    MR_OWNER_CONFIG = "policy.mr-owner-config", About.TARGET
+    MR_SERVICE_TD = "policy.mr-service-td", About.TARGET
+    SEAM_ATTRIBUTES = "policy.seam-attributes", About.TARGET
 
-    # What an exception may carry.
-    DEBUG = "policy.debug"
-    TCB_STATUS = "policy.tcb-status"
-    ADVISORIES = "policy.advisories"
+    DEBUG = "policy.debug", About.STATE
+    TCB_STATUS = "policy.tcb-status", About.STATE
+    ADVISORIES = "policy.advisories", About.STATE
 
-    ASKED_FOR = "policy.asked-for"
+    ASKED_FOR = "policy.asked-for", About.ASKING
 
 
 @dataclass(frozen=True, slots=True)

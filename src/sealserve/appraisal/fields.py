@@ -85,8 +85,8 @@ def _end(value: object) -> datetime:
 def _reason(value: str) -> str:
     if len(value.split()) < _REASON_WORDS or len("".join(value.split())) < _REASON_CHARACTERS:
         raise ValueError(
-            f"{value!r} is no reason: say why the weaker state is acceptable, and until what "
-            f"happens ({_REASON_WORDS} words and {_REASON_CHARACTERS} letters at least)"
+            f"{value!r} is no reason: say why the weaker state is acceptable, and what ends it "
+            f"(at least {_REASON_WORDS} words, {_REASON_CHARACTERS} characters without spaces)"
         )
     return value
 
@@ -130,7 +130,14 @@ HostName = Annotated[
 ]
 SecretName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,100}$")]
-Issuer = Annotated[str, Field(pattern=r"^https://[a-z0-9.-]{1,253}(:[0-9]{1,5})?$")]
+# Scheme, host and port alone, as tokens name their issuer; without TLS on this machine alone.
+Issuer = Annotated[
+    str,
+    Field(
+        pattern=r"^(https://[a-z0-9.:\[\]-]{1,260}"
+        r"|http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?)$"
+    ),
+]
 PolicyHash = Annotated[
     str, BeforeValidator(_without_padding), Field(pattern=r"^[A-Za-z0-9_-]{43}$")
 ]

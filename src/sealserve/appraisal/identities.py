@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import Discriminator, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Tag, model_validator
 
 from sealserve.appraisal.attributes import misc_select_bytes
 from sealserve.appraisal.fields import (
@@ -38,6 +38,7 @@ class SgxIdentity(Table):
     mr_signer: Bytes32 | None = None
     isv_prod_id: Uint16 | None = None
     minimum_isv_svn: Uint16 | None = None
+    maximum_isv_svn: Uint16 | None = None
     attributes: Bytes16 | None = None
     attributes_mask: Bytes16 | None = None
     misc_select: Uint32 | None = None
@@ -52,6 +53,10 @@ class SgxIdentity(Table):
         by_signer = (self.mr_signer, self.isv_prod_id, self.minimum_isv_svn)
         if any(part is None for part in by_signer) and any(part is not None for part in by_signer):
             raise ValueError("mr_signer, isv_prod_id and minimum_isv_svn go together: name all")
+        if self.maximum_isv_svn is not None and (
+            self.minimum_isv_svn is None or self.maximum_isv_svn < self.minimum_isv_svn
+        ):
+            raise ValueError("maximum_isv_svn needs a minimum_isv_svn that is not above it")
         if self.mr_enclave is None and self.mr_signer is None:
             raise ValueError(
                 "no enclave is named: give mr_enclave, "
@@ -118,13 +123,29 @@ def _check_mask(key: str, value: bytes | None, mask: bytes | None) -> None:
         raise ValueError(f"{key} has bits that {key}_mask leaves out: make both say the same")
 
 
-def _tee_of(identity: object) -> object:
+def _tee_of(identity: object) -> str | None:
+    """The tag of an identity; None is a fault."""
     if isinstance(identity, Mapping):
-        return identity.get("tee", "SGX")
+        return str(identity.get("tee", "SGX"))
     return getattr(identity, "tee", None)
+
+
+def _of_one_tee(identity: object) -> object:
+    """`identity`, unless it has a key that only the other kind of TEE knows."""
+    kinds = {"SGX": SgxIdentity, "TDX": TdxIdentity}
+    own = kinds.get(str(_tee_of(identity)))
+    if own is not None and isinstance(identity, Mapping):
+        for tee, other in kinds.items():
+            foreign = [
+                key for key in identity if key in set(other.model_fields) - set(own.model_fields)
+            ]
+            if foreign:
+                raise ValueError(f'{foreign[0]} belongs to tee = "{tee}", which this is not')
+    return identity
 
 
 Identity: TypeAlias = Annotated[
     Annotated[SgxIdentity, Tag("SGX")] | Annotated[TdxIdentity, Tag("TDX")],
     Discriminator(_tee_of),
+    BeforeValidator(_of_one_tee),
 ]

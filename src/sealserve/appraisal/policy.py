@@ -196,4 +196,4 @@ def _unknown(table: str, entries: Iterable[Any], key: str, known: set[str]) -> I
             if name not in known:
                 nearest = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.0)
                 hint = f"; the nearest name is {nearest[0]!r}" if nearest else ""
-                yield f"{table}[{number}].{key}[{place}]: there is no {name!r} in {key}{hint}"
+                yield f"{table}[{number}].{key}[{place}]: {key} has no {name!r}{hint}"

@@ -12,6 +12,7 @@ from sealserve.verifier.claims import AzureStanding, Claims, DcapStanding, TcbSt
 
 _INTEL = "Intel's SGX Root CA"
 _AZURE_IS_SILENT = "nothing: Azure Attestation does not say"
+_OURSELVES = "verify the quote itself, as a token does not say where it was made"
 
 _FIRMWARE = "update the platform's firmware and microcode"
 _SETTINGS = "change the platform's settings (BIOS, hyper-threading) as the advisories say"
@@ -50,8 +51,7 @@ def of_platform(claims: Claims, rules: PlatformRules) -> Iterator[Condition]:
             standing is not None and standing.fmspc in rules.fmspcs,
             found=standing.fmspc.hex() if standing else _AZURE_IS_SILENT,
             expected=any_of(fmspc.hex() for fmspc in rules.fmspcs),
-            fix="run it on a platform of an accepted kind; or, if this kind is meant, add its "
-            "FMSPC to platform.fmspcs",
+            fix=_on_a_platform(standing, "kind", "its FMSPC to platform.fmspcs"),
         )
     if rules.platform_ids is not None:
         yield _platform_id(standing, rules.platform_ids)
@@ -63,7 +63,9 @@ def of_platform(claims: Claims, rules: PlatformRules) -> Iterator[Condition]:
             found is not None and found >= rules.minimum_tcb_evaluation_data_number,
             found=_AZURE_IS_SILENT if found is None else str(found),
             expected=f"{rules.minimum_tcb_evaluation_data_number} or more",
-            fix="fetch newer collateral (update=early has Intel's next numbers first)",
+            fix="fetch newer collateral (update=early has Intel's next numbers first)"
+            if standing
+            else _OURSELVES,
         )
 
 
@@ -166,11 +168,17 @@ def _token(standing: AzureStanding, policy: Policy, now: datetime) -> Iterator[C
     yield judged(
         PolicyCode.MAA_AGE,
         "token",
-        now <= standing.token_valid_until,
+        now < standing.token_valid_until,
         found=f"a token that is good until {standing.token_valid_until.isoformat()}",
         expected=f"a token that is good at {now.isoformat()}",
         fix="ask for a new token",
     )
+
+
+def _on_a_platform(standing: DcapStanding | None, one: str, entry: str) -> str:
+    if standing is None:
+        return _OURSELVES
+    return f"run it on an accepted {one} of platform; or, if this one is meant, add {entry}"
 
 
 def _platform_id(standing: DcapStanding | None, accepted: tuple[bytes, ...]) -> Condition:
@@ -182,8 +190,7 @@ def _platform_id(standing: DcapStanding | None, accepted: tuple[bytes, ...]) -> 
         any(each in accepted for each in ids),
         found=" and ".join(each.hex() for each in ids) or _AZURE_IS_SILENT,
         expected=any_of(each.hex() for each in accepted),
-        fix="run it on one of these machines; or, if this one is meant, add its PPID or platform "
-        "instance id",
+        fix=_on_a_platform(standing, "machine", "its PPID or instance id to platform.platform_ids"),
     )
 
 

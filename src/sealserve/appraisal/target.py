@@ -80,6 +80,15 @@ def _enclave(target: SgxEnclave, wanted: SgxIdentity) -> Iterator[Condition]:
             fix="this is another product of the same signer: run the one that is named",
         )
         yield _at_least(PolicyCode.SVN, "isv_svn", target.isv_svn, wanted.minimum_isv_svn)
+    if wanted.maximum_isv_svn is not None:
+        yield judged(
+            PolicyCode.SVN,
+            "maximum_isv_svn",
+            target.isv_svn <= wanted.maximum_isv_svn,
+            found=str(target.isv_svn),
+            expected=f"{wanted.maximum_isv_svn} or less",
+            fix="raise maximum_isv_svn in the identity, or remove it, if newer releases are meant",
+        )
     yield from _bits(
         PolicyCode.ATTRIBUTES,
         "attributes",
