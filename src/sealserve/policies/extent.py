@@ -99,13 +99,13 @@ def _of_enclave(identity: SgxIdentity) -> Mapping[str, Extent]:
         "mr_enclave": any_of(identity.mr_enclave),
         "mr_signer": any_of(None if identity.mr_signer is None else [identity.mr_signer]),
         "isv_prod_id": any_of(None if identity.isv_prod_id is None else [identity.isv_prod_id]),
-        "minimum_isv_svn": Range(identity.minimum_isv_svn or 0),
+        "isv_svn": Range(identity.minimum_isv_svn or 0, identity.maximum_isv_svn),
         "attributes": Pinned(
             attributes.SILENT_SGX.pinned(identity.attributes, identity.attributes_mask)
         ),
         "misc_select": Pinned(Bits(*(value.to_bytes(4, "big") for value in misc))),
         "config_id": _named_or_zero(identity.config_id, 64),
-        "minimum_config_svn": Range(0, 0) if svn is None else Range(svn),
+        "config_svn": Range(0, 0) if svn is None else Range(svn),
         "isv_ext_prod_id": _named_or_zero(identity.isv_ext_prod_id, 16),
         "isv_family_id": _named_or_zero(identity.isv_family_id, 16),
     }
