@@ -9,6 +9,7 @@
     │   └── VerificationError    a check of the verifier failed; `code` names the check
     ├── NetworkError          3  a peer cannot be reached, stalls or misbehaves
     │   ├── CollateralError      endorsements are not to be had
+    │   ├── RemoteVerifierError  a verifier elsewhere cannot be asked, or gives no answer
     │   └── SourceError          no quote is to be had
     ├── DeniedError           4  verified, and refused by policy
     ├── IntegrityError        5  a protected file or the audit log fails authentication
@@ -98,6 +99,12 @@ class CollateralError(NetworkError):
     """Endorsements (TCB info, QE identity, CRLs) are not to be had."""
 
     default_code = "collateral"
+
+
+class RemoteVerifierError(NetworkError):
+    """A verifier that runs elsewhere cannot be asked, or answers what is no answer."""
+
+    default_code = "remote-verifier"
 
 
 class SourceError(NetworkError):
