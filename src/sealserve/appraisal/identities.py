@@ -132,7 +132,7 @@ def _tee_of(identity: object) -> str | None:
 
 def _of_one_tee(identity: object) -> object:
     """`identity`, unless it has a key that only the other kind of TEE knows."""
-    kinds = {"SGX": SgxIdentity, "TDX": TdxIdentity}
+    kinds: dict[str, type[Table]] = {"SGX": SgxIdentity, "TDX": TdxIdentity}
     own = kinds.get(str(_tee_of(identity)))
     if own is not None and isinstance(identity, Mapping):
         for tee, other in kinds.items():
