@@ -87,7 +87,8 @@ def test_attempts_come_to_an_end(server: Any) -> None:
     ("status", "told"),
     [
         (400, "does not take these parameters"),
-        (401, "wants a subscription key"),
+        (401, "may want a subscription key"),
+        (403, "may want a subscription key"),
         (404, "nothing for this platform"),
         (410, "no longer speaks"),
         (204, "HTTP 204"),

@@ -34,8 +34,8 @@ _WORTH_ANOTHER_TRY = frozenset({429, 500, 502, 503, 504})
 _MEANINGS: Mapping[int, str] = MappingProxyType(
     {
         400: "it does not take these parameters",
-        401: "it wants a subscription key, or another one",
-        403: "it wants a subscription key, or another one",
+        401: "it does not let us in; it may want a subscription key, or another one",
+        403: "it does not let us in; it may want a subscription key, or another one",
         404: "it has nothing for this platform",
         410: "it no longer speaks this version of the interface",
         429: "it asks for fewer requests",

@@ -156,10 +156,11 @@ def _base_url(text: str) -> str:
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL as error:
-        raise ConfigError(f"{text!r} is no URL: {error}") from None
+        # The text itself is not shown: it may hold a password.
+        raise ConfigError(f"the collateral URL is none: {error}") from None
     if not url.host or url.userinfo or url.query or url.fragment:
         raise ConfigError(
-            f"{url.host or text!r}: a collateral URL is scheme, host, port and path, no more",
+            f"{url.host or 'no host'}: a collateral URL is scheme, host, port and path, no more",
             hint=f"such as https://pccs.example:8081{DEFAULT_PATH}",
         )
     if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.host)):
