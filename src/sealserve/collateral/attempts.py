@@ -26,7 +26,7 @@ from sealserve.errors import (
 FIRST_PAUSE: Final = timedelta(seconds=5)
 LONGEST_PAUSE: Final = timedelta(seconds=60)
 TIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%SZ"
-_MESSAGE_LIMIT = 1000  # characters
+_TEXT_LIMIT = 1000  # characters
 _RECORD_LIMIT = 16 << 10  # bytes
 
 
@@ -41,6 +41,15 @@ class Failure:
     """Something came, and did not verify; otherwise nothing came."""
     code: str
     message: str
+    hint: str | None
+
+    @classmethod
+    def of(
+        cls, source: str, at: datetime, error: RejectedError | NetworkError, in_a_row: int = 1
+    ) -> Failure:
+        """The failure that ended in `error`."""
+        rejected = isinstance(error, RejectedError)
+        return cls(source, at, in_a_row, rejected, error.code, error.message, error.hint)
 
     @property
     def retry_at(self) -> datetime:
@@ -49,10 +58,9 @@ class Failure:
         return self.at + min(pause, LONGEST_PAUSE)
 
     def error(self) -> SealServeError:
-        """The error of that attempt, for those who come before the next."""
+        """The error of that attempt, also for those who come before the next."""
         kind = VerificationError if self.rejected else CollateralError
-        hint = f"asked at {self.at:%H:%M:%S} UTC, to be asked again at {self.retry_at:%H:%M:%S}"
-        return kind(self.message, code=self.code, hint=hint)
+        return kind(self.message, code=self.code, hint=self.hint)
 
 
 class Attempts:
@@ -64,17 +72,16 @@ class Attempts:
     def failure(self, source: str, now: datetime) -> Failure | None:
         """The failure after which `source` is not asked again yet at `now`."""
         last = self._read()
-        if last is None or last.source != source or not last.at <= now < last.retry_at:
+        if last is None or last.source != source:
             return None
-        return last
+        # Of the future is a record from before the clock was set back.
+        return last if last.at <= now < last.retry_at else None
 
     def failed(self, source: str, now: datetime, error: RejectedError | NetworkError) -> Failure:
         """Put a failure on record."""
         last = self._read()
         in_a_row = last.in_a_row + 1 if last is not None and last.source == source else 1
-        failure = Failure(
-            source, now, in_a_row, isinstance(error, RejectedError), error.code, error.message
-        )
+        failure = Failure.of(source, now, error, in_a_row)
         self._write(_encode(failure))
         return failure
 
@@ -101,7 +108,8 @@ def _encode(failure: Failure) -> bytes:
         "in_a_row": failure.in_a_row,
         "kind": "rejected" if failure.rejected else "failed",
         "code": failure.code,
-        "message": failure.message[:_MESSAGE_LIMIT],
+        "message": failure.message[:_TEXT_LIMIT],
+        "hint": (failure.hint or "")[:_TEXT_LIMIT],
     }
     return json.dumps(record).encode()
 
@@ -114,5 +122,6 @@ def _decode(data: bytes) -> Failure:
         in_a_row=max(1, members.number("in_a_row", 0xFFFFFFFF)),
         rejected=members.text("kind") == "rejected",
         code=members.text("code"),
-        message=members.text("message", _MESSAGE_LIMIT),
+        message=members.text("message", _TEXT_LIMIT),
+        hint=members.text("hint", _TEXT_LIMIT) or None,
     )
