@@ -1,20 +1,17 @@
 """The claims of evidence that was verified: step 8 of `sealserve.verifier.dcap`.
 
-Nothing is judged here; fields are copied from where they were verified. What a TD report of TDX 1.5
-extended says about the TD's instance is verified with it and not among the claims: `sealserve
-evidence show` shows it.
+Nothing is judged here; fields are copied from where they were verified.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from sealserve.evidence.quote import Body
-from sealserve.evidence.report import SgxReport
-from sealserve.verifier.claims import Claims, DcapStanding, SgxEnclave, Target, TrustDomain
+from sealserve.verifier.claims import Claims, DcapStanding
 from sealserve.verifier.collateral import VerifiedCollateral
 from sealserve.verifier.evaluation import Evaluation
 from sealserve.verifier.evidence import Evidence
+from sealserve.verifier.target import target_of
 
 
 def conclude(
@@ -22,43 +19,9 @@ def conclude(
 ) -> Claims:
     """The claims, of evidence and collateral that passed every check."""
     return Claims(
-        _target(evidence.quote.body),
+        target_of(evidence.quote.body),
         _standing(evidence, collateral, evaluation),
         verified_at=now,
-    )
-
-
-def _target(body: Body) -> Target:
-    if isinstance(body, SgxReport):
-        return SgxEnclave(
-            mr_enclave=body.mr_enclave,
-            mr_signer=body.mr_signer,
-            isv_prod_id=body.isv_prod_id,
-            isv_svn=body.isv_svn,
-            debug=body.debug,
-            report_data=body.report_data,
-            attributes=body.attributes,
-            misc_select=body.misc_select,
-            config_id=body.config_id,
-            config_svn=body.config_svn,
-            isv_ext_prod_id=body.isv_ext_prod_id,
-            isv_family_id=body.isv_family_id,
-        )
-    return TrustDomain(
-        mr_td=body.mr_td,
-        rtmrs=body.rtmrs,
-        mr_config_id=body.mr_config_id,
-        mr_owner=body.mr_owner,
-        mr_owner_config=body.mr_owner_config,
-        td_attributes=body.td_attributes,
-        xfam=body.xfam,
-        mr_seam=body.mr_seam,
-        mr_signer_seam=body.mr_signer_seam,
-        seam_attributes=body.seam_attributes,
-        tee_tcb_svn=body.tee_tcb_svn,
-        tee_tcb_svn_2=body.tee_tcb_svn_2,
-        mr_service_td=body.mr_service_td,
-        report_data=body.report_data,
     )
 
 

@@ -1,4 +1,8 @@
-"""What a report body says of the target that it is about, as claims. Nothing is verified here."""
+"""What a report body says of the target that it is about, as claims. Nothing is verified here.
+
+What a TD report of TDX 1.5 extended says about the TD's instance is not among the claims:
+`sealserve evidence show` shows it.
+"""
 
 from __future__ import annotations
 
