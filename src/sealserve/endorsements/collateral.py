@@ -36,8 +36,8 @@ FILE_NAMES: Mapping[str, str] = MappingProxyType(
 )
 
 # Bytes that one part may have. Intel's largest today: TCB info 30 KB, chains 2 KB, CRLs 3 KB.
-PART_LIMIT = 1 << 20
-ONE_FILE_LIMIT = 512 << 10  # JSON that nobody signed: small enough for any content to be cheap
+PART_LIMIT = 512 << 10
+ONE_FILE_LIMIT = 256 << 10  # JSON that nobody signed: small enough for any content to be cheap
 _CRLS = ("pck_crl", "root_ca_crl")
 
 

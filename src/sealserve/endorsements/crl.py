@@ -20,9 +20,9 @@ from sealserve.errors import FormatError
 CRL_LIMIT = 256 << 10  # bytes of DER, some ten thousand entries; Intel's largest of today has 4 KB
 
 _PEM = re.compile(
-    rb"\s*-----BEGIN X509 CRL-----([A-Za-z0-9+/=\s]+)-----END X509 CRL-----\s*", re.DOTALL
+    rb"\s*+-----BEGIN X509 CRL-----([A-Za-z0-9+/=\s]++)-----END X509 CRL-----\s*+", re.DOTALL
 )
-_HEX = re.compile(rb"\s*((?:[0-9A-Fa-f]{2})+)\s*")
+_HEX = re.compile(rb"\s*+([0-9A-Fa-f]++)\s*+")
 # Profile: CRL number and authority key identifier, neither critical. A critical extension, such as
 # the mark of a delta CRL, changes what the list means, and we would not know how.
 _REQUIRED = (x509.CRLNumber, x509.AuthorityKeyIdentifier)
@@ -44,10 +44,10 @@ def to_der(data: bytes) -> bytes:
     try:
         if pem := _PEM.fullmatch(data):
             return base64.b64decode(b"".join(pem[1].split()), validate=True)
+        if text := _HEX.fullmatch(data):
+            return binascii.unhexlify(text[1])
     except binascii.Error:
         return data
-    if text := _HEX.fullmatch(data):
-        return bytes.fromhex(text[1].decode())
     return data
 
 

@@ -3,8 +3,9 @@
 Integers, byte and text strings, arrays, maps with text or integer keys, tags, true, false and null,
 all with definite lengths in their shortest form (RFC 8949, section 4.2, "preferred serialization").
 Floats, other simple values and indefinite lengths are refused. So an accepted input has one reading
-only, and writing that reading gives the same bytes again. Nesting is limited; no length in the
-input is believed before the bytes are there.
+only, and writing that reading gives the same bytes again. Nesting and the number of items are
+limited, so that evidence from a stranger costs little to refuse; no length in the input is believed
+before the bytes are there.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from sealserve.errors import FormatError
 from sealserve.evidence.reader import Reader
 
 MAX_DEPTH: Final = 8
+MAX_ITEMS: Final = 1024  # keys and tags count too; the evidence of one key has about ten
 
 
 class Major(IntEnum):
@@ -49,12 +51,18 @@ CborValue: TypeAlias = (
 )
 
 
+class _ItemReader(Reader):
+    """A reader that knows how many items it may still begin."""
+
+    items_left = MAX_ITEMS
+
+
 def decode(data: bytes) -> CborValue:
     """The single item that fills `data`.
 
-    Raises FormatError: `cbor.length`, `cbor.type`, `cbor.depth`, `cbor.encoding`.
+    Raises FormatError: `cbor.length`, `cbor.type`, `cbor.depth`, `cbor.items`, `cbor.encoding`.
     """
-    reader = Reader(data, "cbor")
+    reader = _ItemReader(data, "cbor")
     value = _item(reader, MAX_DEPTH)
     if reader.remaining:
         raise FormatError(
@@ -113,9 +121,12 @@ def _read_head(reader: Reader) -> tuple[Major, int]:
     return major, argument
 
 
-def _item(reader: Reader, depth: int) -> CborValue:
+def _item(reader: _ItemReader, depth: int) -> CborValue:
     if depth == 0:
         raise FormatError(f"CBOR nests deeper than {MAX_DEPTH} levels", code="cbor.depth")
+    if reader.items_left == 0:
+        raise FormatError(f"CBOR holds more than {MAX_ITEMS} items", code="cbor.items")
+    reader.items_left -= 1
     major, argument = _read_head(reader)
     match major:
         case Major.UNSIGNED:
@@ -127,7 +138,7 @@ def _item(reader: Reader, depth: int) -> CborValue:
         case Major.TEXT:
             return _text(reader.take(argument, "a text string"))
         case Major.ARRAY:
-            # Every item takes a byte, so a count beyond the input ends in `cbor.length`.
+            # Every item takes a byte, so a count beyond the input ends in an error.
             return [_item(reader, depth - 1) for _ in range(argument)]
         case Major.MAP:
             return _map(reader, argument, depth - 1)
@@ -137,7 +148,7 @@ def _item(reader: Reader, depth: int) -> CborValue:
             return _simple(argument)
 
 
-def _map(reader: Reader, count: int, depth: int) -> dict[int | str, CborValue]:
+def _map(reader: _ItemReader, count: int, depth: int) -> dict[int | str, CborValue]:
     entries: dict[int | str, CborValue] = {}
     for _ in range(count):
         key = _item(reader, depth)

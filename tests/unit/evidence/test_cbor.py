@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sealserve.errors import FormatError
-from sealserve.evidence.cbor import MAX_DEPTH, CborValue, Tagged, decode, encode
+from sealserve.evidence.cbor import MAX_DEPTH, MAX_ITEMS, CborValue, Tagged, decode, encode
 
 
 @pytest.mark.parametrize(
@@ -93,6 +93,14 @@ def test_nesting_has_a_limit() -> None:
         with pytest.raises(FormatError) as caught:
             decode(nested * MAX_DEPTH + b"\x00")
         assert caught.value.code == "cbor.depth"
+
+
+def test_the_number_of_items_has_a_limit() -> None:
+    decode(b"\x99" + (MAX_ITEMS - 1).to_bytes(2, "big") + bytes(MAX_ITEMS - 1))
+    for many in (b"\x99%s" + bytes(MAX_ITEMS), b"\x99%s" + b"\x80" * MAX_ITEMS):
+        with pytest.raises(FormatError) as caught:
+            decode(many % MAX_ITEMS.to_bytes(2, "big"))
+        assert caught.value.code == "cbor.items"
 
 
 @pytest.mark.parametrize("value", [2**64, -(2**64) - 1])
