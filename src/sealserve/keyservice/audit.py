@@ -23,7 +23,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -54,6 +54,15 @@ class Chain:
     head: Receipt
     size: int
     torn: bytes
+
+
+@dataclass(frozen=True)
+class Link:
+    """One record in its chain, and how many bytes its line has."""
+
+    receipt: Receipt
+    record: Mapping[str, object]
+    size: int
 
 
 class AuditLog:
@@ -142,16 +151,21 @@ class AuditLog:
         )
 
 
-def check_chain(path: Path) -> Chain:
-    """Check a log from its first line to its last; raises AuditError at the first that is wrong."""
+def check_chain(path: Path, visit: Callable[[Link], None] = lambda link: None) -> Chain:
+    """Check a log from its first line to its last; raises AuditError at the first that is wrong.
+
+    `visit` is handed each record in turn as it is found to follow from the one before it: a log of
+    any size is read line by line. Whatever it makes of them holds once this has returned.
+    """
     head, size = Receipt(0, GENESIS), 0
     try:
         with path.open("rb") as stream:
             while line := _read_line(stream, path, head):
                 if not line.endswith(b"\n"):
                     return Chain(head, size, line)
-                head = _follow(head, line, path)
-                size += len(line)
+                link = _follow(head, line, path)
+                visit(link)
+                head, size = link.receipt, size + len(line)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     return Chain(head, size, b"")
@@ -164,15 +178,17 @@ def _read_line(stream: BinaryIO, path: Path, head: Receipt) -> bytes:
     return line
 
 
-def _follow(head: Receipt, line: bytes, path: Path) -> Receipt:
+def _follow(head: Receipt, line: bytes, path: Path) -> Link:
     try:
         record = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _broken(path, head, "it is not JSON") from error
-    found = (record.get("number"), record.get("previous")) if isinstance(record, dict) else None
-    if found != (head.number + 1, head.digest):
+    if not isinstance(record, dict) or (record.get("number"), record.get("previous")) != (
+        head.number + 1,
+        head.digest,
+    ):
         raise _broken(path, head, "it does not follow from the line before it")
-    return Receipt(head.number + 1, _digest(line))
+    return Link(Receipt(head.number + 1, _digest(line)), record, len(line))
 
 
 def _broken(path: Path, head: Receipt, reason: str) -> AuditError:

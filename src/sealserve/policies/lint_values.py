@@ -86,7 +86,12 @@ def _one(each: Measured) -> Iterator[Doubt]:
     for length in range(1, _LONGEST_PATTERN + 1):
         if size % length == 0 and each.value == each.value[:length] * (size // length):
             pattern = each.value[:length].hex()
-            yield _doubt(each, "pattern", f"{each.key} is {pattern} over and over")
+            yield _doubt(
+                each,
+                "pattern",
+                f"{each.key} is {pattern} over and over, as no hash is",
+                severity=Severity.WARNING,
+            )
             break
     if each.value in PUBLISHED_EXAMPLES:
         yield _doubt(

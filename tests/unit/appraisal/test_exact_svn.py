@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import made_claims
 import pytest
 
+import made_claims
 from sealserve.appraisal import PolicyCode, appraise, parse_policy
 from sealserve.errors import ConfigError
 

@@ -43,6 +43,15 @@ def test_a_log_goes_on_where_it_ended(path):
     assert check_chain(path).head == receipt
 
 
+def test_whoever_checks_a_log_may_read_its_records_on_the_way(path):
+    receipts = write(path, {"kind": "a"}, {"kind": "b"})
+    seen = []
+    check_chain(path, seen.append)
+    assert [link.receipt for link in seen] == receipts
+    assert [link.record["kind"] for link in seen] == ["a", "b"]
+    assert sum(link.size for link in seen) == path.stat().st_size
+
+
 def test_the_log_is_readable_by_its_owner_alone(path):
     path.touch(mode=0o644)
     write(path, {"kind": "a"})
@@ -87,9 +96,13 @@ def other_type(lines):
     lines[1] = b"[]"
 
 
+def nested(lines):
+    lines[1] = b"[" * 60000
+
+
 @pytest.mark.parametrize(
     "tamper",
-    [edit, remove, swap, insert, blank, garble, oversize, other_type],
+    [edit, remove, swap, insert, blank, garble, oversize, other_type, nested],
     ids=lambda function: function.__name__,
 )
 def test_an_altered_log_is_not_opened(path, tamper):
