@@ -22,12 +22,12 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from sealserve.endorsements.collateral import FILE_NAMES, Collateral
+from sealserve.endorsements.collateral import FILE_NAMES, Collateral, Tee
 from sealserve.errors import ConfigError, UsageError
 from sealserve.files import PUBLIC, read_file, read_secret, write_file
 from sealserve.lab import pki
 from sealserve.lab.issuing import Issued
-from sealserve.lab.levels import PICTURES, Tee, Update
+from sealserve.lab.levels import PICTURES, Update
 
 _LIMIT = 1 << 20
 _FACTS = "world.json"

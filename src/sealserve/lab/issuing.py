@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sealserve.endorsements.collateral import Collateral
+from sealserve.endorsements.collateral import Collateral, Tee
 from sealserve.lab import pki, statements
 from sealserve.lab.authorities import FMSPC, PCE_ID, Authorities
 from sealserve.lab.faults import Faults
-from sealserve.lab.levels import PICTURES, Picture, Tee, Update
+from sealserve.lab.levels import PICTURES, Picture, Update
 from sealserve.lab.statements import Signer
 
 _OTHER_FMSPC = bytes.fromhex("53494d000001")

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-Tee: TypeAlias = Literal["SGX", "TDX"]
 Update: TypeAlias = Literal["standard", "early"]
 
 

@@ -28,10 +28,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from sealserve.endorsements.chain import Role, parse_chain
-from sealserve.endorsements.collateral import PckCa
+from sealserve.endorsements.collateral import PckCa, Tee
 from sealserve.endorsements.pck import SGX_EXTENSIONS_OID, PckExtensions, parse_pck_extension
 from sealserve.lab.folder import LabFolder
-from sealserve.lab.levels import Tee, Update
+from sealserve.lab.levels import Update
 from sealserve.lab.pki import PCCS_URL, ROOT_CRL_PATH
 
 BASE = "/sgx/certification/v4"

@@ -15,6 +15,7 @@ from hashlib import sha256
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from sealserve.endorsements.collateral import Tee
 from sealserve.evidence.quote import (
     ECDSA_P256,
     INTEL_QE_VENDOR_ID,
@@ -27,7 +28,7 @@ from sealserve.evidence.quote import (
 )
 from sealserve.evidence.report import SgxReport
 from sealserve.lab import pki
-from sealserve.lab.levels import TcbLevel, Tee
+from sealserve.lab.levels import TcbLevel
 from sealserve.lab.statements import QE_ISV_PROD_IDS, raw_signature
 
 # INIT, MODE64 and PROVISION_KEY; XFRM as on a processor with AVX-512.

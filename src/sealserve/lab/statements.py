@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from sealserve.lab.levels import Picture, SvnLevel, TcbLevel, TdxModule, Tee
+from sealserve.endorsements.collateral import Tee
+from sealserve.lab.levels import Picture, SvnLevel, TcbLevel, TdxModule
 
 # Under this mask a quoting enclave's ATTRIBUTES must be INIT and PROVISION_KEY, never DEBUG. As in
 # Intel's identity, MODE64 (bit 2) and the extended features are left open.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from sealserve.endorsements.collateral import Collateral, PckCa
+from sealserve.endorsements.collateral import Collateral, PckCa, Tee
 from sealserve.errors import ConfigError
 from sealserve.evidence.quote import HEADER_BYTES, Quote, serialize_quote
 from sealserve.evidence.report import ATTRIBUTE_DEBUG, SgxReport
@@ -23,7 +23,7 @@ from sealserve.lab.authorities import FMSPC, Authorities, create_authorities, tc
 from sealserve.lab.faults import NO_FAULTS, Faults, parse_faults
 from sealserve.lab.folder import LabFolder
 from sealserve.lab.issuing import Issued, issue_all
-from sealserve.lab.levels import Tee, Update
+from sealserve.lab.levels import Update
 from sealserve.lab.quoting_enclave import QuotingEnclave
 
 __all__ = ["FMSPC", "Authorities", "World"]
