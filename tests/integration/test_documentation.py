@@ -94,7 +94,7 @@ def test_no_page_names_a_command_or_a_flag_that_does_not_exist(page: Path) -> No
         words = re.split(r"\s+[|<>&#]|;|\s--\s", text)[0].split()[1:]
         command: click.Command = cli
         context = click.Context(cli)
-        while isinstance(command, click.Group) and words and re.fullmatch(r"[a-z]+", words[0]):
+        while isinstance(command, click.Group) and words and re.fullmatch(r"[a-z]+(-[a-z]+)*", words[0]):
             found = command.get_command(context, words[0])
             assert found is not None, f"no such command: {text}"
             command = found

@@ -38,6 +38,7 @@ COMMANDS = {
     "tls": Entry("tls", "tls", "", "Make the TLS certificates and ssl.cfg of a service."),
     "evidence": Entry("evidence", "evidence", "", "Show quotes, certificates and SIGSTRUCTs."),
     "quote": Entry("quote", "quote", "", "Verify quotes, and appraise what they say."),
+    "policy": Entry("policy", "policy", "", "Check, explain, compare, replay and edit policies."),
     "keyservice": Entry("keyservice", "keyservice", "keyservice", "Release keys by policy."),
     "serve": Entry("serve", "serve", "serving", "Serve models over the TensorFlow Serving API."),
     "predict": Entry("predict", "predict", "client", "Send requests, and measure them."),
