@@ -27,6 +27,7 @@ RUN_BY_OTHERS = {"README.md", "CONTRIBUTING.md"}  # make's own targets, which ru
 PORTS = ("8081", "8082", "4433", "8500", "8501")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(sealserve [^`]+)`")
+WORD = re.compile(r"[a-z]+(-[a-z]+)*")
 SECONDS = 110
 
 
@@ -94,7 +95,7 @@ def test_no_page_names_a_command_or_a_flag_that_does_not_exist(page: Path) -> No
         words = re.split(r"\s+[|<>&#]|;|\s--\s", text)[0].split()[1:]
         command: click.Command = cli
         context = click.Context(cli)
-        while isinstance(command, click.Group) and words and re.fullmatch(r"[a-z]+(-[a-z]+)*", words[0]):
+        while isinstance(command, click.Group) and words and WORD.fullmatch(words[0]):
             found = command.get_command(context, words[0])
             assert found is not None, f"no such command: {text}"
             command = found
