@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import click
 
 from sealserve.appraisal import AttestationResult, Policy, appraise, appraise_by_default
 from sealserve.appraisal.appraise import Condition
-from sealserve.cli.output import json_option, note, print_json, print_table
+from sealserve.cli.output import json_option, print_json, print_table
 from sealserve.cli.verification import (
     Outcome,
     Sources,
@@ -21,10 +20,23 @@ from sealserve.cli.verification import (
 )
 from sealserve.errors import DeniedError, FormatError, RejectedError
 from sealserve.evidence.quote import TEE_TYPE_SGX, parse_quote
-from sealserve.verifier import Claims, DcapStanding
+from sealserve.verifier import Claims, Tee
+from sealserve.verifier.claims import DcapStanding
 from sealserve.verifier.steps import outcomes
 
-APPRAISAL = 8  # the step after the verifier's
+APPRAISAL = 8  # the policy's step, after the verifier's (docs/verifier.md)
+BINDING = "binding.report-data"  # of a certificate: its key is the one that the quote binds
+_STEPS = {
+    0: "trust root",
+    1: "quote",
+    2: "PCK chain",
+    3: "revocation",
+    4: "TCB info, QE identity",
+    5: "quoting enclave",
+    6: "quote signature",
+    7: "TCB level",
+    APPRAISAL: "binding, appraisal",
+}
 _COLOURS = {"accept": "green", "deny": "yellow", "reject": "red"}
 
 
@@ -75,11 +87,11 @@ def verify(
     policy = read_policy(policy_file) if policy_file else None
     grace = policy.collateral_grace(sources.at) if policy else timedelta()
     outcome = verify_file(evidence, sources, grace=grace)
-    if outcome.claims is None:
-        facts, exit_code = _rejected(outcome), RejectedError.exit_code
+    if outcome.claims is None or outcome.error is not None:
+        facts, exit_code = _rejected(outcome, sources), RejectedError.exit_code
     else:
         result = _appraise(outcome.claims, policy, asked_for, sources)
-        facts = _appraised(outcome.claims, result)
+        facts = _appraised(outcome, outcome.claims, result, sources)
         exit_code = 0 if result.allowed else DeniedError.exit_code
     if as_json:
         print_json(facts)
@@ -96,29 +108,27 @@ def _appraise(
     return appraise(claims, policy, asked_for=asked_for, now=sources.at)
 
 
-def _rejected(outcome: Outcome) -> dict[str, Any]:
+def _rejected(outcome: Outcome, sources: Sources) -> dict[str, Any]:
     error = outcome.error
     if error is None:
         raise AssertionError("evidence without claims has an error")
+    tee = _claimed_tee(outcome.quote)
     return {
         "verdict": "reject",
         "code": error.code,
         "tcb_status": None,
         "advisory_ids": [],
-        "tee": _claimed_tee(outcome.quote),
+        "tee": tee,
         "message": error.message,
         "hint": error.hint,
         "rule": None,
         "exceptions": [],
         "claims": None,
-        "steps": [
-            {"step": each.step, "check": each.check, "outcome": each.outcome}
-            for each in outcomes(error.code)
-        ],
+        "steps": _checks(outcome, tee, sources),
     }
 
 
-def _claimed_tee(data: bytes) -> str | None:
+def _claimed_tee(data: bytes) -> Tee | None:
     """The kind of TEE that a quote says it is of: nobody vouches for it."""
     try:
         return "SGX" if parse_quote(data).tee_type == TEE_TYPE_SGX else "TDX"
@@ -126,11 +136,14 @@ def _claimed_tee(data: bytes) -> str | None:
         return None
 
 
-def _appraised(claims: Claims, result: AttestationResult) -> dict[str, Any]:
+def _appraised(
+    outcome: Outcome, claims: Claims, result: AttestationResult, sources: Sources
+) -> dict[str, Any]:
     standing = claims.standing
     if not isinstance(standing, DcapStanding):
         raise AssertionError("our own verifier spoke")
-    failed = [condition for condition in _conditions(result) if not condition.held]
+    decisive = result.decisive
+    failed = decisive.failed if decisive else ()
     return {
         "verdict": "accept" if result.allowed else "deny",
         "code": result.code,
@@ -143,41 +156,51 @@ def _appraised(claims: Claims, result: AttestationResult) -> dict[str, Any]:
         "exceptions": result.exceptions,
         "claims": claims.as_dict(),
         "steps": [
-            {"step": each.step, "check": each.check, "outcome": each.outcome}
-            for each in outcomes(None)
-        ]
-        + [
-            {
-                "step": APPRAISAL,
-                "check": condition.code,
-                "outcome": "passed" if condition.held else "failed",
-            }
-            for condition in _conditions(result)
+            *_checks(outcome, claims.target.tee, sources),
+            *map(_appraisal_check, decisive.conditions if decisive else ()),
         ],
     }
 
 
-def _conditions(result: AttestationResult) -> tuple[Condition, ...]:
-    """Those of the rule that granted or came nearest."""
-    for outcome in result.outcomes:
-        if outcome.rule == result.rule:
-            return outcome.conditions
-    return ()
+def _checks(outcome: Outcome, tee: Tee | None, sources: Sources) -> list[dict[str, Any]]:
+    """The verifier's checks and, for a certificate, whether the quote binds its key."""
+    code = outcome.error.code if outcome.error and outcome.claims is None else None
+    checks = outcomes(code, tee=tee, revocation_checked=not sources.skip_revocation)
+    rows = [_row(each.step, each.check, each.outcome) for each in checks]
+    if outcome.is_certificate and outcome.claims is not None:
+        rows.append(_row(APPRAISAL, BINDING, "failed" if outcome.error else "passed"))
+    return rows
+
+
+def _appraisal_check(condition: Condition) -> dict[str, Any]:
+    return _row(APPRAISAL, condition.code, "passed" if condition.held else "failed")
+
+
+def _row(step: int, check: str, outcome: str) -> dict[str, Any]:
+    return {"step": step, "check": check, "outcome": outcome}
 
 
 def _print(facts: dict[str, Any]) -> None:
     verdict = facts["verdict"]
     click.secho(f"{verdict} [{facts['code']}]", bold=True, fg=_COLOURS[verdict])
-    for key in ("message", "hint"):
-        if facts[key]:
-            note(f"{key}: {facts[key]}")
-    names = ("tee", "tcb_status", "advisory_ids", "rule", "exceptions")
-    print_table("", [(name, facts[name]) for name in names])
+    names = ("message", "hint", "tee", "tcb_status", "advisory_ids", "rule", "exceptions")
+    print_table("Outcome", [(name, facts[name]) for name in names if facts[name]])
     claims = facts["claims"]
     if claims is not None:
-        if claims["simulated"]:
-            click.secho("SIMULATED: the trust root is not Intel's", bold=True)
-        print_table("Claims", list(claims.items()))
-    click.secho("Checks", bold=True)
-    for step, rows in itertools.groupby(facts["steps"], key=lambda row: row["step"]):
-        click.echo(f"{step}. " + ", ".join(f"{row['check']} {row['outcome']}" for row in rows))
+        title = (
+            "Claims (SIMULATED: the trust root is not Intel's)" if claims["simulated"] else "Claims"
+        )
+        print_table(title, list(claims.items()))
+    print_table("Steps", [_step(facts["steps"], step) for step in _STEPS])
+
+
+def _step(checks: list[dict[str, Any]], step: int) -> tuple[str, str]:
+    """One step in a line: what failed or, where nothing did, how many checks passed."""
+    mine = [check for check in checks if check["step"] == step]
+    by_outcome = {
+        outcome: [check["check"] for check in mine if check["outcome"] == outcome]
+        for outcome in ("failed", "passed", "not reached")
+    }
+    texts = [f"{len(names)} {outcome}" for outcome, names in by_outcome.items() if names]
+    failed = ", ".join(by_outcome["failed"])
+    return f"{step}. {_STEPS[step]}", ", ".join(texts) + (f" ({failed})" if failed else "")

@@ -6,12 +6,13 @@ asked for only when the quote's PCK chain stands under the named root.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -19,7 +20,7 @@ from sealserve.appraisal import Policy, parse_policy
 from sealserve.appraisal.policy import POLICY_LIMIT
 from sealserve.collateral.source import parse_source
 from sealserve.endorsements.collateral import PART_LIMIT
-from sealserve.errors import ConfigError, RejectedError, UsageError
+from sealserve.errors import ConfigError, FormatError, RejectedError, UsageError
 from sealserve.evidence.kind import Kind, detect
 from sealserve.evidence.ratls import RatlsEvidence, check_binding, extract_evidence
 from sealserve.files import read_file
@@ -30,7 +31,7 @@ _SECONDS = re.compile(r"[0-9]{1,11}")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-class Moment(click.ParamType):
+class Moment(click.ParamType[datetime]):
     """A time with its zone (RFC 3339), or whole seconds since 1970."""
 
     name = "TIME"
@@ -63,16 +64,18 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Claims that were verified, or the error that ended the verification."""
+    """Claims that were verified, or the error that ended it; both where only the binding failed."""
 
     quote: bytes
     claims: Claims | None
     error: RejectedError | None
+    is_certificate: bool = False
 
 
 def verification_options(command: _Command) -> _Command:
     """The options of a command that verifies; it is handed `sources: Sources`."""
 
+    @functools.wraps(command)  # with the options that it has already
     def wrapped(
         collateral: str,
         trust_root: Path | None,
@@ -84,10 +87,9 @@ def verification_options(command: _Command) -> _Command:
         sources = Sources(collateral, trust_root, moment, dangerously_skip_revocation)
         return command(sources=sources, **others)
 
-    wrapped.__doc__, wrapped.__name__ = command.__doc__, command.__name__
     for option in reversed(_OPTIONS):
         wrapped = option(wrapped)
-    return wrapped  # type: ignore[return-value]  # the same command, its options joined
+    return cast(_Command, wrapped)
 
 
 _OPTIONS = (
@@ -114,7 +116,10 @@ _OPTIONS = (
 def read_evidence(path: Path) -> bytes | RatlsEvidence:
     """The quote in the file, or the evidence in its certificate; raises a RejectedError."""
     data = read_file(path, limit=EVIDENCE_LIMIT)
-    kind = detect(data)
+    try:
+        kind = detect(data)
+    except FormatError:  # the verifier says what is wrong with it as a quote
+        return data
     if kind is Kind.SIGSTRUCT:
         raise UsageError(
             f"{path} is a SIGSTRUCT, which proves nothing about a running enclave",
@@ -137,10 +142,11 @@ def verify_file(path: Path, sources: Sources, *, grace: timedelta = timedelta())
     What the verifier rejects is an outcome. Raises ConfigError for files that cannot be read,
     CollateralError where collateral is not to be had.
     """
-    quote = b""
+    quote, claims, is_certificate = b"", None, False
     try:
         root = load_trust_root(_trust_root(sources.trust_root))
         evidence = read_evidence(path)
+        is_certificate = isinstance(evidence, RatlsEvidence)
         quote = evidence.quote if isinstance(evidence, RatlsEvidence) else evidence
         platform = platform_of(quote, root, sources.at)
         claims = verify(
@@ -154,8 +160,8 @@ def verify_file(path: Path, sources: Sources, *, grace: timedelta = timedelta())
         if isinstance(evidence, RatlsEvidence):
             check_binding(evidence, claims.report_data)
     except RejectedError as error:
-        return Outcome(quote, None, error)
-    return Outcome(quote, claims, None)
+        return Outcome(quote, claims, error, is_certificate)
+    return Outcome(quote, claims, None, is_certificate)
 
 
 def _trust_root(path: Path | None) -> bytes:
