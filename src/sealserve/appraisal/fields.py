@@ -44,8 +44,8 @@ def _trust_root(value: object) -> bytes | None:
         return None
     try:
         return hex_bytes(32)(value)
-    except ValueError as error:
-        raise ValueError(f'{error}, or "intel"') from None
+    except ValueError:
+        raise ValueError(f'found {value!r:.{_SHOWN}}, expected 64 hex digits, or "intel"') from None
 
 
 def _run_time_measurements(value: object) -> tuple[bytes, ...] | None:
@@ -83,10 +83,11 @@ def _end(value: object) -> datetime:
 
 
 def _reason(value: str) -> str:
-    if len(value.split()) < _REASON_WORDS or len("".join(value.split())) < _REASON_CHARACTERS:
+    words = value.split()
+    if len(set(words)) < _REASON_WORDS or len("".join(words)) < _REASON_CHARACTERS:
         raise ValueError(
             f"{value!r} is no reason: say why the weaker state is acceptable, and what ends it "
-            f"(at least {_REASON_WORDS} words, {_REASON_CHARACTERS} characters without spaces)"
+            f"(at least {_REASON_WORDS} different words, {_REASON_CHARACTERS} characters without spaces)"
         )
     return value
 

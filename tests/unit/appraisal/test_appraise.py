@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import timedelta
 
 import pytest
 
+from made_claims import NOW, claims, dcap_standing, sgx_enclave, trust_domain
+from made_policies import SGX, TDX, policy
 from sealserve.appraisal import (
+    AttestationResult,
     Grant,
     Policy,
     PolicyCode,
@@ -17,160 +19,68 @@ from sealserve.appraisal import (
 )
 from sealserve.verifier.claims import Claims, TcbStatus
 
-NOW = datetime(2026, 6, 1, tzinfo=UTC)
-INTEL = bytes.fromhex("44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3")
-MEASURED, SIGNED = b"\x01" * 32, b"\x02" * 32
-CLAIMS = Claims(
-    tee="SGX",
-    quote_version=3,
-    mr_enclave=MEASURED,
-    mr_signer=SIGNED,
-    isv_prod_id=3,
-    isv_svn=4,
-    debug=False,
-    attributes=bytes(16),
-    misc_select=0,
-    report_data=bytes(64),
-    config_id=bytes(64),
-    config_svn=0,
-    isv_ext_prod_id=bytes(16),
-    isv_family_id=bytes(16),
-    fmspc=bytes(6),
-    pce_id=bytes(2),
-    ppid=bytes(16),
-    platform_instance_id=None,
-    cpu_svn=bytes(16),
-    pce_svn=1,
-    tcb_status=TcbStatus.UP_TO_DATE,
-    platform_tcb_status=TcbStatus.UP_TO_DATE,
-    qe_tcb_status=TcbStatus.UP_TO_DATE,
-    advisory_ids=(),
-    tcb_date=NOW,
-    tcb_evaluation_data_number=17,
-    collateral_valid_from=NOW,
-    collateral_valid_until=NOW,
-    trust_root_sha256=INTEL,
-    simulated=False,
-    verified_at=NOW,
-)
-SIMULATED = replace(CLAIMS, trust_root_sha256=b"\x09" * 32, simulated=True)
-HARDENED = replace(
-    CLAIMS,
-    tcb_status=TcbStatus.SW_HARDENING_NEEDED,
-    advisory_ids=("INTEL-SA-00334", "INTEL-SA-00615"),
-)
+SIGNED = b"\x02" * 32
+ENCLAVE = claims(sgx_enclave(mr_signer=SIGNED, isv_prod_id=3, isv_svn=4))
+DOMAIN = claims(trust_domain())
+ELSE = f'mr_enclave = ["{"07" * 32}"]'
+SIGNER = f'mr_signer = "{SIGNED.hex()}"\nisv_prod_id = 3\nminimum_isv_svn = 4'
+LAB = dcap_standing(trust_root_sha256=b"\x09" * 32, simulated=True)
 
 
-def policy(*rules: str, trust_root: str = "intel") -> Policy:
-    texts = [
-        f'[[rules]]\nname = "rule {n}"\nsecret = "secret-{n}"\n{rule}\n'
-        for n, rule in enumerate(rules)
-    ]
-    return parse_policy(f'trust_root = "{trust_root}"\n' + "".join(texts))
+def several(identities: dict[str, str], *rules: tuple[str, str]) -> Policy:
+    """A policy of named identities, and of rules: the list that each names, and what else."""
+    text = "version = 2\n"
+    for name, identity in identities.items():
+        text += f'[[identities]]\nname = "{name}"\n{identity}\n'
+    for number, (named, rule) in enumerate(rules):
+        text += f'[[rules]]\nname = "rule {number}"\nidentities = [{named}]\n'
+        text += f'secret = "secret-{number}"\n{rule}\n'
+    return parse_policy(text)
 
 
-BY_MEASUREMENT = f'mr_enclave = ["{"00" * 32}", "{MEASURED.hex()}"]'
-BY_SIGNER = f'mr_signer = "{SIGNED.hex()}"\nisv_prod_id = 3\nminimum_isv_svn = 4'
-
-
-@pytest.mark.parametrize(
-    ("claims", "rule", "code"),
-    [
-        pytest.param(CLAIMS, BY_MEASUREMENT, PolicyCode.ALLOWED, id="by-measurement"),
-        pytest.param(CLAIMS, BY_SIGNER, PolicyCode.ALLOWED, id="by-signer"),
-        pytest.param(replace(CLAIMS, isv_svn=5), BY_SIGNER, PolicyCode.ALLOWED, id="newer-version"),
-        pytest.param(CLAIMS, f"{BY_MEASUREMENT}\n{BY_SIGNER}", PolicyCode.ALLOWED, id="by-both"),
-        pytest.param(
-            HARDENED,
-            BY_MEASUREMENT
-            + '\ntcb_statuses = ["UpToDate", "SWHardeningNeeded"]'
-            + '\nallowed_advisories = ["INTEL-SA-00615", "INTEL-SA-00334", "INTEL-SA-00001"]',
-            PolicyCode.ALLOWED,
-            id="accepted-status-and-advisories",
-        ),
-        pytest.param(
-            replace(CLAIMS, debug=True),
-            BY_MEASUREMENT + "\ndangerously_allow_debug_enclaves = true",
-            PolicyCode.ALLOWED,
-            id="debug-where-allowed",
-        ),
-        pytest.param(
-            replace(CLAIMS, mr_enclave=b"\x03" * 32),
-            BY_MEASUREMENT,
-            PolicyCode.MEASUREMENT,
-            id="other-measurement",
-        ),
-        pytest.param(
-            replace(CLAIMS, mr_enclave=b"\x03" * 32),
-            f"{BY_MEASUREMENT}\n{BY_SIGNER}",
-            PolicyCode.MEASUREMENT,
-            id="other-measurement-of-the-same-signer",
-        ),
-        pytest.param(
-            replace(CLAIMS, mr_signer=b"\x03" * 32), BY_SIGNER, PolicyCode.SIGNER, id="signer"
-        ),
-        pytest.param(replace(CLAIMS, isv_prod_id=4), BY_SIGNER, PolicyCode.PRODUCT, id="product"),
-        pytest.param(replace(CLAIMS, isv_svn=3), BY_SIGNER, PolicyCode.SVN, id="older-version"),
-        pytest.param(replace(CLAIMS, debug=True), BY_MEASUREMENT, PolicyCode.DEBUG, id="debug"),
-        pytest.param(HARDENED, BY_MEASUREMENT, PolicyCode.TCB_STATUS, id="tcb-status"),
-        pytest.param(
-            HARDENED,
-            BY_MEASUREMENT
-            + '\ntcb_statuses = ["SWHardeningNeeded"]\nallowed_advisories = ["INTEL-SA-00615"]',
-            PolicyCode.ADVISORIES,
-            id="one-advisory-more",
-        ),
-        pytest.param(
-            replace(CLAIMS, advisory_ids=("INTEL-SA-00615",)),
-            BY_MEASUREMENT,
-            PolicyCode.ADVISORIES,
-            id="up-to-date-with-an-advisory",
-        ),
-        pytest.param(
-            CLAIMS,
-            BY_MEASUREMENT + '\ntcb_statuses = ["OutOfDate"]',
-            PolicyCode.TCB_STATUS,
-            id="status-that-is-better-than-listed",
-        ),
-        pytest.param(SIMULATED, BY_MEASUREMENT, PolicyCode.SIMULATED, id="simulated"),
-    ],
-)
-def test_a_rule_grants_when_all_its_conditions_hold(
-    claims: Claims, rule: str, code: PolicyCode
-) -> None:
-    result = appraise(claims, policy(rule), asked_for=None)
-    assert result.code is code
-    assert result.allowed == (code is PolicyCode.ALLOWED)
-    assert (result.grant is not None) == result.allowed
-    assert result.rule == "rule 0"
+def appraised(
+    evidence: Claims, granting: Policy, asked_for: str | None = None
+) -> AttestationResult:
+    return appraise(evidence, granting, asked_for=asked_for, now=NOW)
 
 
 def test_nothing_is_granted_without_rules() -> None:
-    result = appraise(CLAIMS, Policy(), asked_for=None)
-    assert (result.allowed, result.code, result.rule, result.grant) == (
-        False,
-        PolicyCode.EMPTY,
-        None,
-        None,
-    )
+    result = appraised(ENCLAVE, several({"a": SGX}))
+    assert (result.allowed, result.code, result.grant) == (False, PolicyCode.EMPTY, None)
+    assert (result.decisive, result.rule, result.identity) == (None, None, None)
     assert "no rules" in " ".join(result.explanation)
 
 
-def test_a_named_root_is_accepted_and_no_other() -> None:
-    named = policy(BY_MEASUREMENT, trust_root="09" * 32)
-    assert appraise(SIMULATED, named, asked_for=None).allowed
-    other = replace(SIMULATED, trust_root_sha256=b"\x08" * 32)
-    for claims in (other, CLAIMS):
-        assert appraise(claims, named, asked_for=None).code is PolicyCode.TRUST_ROOT
+def test_a_rule_is_for_any_of_its_identities() -> None:
+    granting = several({"else": ELSE, "td": TDX, "enclave": SGX}, ('"else", "td", "enclave"', ""))
+    result = appraised(ENCLAVE, granting)
+    assert (result.allowed, result.rule, result.identity) == (True, "rule 0", "enclave")
+    assert appraised(DOMAIN, granting).identity == "td"
+    tried = [(outcome.rule, outcome.identity) for outcome in result.outcomes]
+    assert tried == [("rule 0", "else"), ("rule 0", "td"), ("rule 0", "enclave")]
 
 
-def test_what_is_simulated_is_said_to_be() -> None:
-    named = policy(BY_MEASUREMENT, trust_root="09" * 32)
-    explanation = "\n".join(appraise(SIMULATED, named, asked_for=None).explanation)
-    assert "SIMULATED" in explanation
-    assert "SIMULATED" not in "\n".join(
-        appraise(CLAIMS, policy(BY_MEASUREMENT), asked_for=None).explanation
+def test_the_first_rule_that_holds_decides_the_secret() -> None:
+    three = several(
+        {"a": SGX, "b": SIGNER},
+        ('"a"', 'asked_for = ["a.example"]'),
+        ('"b"', 'encoding = "hex"'),
+        ('"a"', ""),
     )
+    assert appraised(ENCLAVE, three, "a.example").grant == Grant("secret-0", "raw")
+    assert appraised(ENCLAVE, three, "b.example").grant == Grant("secret-1", "hex")
+
+
+def test_conditions_of_two_rules_do_not_add_up() -> None:
+    """Each rule lacks one thing that the other has."""
+    two = several({"a": SGX, "b": ELSE}, ('"a"', 'asked_for = ["a.example"]'), ('"b"', ""))
+    assert not appraised(ENCLAVE, two, "b.example").allowed
+
+
+def test_conditions_of_two_identities_do_not_add_up() -> None:
+    other = SIGNER.replace("02" * 32, "03" * 32)
+    named = several({"a": f"{SGX}\n{other}", "b": f"{ELSE}\n{SIGNER}"}, ('"a", "b"', ""))
+    assert not appraised(ENCLAVE, named).allowed
 
 
 @pytest.mark.parametrize(
@@ -186,61 +96,105 @@ def test_what_is_simulated_is_said_to_be() -> None:
     ],
 )
 def test_a_rule_may_be_for_some_names_only(asked_for: str | None, allowed: bool) -> None:
-    restricted = policy(BY_MEASUREMENT + '\nasked_for = ["Models.example", "b.example"]')
-    result = appraise(CLAIMS, restricted, asked_for=asked_for)
+    restricted = policy(rule='asked_for = ["Models.example", "b.example"]')
+    result = appraised(ENCLAVE, restricted, asked_for)
     assert result.allowed is allowed
     assert result.code is (PolicyCode.ALLOWED if allowed else PolicyCode.ASKED_FOR)
 
 
-def test_the_first_rule_that_holds_decides_the_secret() -> None:
-    three = policy(
-        BY_MEASUREMENT + '\nasked_for = ["a.example"]',
-        BY_SIGNER + '\nencoding = "hex"',
-        BY_MEASUREMENT,
-    )
-    assert appraise(CLAIMS, three, asked_for="a.example").grant == Grant("secret-0", "raw")
-    assert appraise(CLAIMS, three, asked_for="b.example").grant == Grant("secret-1", "hex")
-
-
-def test_conditions_of_two_rules_do_not_add_up() -> None:
-    """Each rule lacks one thing that the other has."""
-    two = policy(
-        BY_MEASUREMENT,
-        f'mr_enclave = ["{"07" * 32}"]\ndangerously_allow_debug_enclaves = true',
-    )
-    assert not appraise(replace(CLAIMS, debug=True), two, asked_for=None).allowed
-
-
-def test_a_denial_names_the_rule_that_came_nearest() -> None:
-    two = policy(
-        f'mr_enclave = ["{"07" * 32}"]\nasked_for = ["x.example"]',
-        f'mr_enclave = ["{"08" * 32}"]',
-    )
-    result = appraise(CLAIMS, two, asked_for=None)
-    assert (result.rule, result.code) == ("rule 1", PolicyCode.MEASUREMENT)
+@pytest.mark.parametrize(
+    ("identities", "rules", "nearest"),
+    [
+        pytest.param(
+            {"a": ELSE, "b": ELSE},
+            [('"a"', 'asked_for = ["x.example"]'), ('"b"', "")],
+            ("rule 1", "b", PolicyCode.MEASUREMENT),
+            id="fewest failures",
+        ),
+        pytest.param(
+            {"a": ELSE, "b": SGX},
+            [('"a"', ""), ('"b"', 'asked_for = ["x.example"]')],
+            ("rule 1", "b", PolicyCode.ASKED_FOR),
+            id="the same target before another one",
+        ),
+        pytest.param(
+            {"td": TDX, "a": f"{ELSE}\n{SIGNER}".replace("02" * 32, "03" * 32)},
+            [('"td", "a"', "")],
+            ("rule 0", "a", PolicyCode.MEASUREMENT),
+            id="another target before another kind of TEE",
+        ),
+        pytest.param(
+            {"a": ELSE, "b": ELSE},
+            [('"a", "b"', ""), ('"b"', "")],
+            ("rule 0", "a", PolicyCode.MEASUREMENT),
+            id="of equals the first",
+        ),
+    ],
+)
+def test_a_denial_names_the_rule_and_identity_that_came_nearest(
+    identities: dict[str, str], rules: list[tuple[str, str]], nearest: tuple[str, str, PolicyCode]
+) -> None:
+    result = appraised(ENCLAVE, several(identities, *rules))
+    assert (result.rule, result.identity, result.code) == nearest
 
 
 def test_the_explanation_has_every_condition_with_found_and_expected() -> None:
-    result = appraise(
-        replace(CLAIMS, isv_svn=1, debug=True), policy(BY_SIGNER), asked_for="x.example"
-    )
+    evidence = claims(sgx_enclave(mr_signer=SIGNED, isv_prod_id=3, isv_svn=1, debug=True))
+    result = appraised(evidence, policy(SIGNER), "x.example")
     explanation = "\n".join(result.explanation)
-    assert "rule 'rule 0': minimum_isv_svn FAILS: found 1, expected 4 or more" in explanation
+    assert (
+        "rule 'rule', identity 'target': minimum_isv_svn FAILS: found 1, expected 4 or more"
+    ) in explanation
     assert "found a debug enclave, expected a production enclave" in explanation
     assert f"mr_signer holds: {SIGNED.hex()}" in explanation
     assert "TCB status UpToDate, advisories none" in explanation
-    assert [condition.code for condition in result.outcomes[0].failed] == [
-        PolicyCode.SVN,
-        PolicyCode.DEBUG,
-    ]
+    assert result.decisive is not None
+    failed = [condition.code for condition in result.decisive.failed]
+    assert failed == [PolicyCode.SVN, PolicyCode.DEBUG]
 
 
-@pytest.mark.parametrize("status", list(TcbStatus))
-def test_without_a_policy_the_status_is_reported_and_debug_is_denied(status: TcbStatus) -> None:
-    claims = replace(CLAIMS, tcb_status=status)
-    result = appraise_by_default(claims)
-    assert result.allowed
-    assert result.grant is None
+def test_what_failed_says_what_would_fix_it_and_what_held_does_not() -> None:
+    result = appraised(
+        claims(sgx_enclave(debug=True, config_svn=7)), several({"a": ELSE}, ('"a"', ""))
+    )
+    for condition in result.outcomes[0].conditions:
+        assert bool(condition.fix) is not condition.held
+    assert len(result.outcomes[0].failed) == 3
+
+
+def test_what_is_simulated_is_said_to_be() -> None:
+    lab = policy(head=f'trust_root = "{"09" * 32}"')
+    assert "SIMULATED" in "\n".join(appraised(claims(standing=LAB), lab).explanation)
+    assert "SIMULATED" not in "\n".join(appraised(claims(), policy()).explanation)
+
+
+def test_a_long_list_is_told_in_a_few_entries() -> None:
+    many = ", ".join(f'"{number:064x}"' for number in range(1, 1001))
+    (failed,) = appraised(claims(), policy(f"mr_enclave = [{many}]")).outcomes[0].failed
+    assert "and 992 more" in failed.expected
+    assert len(failed.expected) < 1000
+
+
+@pytest.mark.parametrize("target", [sgx_enclave(), trust_domain()], ids=["SGX", "TDX"])
+@pytest.mark.parametrize("status", [*TcbStatus])
+def test_without_a_policy_the_status_is_reported_and_nothing_is_granted(
+    target, status: TcbStatus
+) -> None:
+    standing = dcap_standing(tcb_status=status, collateral_valid_until=NOW - timedelta(days=9))
+    result = appraise_by_default(claims(target, standing))
+    assert (result.allowed, result.grant, result.exceptions) == (True, None, ())
     assert f"TCB status {status}" in "\n".join(result.explanation)
-    denied = appraise_by_default(replace(claims, debug=True))
-    assert (denied.allowed, denied.code) == (False, PolicyCode.DEBUG)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [sgx_enclave(debug=True), trust_domain(td_attributes=bytes.fromhex("2000001000000000"))],
+    ids=["SGX", "TDX"],
+)
+def test_without_a_policy_nothing_under_debug_is_accepted(target) -> None:
+    assert appraise_by_default(claims(target)).code is PolicyCode.DEBUG
+
+
+def test_without_a_policy_nothing_is_accepted_that_was_not_checked_for_revocation() -> None:
+    evidence = claims(standing=dcap_standing(revocation_checked=False))
+    assert appraise_by_default(evidence).code is PolicyCode.REVOCATION
