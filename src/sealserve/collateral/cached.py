@@ -16,7 +16,7 @@ from typing import Final
 
 from sealserve.collateral.held import Held
 from sealserve.collateral.shared import SharedCollateral
-from sealserve.verifier import Platform, VerifiedCollateral
+from sealserve.verifier import Claims, Platform, VerifiedCollateral
 
 MAX_PLATFORMS: Final = 256  # kinds of platform that are kept; the least recently used goes first
 RENEWING_THREADS: Final = 4
@@ -57,6 +57,10 @@ class CachedCollateral:
         self._renewals.clear()
         for platform, held in self._held.items():
             self._held[platform] = held.outdated()
+
+    def saw(self, quote: bytes, claims: Claims) -> None:
+        """Note the platform of a quote that was verified, for forecasts; from any thread."""
+        self._shared.sightings.saw(quote, claims)
 
     def close(self) -> None:
         """Let the threads go; a renewal that is under way ends by itself."""

@@ -23,6 +23,7 @@ from sealserve.collateral.disk import CacheFolder, Entry
 from sealserve.collateral.evaluations import EvaluationMemory
 from sealserve.collateral.held import Held
 from sealserve.collateral.key import CollateralKey
+from sealserve.collateral.sightings import Sightings
 from sealserve.collateral.source import CollateralSource
 from sealserve.endorsements.chain import Role
 from sealserve.endorsements.collateral import Collateral, PckCa
@@ -74,6 +75,7 @@ class SharedCollateral:
         self._root = root
         self._folder = folder
         self._memory = EvaluationMemory(folder.path)
+        self.sightings = Sightings(folder.path)
         self._update = update
         self._max_age = max_age
 
@@ -124,7 +126,9 @@ class SharedCollateral:
                 if others is not None and self._is_news(others, present, clock()):
                     return others
                 failure = attempts.failure(self._source.name, clock())
-                return failure or self._fetched(key, attempts, clock, grace, present)
+                if failure is not None and not self._source.is_local:
+                    return failure
+                return self._fetched(key, attempts, clock, grace, present)
         except CollateralError as error:  # no lock, so whoever has it is at it still
             return Failure.of(self._source.name, clock(), error)
 
@@ -143,6 +147,7 @@ class SharedCollateral:
     ) -> Held | Failure:
         try:
             collateral = self._source.collateral(key.platform)
+            check_has_crls(collateral)
             verified = self._verified(key, collateral, clock(), grace)
         except (NetworkError, RejectedError) as error:
             failure = attempts.failed(self._source.name, clock(), error)
@@ -178,6 +183,15 @@ def evaluations(verified: VerifiedCollateral) -> Evaluations:
     return Evaluations(
         verified.tcb_info.evaluation_data_number, verified.qe_identity.evaluation_data_number
     )
+
+
+def check_has_crls(collateral: Collateral) -> None:
+    """A folder may lack them, for evidence of long ago; here nothing is used without."""
+    if not (collateral.pck_crl and collateral.root_ca_crl):
+        raise CollateralError(
+            "there are no CRLs, so nobody could tell what was revoked",
+            hint="fetch the collateral anew: pck.crl and root_ca.crl belong to it",
+        )
 
 
 def check_is_for(platform: Platform, verified: VerifiedCollateral) -> None:

@@ -56,17 +56,17 @@ class CollateralFolder:
         """The folder."""
         return str(self.folder)
 
+    def missing(self) -> list[str]:
+        """The files that are not there."""
+        return [name for name in FILE_NAMES.values() if not (self.folder / name).exists()]
+
     def read(self) -> Collateral:
         """What is in the folder now; raises CollateralError for a file that is not there.
 
         A CRL that is not there is empty: the verifier decides about that, because evidence may be
         so old that its CRLs are nowhere to be had.
         """
-        missing = [
-            name
-            for name in FILE_NAMES.values()
-            if name not in _CRLS and not (self.folder / name).exists()
-        ]
+        missing = [name for name in self.missing() if name not in _CRLS]
         if missing:
             raise CollateralError(
                 f"{self.folder} is no whole collateral: {', '.join(missing)} missing",

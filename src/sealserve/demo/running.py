@@ -85,7 +85,7 @@ def start_key_service(stage: Stage, pccs: str) -> int:
         'private_key = "key-service/server/key.pem"\n'
         "[attestation]\n"
         'trust_root = "../platform/lab/root_ca.pem"\n'
-        f'collateral_url = "{pccs}"\n'
+        f'collateral_service = "{pccs}"\n'
         "[secrets]\n"
         'digits = "wrap.key"\n'
     )

@@ -1,8 +1,8 @@
 """The key service as a process: from a configuration to a listener, until SIGTERM.
 
 SIGTERM or SIGINT: take no more connections, let the open sessions end, leave. SIGHUP: read the
-policy and the secrets again and fetch collateral anew; where they are not sound, the old ones stay
-in force and the log says so.
+policy and the secrets again and ask for collateral anew; where they are not sound, the old ones
+stay in force and the log says so.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from OpenSSL import SSL
 
-from sealserve.endorsements.pccs import PccsClient
-from sealserve.endorsements.pccs import service as collateral_service
+from sealserve.collateral.cached import CachedCollateral
+from sealserve.collateral.disk import CacheFolder
+from sealserve.collateral.shared import SharedCollateral
+from sealserve.collateral.source import CollateralFolder, CollateralService, CollateralSource
 from sealserve.errors import ConfigError, SealServeError
 from sealserve.files import read_file, read_secret
 from sealserve.hosts import Address
 from sealserve.keyservice.audit import AuditLog
-from sealserve.keyservice.collateral import CachedCollateral, CollateralFolder, CollateralSource
 from sealserve.keyservice.config import Attestation, KeyServiceConfig, Tls
 from sealserve.keyservice.rules import Rules, load_rules
 from sealserve.keyservice.server import KeyServer
@@ -94,15 +96,14 @@ def reload(loaded: Loaded, service: KeyService, collateral: CachedCollateral) ->
     except SealServeError as error:
         log.error(line("reload_failed", code=error.code, reason=error.message))
         return
-    collateral.forget()
+    collateral.renew()
     log.info(line("reloaded", policy_sha256=service.rules.policy_sha256))
     _warn_of_exceptions(service.rules)
 
 
 @contextmanager
 def _service(loaded: Loaded, audit: AuditLog) -> Iterator[tuple[KeyService, CachedCollateral]]:
-    max_age = timedelta(seconds=loaded.config.attestation.collateral_max_age_seconds)
-    collateral = CachedCollateral(loaded.collateral, loaded.root, max_age=max_age)
+    collateral = open_collateral(loaded)
     service = KeyService(rules=loaded.rules, root=loaded.root, collateral=collateral, audit=audit)
     try:
         yield service, collateral
@@ -111,17 +112,50 @@ def _service(loaded: Loaded, audit: AuditLog) -> Iterator[tuple[KeyService, Cach
         collateral.close()
 
 
+def open_collateral(loaded: Loaded) -> CachedCollateral:
+    """The collateral of a service, over the cache folder, which is made if need be.
+
+    Raises ConfigError when the folder is not this user's alone.
+    """
+    attestation = loaded.config.attestation
+    for remark in loaded.collateral.remarks:
+        log.warning(line("collateral_remark", source=loaded.collateral.name, remark=remark))
+    folder = CacheFolder(loaded.config.collateral_cache, loaded.root.sha256)
+    folder.make()
+    max_age = timedelta(seconds=attestation.collateral_max_age_seconds)
+    return CachedCollateral(
+        SharedCollateral(
+            loaded.collateral,
+            loaded.root,
+            folder,
+            update=attestation.collateral_update,
+            max_age=max_age,
+        )
+    )
+
+
 def _collateral_source(attestation: Attestation) -> CollateralSource:
-    if attestation.collateral_url is not None:
-        service = collateral_service(attestation.collateral_url, ca_file=attestation.collateral_ca)
-        for remark in service.remarks:
-            log.warning(line("collateral_service", name=service.name, remark=remark))
-        return PccsClient(service)
+    if attestation.collateral_service is not None:
+        return CollateralService(
+            attestation.collateral_service,
+            update=attestation.collateral_update,
+            ca_file=attestation.collateral_ca,
+            subscription_key_file=attestation.collateral_subscription_key,
+        )
     if attestation.collateral_dir is not None:
-        folder = CollateralFolder(attestation.collateral_dir)
-        folder.read()  # it may change later, but is all there now
-        return folder
+        return _collateral_folder(attestation.collateral_dir)
     raise ConfigError("no place of collateral is named")
+
+
+def _collateral_folder(path: Path) -> CollateralFolder:
+    folder = CollateralFolder(path)
+    missing = folder.missing()  # it may change later, but is all there now
+    if missing:
+        raise ConfigError(
+            f"the collateral in {path} is incomplete: {', '.join(missing)} missing",
+            hint=f"sealserve collateral fetch QUOTE --from intel --out {path}",
+        )
+    return folder
 
 
 def _load_root(attestation: Attestation) -> TrustRoot:

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from sealserve.appraisal.complaints import complain
+from sealserve.endorsements.pccs import Update
 from sealserve.errors import ConfigError, UsageError
 from sealserve.files import read_file
 from sealserve.hosts import ListenAddress, parse_listen_address
@@ -63,22 +64,29 @@ class Tls(_Table):
 
 
 class Attestation(_Table):
-    """Whom to believe about evidence, and where endorsements come from: one of url and dir."""
+    """Whom to believe about evidence, and where endorsements come from: one of service and dir."""
 
     trust_root: FilePath | None = None
     """None is Intel's SGX root CA; any other root must be named here, and is logged SIMULATED."""
-    collateral_url: Annotated[str, Field(pattern=r"^https?://[^\s]{1,2000}$")] | None = None
+    collateral_service: Annotated[str, Field(pattern=r"^[^\s]{1,2000}$")] | None = None
+    """A URL, or the name of a service that is known (`sealserve.endorsements.pccs.presets`)."""
     collateral_dir: FilePath | None = None
+    collateral_update: Update = "standard"
     collateral_ca: FilePath | None = None
-    """The CA file for a PCCS whose HTTPS certificate no public CA has signed."""
+    """The CA file for a service whose HTTPS certificate no public CA has signed."""
+    collateral_subscription_key: FilePath | None = None
+    """Mode 0600; for services that ask for one."""
     collateral_max_age_seconds: Annotated[int, Field(gt=0, le=7 * 86400)] = 3600
+    collateral_cache: FilePath | None = None
+    """None is `collateral-cache`, beside the audit log."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
-        if (self.collateral_url is None) == (self.collateral_dir is None):
-            raise ValueError("name one of collateral_url and collateral_dir")
-        if self.collateral_ca is not None and self.collateral_url is None:
-            raise ValueError("collateral_ca belongs to collateral_url, which is not there")
+        if (self.collateral_service is None) == (self.collateral_dir is None):
+            raise ValueError("name one of collateral_service and collateral_dir")
+        for key in ("collateral_ca", "collateral_subscription_key"):
+            if getattr(self, key) is not None and self.collateral_service is None:
+                raise ValueError(f"{key} belongs to collateral_service, which is not there")
         return self
 
 
@@ -101,6 +109,11 @@ class KeyServiceConfig(_Table):
     attestation: Attestation
     secrets: Annotated[dict[SecretName, FilePath], Field(max_length=SECRETS_LIMIT)]
     limits: Limits = Limits()
+
+    @property
+    def collateral_cache(self) -> Path:
+        """The folder for collateral, and for what must not be forgotten about it."""
+        return self.attestation.collateral_cache or self.audit.parent / "collateral-cache"
 
 
 def load_config(path: Path) -> KeyServiceConfig:

@@ -28,10 +28,10 @@ from enum import StrEnum
 from typing import NamedTuple, TypeVar
 
 from sealserve.appraisal.appraise import AttestationResult, Grant, appraise
+from sealserve.collateral.cached import CachedCollateral
 from sealserve.errors import BindingError, RejectedError, SealServeError
 from sealserve.evidence.ratls import RatlsEvidence, check_binding, extract_evidence
 from sealserve.keyservice.audit import AuditLog, Receipt
-from sealserve.keyservice.collateral import CachedCollateral
 from sealserve.keyservice.protocol import Encoding
 from sealserve.keyservice.rules import Rules
 from sealserve.keyservice.store import Secret
@@ -145,8 +145,9 @@ class KeyService:
             evidence = await self._run(lambda: extract_evidence(ask.certificate))
             digest = hashlib.sha256(evidence.quote).hexdigest()
             platform = await self._run(lambda: platform_of(evidence.quote, self._root, now))
-            collateral = await self._collateral.get(platform, now)
-            verdict = await self._run(lambda: judge(ask, evidence, collateral, self.rules, now))
+            grace = self.rules.policy.collateral_grace(now)
+            collateral = await self._collateral.get(platform, now, grace)
+            verdict = await self._run(lambda: self._decide(ask, evidence, collateral))
         except SealServeError as error:
             rejected = isinstance(error, RejectedError)
             outcome = Outcome.REJECTED if rejected else Outcome.FAILED
@@ -156,6 +157,13 @@ class KeyService:
             reason = f"a fault of the key service: {type(error).__name__}"
             verdict = Verdict(self.rules, Outcome.FAILED, "fault", (reason,))
         return replace(verdict, evidence_sha256=digest)
+
+    def _decide(self, ask: Ask, evidence: RatlsEvidence, collateral: VerifiedCollateral) -> Verdict:
+        """Steps 3 and 4, now: collateral that was fetched may be of later than the request."""
+        verdict = judge(ask, evidence, collateral, self.rules, self._clock())
+        if verdict.claims is not None:
+            self._collateral.saw(evidence.quote, verdict.claims)
+        return verdict
 
     def _record(self, ask: Ask, verdict: Verdict, now: datetime) -> Receipt:
         """Step 5."""

@@ -12,7 +12,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
@@ -25,7 +25,6 @@ from sealserve.files import write_file
 from sealserve.hosts import Address
 from sealserve.keyservice import application
 from sealserve.keyservice.audit import AuditLog
-from sealserve.keyservice.collateral import CachedCollateral
 from sealserve.keyservice.config import load_config
 from sealserve.keyservice.server import KeyServer
 from sealserve.keyservice.service import KeyService
@@ -162,7 +161,7 @@ def start_service(site: Site) -> Iterator[Running]:
 
     async def main() -> None:
         loaded = application.load(load_config(site.config))
-        collateral = CachedCollateral(loaded.collateral, loaded.root, max_age=timedelta(minutes=5))
+        collateral = application.open_collateral(loaded)
         with AuditLog.open(site.audit, now=datetime.now(UTC)) as audit:
             service = KeyService(
                 rules=loaded.rules, root=loaded.root, collateral=collateral, audit=audit

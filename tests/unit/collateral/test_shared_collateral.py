@@ -163,6 +163,16 @@ class TestFailure:
         make_shared().obtain(SGX, now + FIRST_PAUSE + timedelta(seconds=1))
         assert len(source.asked) == 2
 
+    def test_a_folder_is_read_again_without_a_pause(self, make_shared, world, tmp_path, now):
+        world.save(tmp_path / "lab")
+        shared = make_shared(source=CollateralFolder(tmp_path / "lab" / "collateral"))
+        crl = tmp_path / "lab" / "collateral" / "pck.crl"
+        crl.unlink()
+        with pytest.raises(CollateralError, match="no CRLs"):
+            shared.obtain(SGX, now)
+        world.publish(tmp_path / "lab")
+        shared.obtain(SGX, now)
+
     def test_what_does_not_verify_is_a_failure_too(self, make_shared, source, world, now):
         shared = make_shared()
         held = shared.obtain(SGX, now)

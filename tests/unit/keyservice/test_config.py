@@ -15,7 +15,7 @@ audit = "audit.jsonl"
 certificate = "server.pem"
 private_key = "server.key"
 [attestation]
-collateral_url = "https://pccs.example:8081"
+collateral_service = "https://pccs.example:8081"
 [secrets]
 digits = "keys/digits.key"
 """
@@ -33,6 +33,14 @@ def test_what_is_not_said_is_the_careful_choice(tmp_path):
     assert config.attestation.trust_root is None  # Intel's
     assert config.limits.handshake_seconds <= config.limits.session_seconds
     assert config.limits.max_sessions > 0
+
+
+def test_the_cache_is_beside_the_audit_log_unless_it_is_named(tmp_path):
+    assert load(tmp_path).collateral_cache == tmp_path / "collateral-cache"
+    text = SOUND.replace("audit.jsonl", "log/audit.jsonl")
+    assert load(tmp_path, text).collateral_cache == tmp_path / "log" / "collateral-cache"
+    text = SOUND.replace("[secrets]", 'collateral_cache = "cache"\n[secrets]')
+    assert load(tmp_path, text).collateral_cache == tmp_path / "cache"
 
 
 def test_relative_paths_count_from_the_file(tmp_path, monkeypatch):
@@ -83,15 +91,28 @@ def replaced(old, new):
             replaced("[secrets]", 'collateral_dir = "c"\n[secrets]'), "name one of", id="two places"
         ),
         pytest.param(
-            replaced('collateral_url = "https://pccs.example:8081"', ""), "name one of", id="none"
+            replaced('collateral_service = "https://pccs.example:8081"', ""),
+            "name one of",
+            id="none",
         ),
         pytest.param(
-            replaced('collateral_url = "https://pccs.example:8081"',
+            replaced('collateral_service = "https://pccs.example:8081"',
                      'collateral_dir = "c"\ncollateral_ca = "x.pem"'),
-            "belongs to collateral_url",
+            "belongs to collateral_service",
             id="a CA for a folder",
         ),
-        pytest.param(replaced('"https:', '"ftp:'), "collateral_url", id="another scheme"),
+        pytest.param(
+            replaced('collateral_service = "https://pccs.example:8081"',
+                     'collateral_dir = "c"\ncollateral_subscription_key = "x"'),
+            "belongs to collateral_service",
+            id="a key for a folder",
+        ),
+        pytest.param(replaced("//pccs", "// pccs"), "collateral_service", id="a space in a URL"),
+        pytest.param(
+            replaced("[secrets]", 'collateral_update = "late"\n[secrets]'),
+            "collateral_update",
+            id="another edition",
+        ),
         pytest.param(SOUND + "[limits]\nmax_sessions = 0", "max_sessions", id="no session"),
         pytest.param(SOUND + "[limits]\nidle_seconds = 0", "idle_seconds", id="no time"),
         pytest.param(SOUND + "[limits]\nidle_seconds = inf", "idle_seconds", id="for ever"),
