@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,10 +13,18 @@ import click
 from sealserve.cli.output import json_option, note, print_json, print_table
 from sealserve.errors import RejectedError
 from sealserve.evidence.kind import Kind, detect
-from sealserve.evidence.quote import is_placeholder, parse_quote, parse_quote_body
+from sealserve.evidence.quote import (
+    TEE_TYPE_SGX,
+    Body,
+    Quote,
+    is_placeholder,
+    parse_quote,
+    parse_quote_body,
+)
 from sealserve.evidence.ratls import RatlsEvidence, check_binding, extract_evidence
 from sealserve.evidence.report import SgxReport
 from sealserve.evidence.sigstruct import check_signature, parse_sigstruct
+from sealserve.evidence.td_report import TdReport
 from sealserve.files import read_file
 
 MAX_FILE_BYTES = 64 * 1024  # the largest certificate that is read, as PEM, and some text around it
@@ -52,7 +61,8 @@ def evidence() -> None:
 def show(context: click.Context, file: Path, as_json: bool) -> None:
     """Show what the evidence in FILE says, without verifying it.
 
-    FILE is an SGX quote of version 3, an RA-TLS certificate (DER or PEM) or a SIGSTRUCT.
+    FILE is a quote (SGX or TDX, version 3, 4 or 5), an RA-TLS certificate (DER or PEM) or a
+    SIGSTRUCT.
     The exit code is 2 when it is malformed, does not bind its key or has a bad signature.
 
     \b
@@ -81,15 +91,6 @@ def _quote(data: bytes) -> tuple[Facts, None]:
         signature = {"present": False, "remark": remark}
         return _report(parse_quote_body(data)) | {"signature": signature}, None
     quote = parse_quote(data)
-    header = {
-        "version": quote.version,
-        "tee": "SGX",
-        "attestation_key": "ECDSA P-256",
-        "qe_svn": quote.qe_svn,
-        "pce_svn": quote.pce_svn,
-        "qe_vendor_id": quote.qe_vendor_id,
-        "user_data": quote.user_data,
-    }
     signature = {
         "present": True,
         "qe_auth_data": quote.qe_auth_data,
@@ -99,14 +100,31 @@ def _quote(data: bytes) -> tuple[Facts, None]:
         "trailing_bytes": len(quote.trailing),
     }
     sections = {
-        "header": header,
+        "header": _header(quote),
         "signature": signature,
         "qe_report": _report(quote.qe_report),
     }
     return _report(quote.body) | sections, None
 
 
-def _report(report: SgxReport) -> Facts:
+def _header(quote: Quote) -> Facts:
+    header = {
+        "version": quote.version,
+        "tee": "SGX" if quote.tee_type == TEE_TYPE_SGX else "TDX",
+        "attestation_key": "ECDSA P-256",
+        "qe_svn": quote.qe_svn,
+        "pce_svn": quote.pce_svn,
+        "qe_vendor_id": quote.qe_vendor_id,
+        "user_data": quote.user_data,
+    }
+    return header | ({} if quote.body_type is None else {"body_type": quote.body_type.name})
+
+
+def _report(report: Body) -> Facts:
+    return _td_report(report) if isinstance(report, TdReport) else _sgx_report(report)
+
+
+def _sgx_report(report: SgxReport) -> Facts:
     return {
         "mr_enclave": report.mr_enclave,
         "mr_signer": report.mr_signer,
@@ -122,6 +140,31 @@ def _report(report: SgxReport) -> Facts:
         "isv_ext_prod_id": report.isv_ext_prod_id,
         "isv_family_id": report.isv_family_id,
     }
+
+
+def _td_report(report: TdReport) -> Facts:
+    facts: Facts = {
+        "mr_td": report.mr_td,
+        **{f"rtmr{number}": rtmr for number, rtmr in enumerate(report.rtmrs)},
+        "debug_td": report.debug,
+        "report_data": report.report_data,
+        "td_attributes": report.td_attributes,
+        "xfam": report.xfam,
+        "mr_config_id": report.mr_config_id,
+        "mr_owner": report.mr_owner,
+        "mr_owner_config": report.mr_owner_config,
+        "mr_seam": report.mr_seam,
+        "mr_signer_seam": report.mr_signer_seam,
+        "seam_attributes": report.seam_attributes,
+        "tee_tcb_svn": report.tee_tcb_svn,
+    }
+    if report.tee_tcb_svn_2 is not None:
+        facts |= {"tee_tcb_svn_2": report.tee_tcb_svn_2, "mr_service_td": report.mr_service_td}
+    if (instance := report.instance) is not None:
+        facts["td_instance"] = {
+            field.name: getattr(instance, field.name) for field in fields(instance)
+        }
+    return facts
 
 
 def _certificate(data: bytes) -> tuple[Facts, RejectedError | None]:

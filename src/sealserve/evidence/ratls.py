@@ -35,7 +35,7 @@ from sealserve.evidence import cbor
 from sealserve.evidence.certificate import read_self_signed
 from sealserve.evidence.certificate import spki_der as spki_der
 
-MAX_RATLS_QUOTE_BYTES: Final = 8192  # Gramine's SGX_QUOTE_MAX_SIZE
+MAX_RATLS_QUOTE_BYTES: Final = 8192  # Gramine's SGX_QUOTE_MAX_SIZE; a TD's quote has some 5000
 
 MALFORMED_LEGACY_OID: Final = ObjectIdentifier("0.6.9.42.840.113741.1337.6")
 """What Gramine writes; `cryptography` encodes it to the very bytes of Gramine's certificates."""

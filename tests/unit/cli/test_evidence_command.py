@@ -21,8 +21,17 @@ from sealserve.evidence.quote import (
     parse_quote_body,
     serialize_quote,
 )
-from sealserve.evidence.ratls import PROPER_LEGACY_OID, extract_evidence
+from sealserve.evidence.ratls import (
+    PROPER_LEGACY_OID,
+    extract_evidence,
+    legacy_report_data,
+    spki_der,
+)
+from sealserve.evidence.td_report import TdInstance
+from sealserve.lab.trust_domain import TrustDomainIdentity
+from sealserve.lab.world import World
 
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 SAMPLES = Path(__file__).parents[2] / "data" / "gramine"
 OLD = SAMPLES / "ratls" / "old.der"
 NEW = SAMPLES / "ratls" / "new.der"
@@ -43,9 +52,12 @@ def shown(capsys: pytest.CaptureFixture[str], path: Path, *, code: int = 0) -> A
 
 def stolen_quote(folder: Path) -> Path:
     """A certificate that carries the quote of another, under the proper OID."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "RATLS")])
     quote = extract_evidence(OLD.read_bytes()).quote
+    return certificate_with(folder / "stolen.pem", ec.generate_private_key(ec.SECP256R1()), quote)
+
+
+def certificate_with(path: Path, key: ec.EllipticCurvePrivateKey, quote: bytes) -> Path:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "RATLS")])
     certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), 1)
         .not_valid_before(datetime(2001, 1, 1, tzinfo=UTC))
@@ -53,7 +65,6 @@ def stolen_quote(folder: Path) -> Path:
         .add_extension(x509.UnrecognizedExtension(PROPER_LEGACY_OID, quote), critical=False)
         .sign(key, hashes.SHA256())
     )
-    path = folder / "stolen.pem"
     path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     return path
 
@@ -122,6 +133,55 @@ def test_a_quote_shows_both_reports_and_what_certifies_them(
     assert facts["qe_report"]["mr_signer"] == "22" * 32
 
 
+@pytest.mark.parametrize(("version", "body_type"), [(4, None), (5, "TD_15")])
+def test_a_quote_of_a_trust_domain_shows_what_its_generation_says(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, version: int, body_type: str | None
+) -> None:
+    td = TrustDomainIdentity(mr_td=b"\x11" * 48, debug=True)
+    data = bytes(range(64))
+    report = td.report(data) if version == 4 else td.report_15(data)
+    path = tmp_path / "quote.bin"
+    path.write_bytes(World.create(now=NOW).td_quote(report, version))
+    facts = shown(capsys, path)
+    assert (facts["mr_td"], facts["debug_td"], facts["rtmr3"]) == ("11" * 48, True, "00" * 48)
+    assert facts["report_data"] == data.hex()
+    assert (facts["header"]["version"], facts["header"]["tee"]) == (version, "TDX")
+    assert facts["header"].get("body_type") == body_type
+    assert ("mr_service_td" in facts) == (version == 5)
+    assert facts["qe_report"]["isv_prod_id"] == 2
+    assert facts["signature"]["certification_data"] == "PCK_CHAIN"
+
+
+def test_an_extended_report_shows_which_td_it_is(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    sizes = (48, 48, 8, 16, 16, 12, 48, 8)
+    instance = TdInstance(7, b"\x1d" * 32, *(bytes(size) for size in sizes))
+    report = TrustDomainIdentity(mr_td=b"\x11" * 48).report_15(bytes(64))
+    path = tmp_path / "quote.bin"
+    extended = replace(report, instance=instance)
+    path.write_bytes(World.create(now=NOW).td_quote(extended, 5))
+    facts = shown(capsys, path)
+    assert facts["header"]["body_type"] == "TD_15_EX"
+    assert (facts["td_instance"]["vmid"], facts["td_instance"]["td_id"]) == (7, "1d" * 32)
+    assert run(path) == 0
+    assert "td_instance" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_a_certificate_may_carry_the_quote_of_a_trust_domain(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, version: int
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    td = TrustDomainIdentity(mr_td=b"\x11" * 48)
+    quote = World.create(now=NOW).td_quote(
+        td.report(legacy_report_data(spki_der(key.public_key()))), version
+    )
+    facts = shown(capsys, certificate_with(tmp_path / "td.pem", key, quote))
+    assert facts["binding"] == {"holds": True}
+    assert (facts["mr_td"], facts["header"]["version"]) == ("11" * 48, version)
+
+
 def test_a_quote_that_binds_another_key_is_shown_and_ends_in_two(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -157,7 +217,8 @@ def test_a_sigstruct_with_a_flipped_bit_is_shown_and_ends_in_two(
     [
         pytest.param(b"", "evidence.unknown", id="empty"),
         pytest.param(b"hello, world", "evidence.unknown", id="text"),
-        pytest.param(b"\x04\x00" + bytes(1000), "quote.version", id="version 4"),
+        pytest.param(b"\x06\x00" + bytes(1000), "quote.version", id="version 6"),
+        pytest.param(b"\x04\x00\x02\x00", "quote.length", id="cut quote of version 4"),
         pytest.param(b"\x03\x00\x02\x00", "quote.length", id="cut quote"),
         pytest.param(SIGSTRUCT.read_bytes()[:-1], "sigstruct.length", id="cut SIGSTRUCT"),
         pytest.param(OLD.read_bytes()[:-1], "ratls.certificate", id="cut certificate"),

@@ -9,16 +9,17 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sealserve.endorsements.chain import (
+    ALTERED_KEY,
     CHAIN_LIMIT,
     MAX_CERTIFICATES,
     Role,
     parse_certificate,
     parse_chain,
 )
-from sealserve.endorsements.crl import parse_crl, to_der
+from sealserve.endorsements.crl import CRL_LIMIT, parse_crl, to_der
 from sealserve.errors import FormatError
 from sealserve.lab import pki
 
@@ -155,6 +156,21 @@ def test_what_is_no_crl_in_any_form_is_left_for_the_verifier_to_refuse(data: byt
     assert to_der(data) == data
     with pytest.raises(FormatError):
         parse_crl(data)
+
+
+def test_a_crl_of_more_bytes_than_are_read_is_refused(root: pki.Holder) -> None:
+    with pytest.raises(FormatError, match="at most 262144 are read"):
+        parse_crl(pki.issue_crl(root, NOW).ljust(CRL_LIMIT + 1, b"\0"))
+
+
+def test_a_key_that_is_no_point_of_the_curve_is_told_from_bytes_that_are_no_certificate(
+    root: pki.Holder,
+) -> None:
+    point = root.key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    off_the_curve = point[:-1] + bytes([point[-1] ^ 1])
+    with pytest.raises(FormatError) as caught:
+        parse_certificate(root.certificate.public_bytes(Encoding.DER).replace(point, off_the_curve))
+    assert caught.value.code == ALTERED_KEY
 
 
 def crl_builder(root: pki.Holder) -> x509.CertificateRevocationListBuilder:

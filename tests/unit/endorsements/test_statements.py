@@ -89,6 +89,54 @@ def test_qe_identity_is_read() -> None:
     ]
 
 
+MODULE = {"mrsigner": "00" * 48, "attributes": "0" * 16, "attributesMask": "F" * 16}
+MODULE_LEVEL = {"tcb": {"isvsvn": 5}, "tcbDate": "2024-03-13T00:00:00Z", "tcbStatus": "UpToDate"}
+MODULE_IDENTITY = {"id": "TDX_0A", **MODULE, "tcbLevels": [MODULE_LEVEL]}
+TDX_LEVEL = LEVEL | {
+    "tcb": LEVEL["tcb"] | {"tdxtcbcomponents": [{"svn": 100 + n} for n in range(16)]}
+}
+TDX_TCB_INFO = TCB_INFO | {
+    "id": "TDX",
+    "tdxModule": MODULE | {"mrsigner": "5A" * 48},
+    "tdxModuleIdentities": [MODULE_IDENTITY],
+    "tcbLevels": [TDX_LEVEL],
+}
+
+
+def test_tcb_info_for_tdx_describes_the_module_and_each_later_version_of_it() -> None:
+    info = parse_tcb_info(json.dumps(TDX_TCB_INFO).encode())
+    assert info.id is TcbInfoId.TDX
+    (level,) = info.levels
+    assert level.component_svns == bytes(range(16))
+    assert level.tdx_component_svns == bytes(range(100, 116))
+    assert info.tdx_module is not None
+    assert info.tdx_module.mr_signer == b"\x5a" * 48
+    (identity,) = info.tdx_module_identities
+    assert identity.version == 10
+    assert identity.module.attributes_mask == b"\xff" * 8
+    assert [(level.isv_svn, level.status) for level in identity.levels] == [
+        (5, TcbStatus.UP_TO_DATE)
+    ]
+
+
+def test_tcb_info_for_tdx_may_know_no_later_version_of_the_module() -> None:
+    old = {k: v for k, v in TDX_TCB_INFO.items() if k != "tdxModuleIdentities"}
+    assert parse_tcb_info(json.dumps(old).encode()).tdx_module_identities == ()
+
+
+def test_identities_of_unknown_kind_are_left_alone() -> None:
+    other = TDX_TCB_INFO | {"tdxModuleIdentities": [{"id": "SOMETHING_01"}, MODULE_IDENTITY]}
+    (identity,) = parse_tcb_info(json.dumps(other).encode()).tdx_module_identities
+    assert identity.version == 10
+
+
+def test_tcb_info_for_sgx_says_nothing_of_a_module() -> None:
+    both = TDX_TCB_INFO | {"id": "SGX"}
+    info = parse_tcb_info(json.dumps(both).encode())
+    assert (info.tdx_module, info.tdx_module_identities) == (None, ())
+    assert info.levels[0].tdx_component_svns == b""
+
+
 ABSENT = object()
 
 
@@ -108,6 +156,11 @@ ABSENT = object()
         pytest.param(TCB_INFO, {"tcbLevels": [OLD_LEVEL]}, id="level-of-version-2"),
         pytest.param(OLD_TCB_INFO, {"tcbLevels": [LEVEL]}, id="level-of-version-3"),
         pytest.param(TCB_INFO, {"tcbLevels": [LEVEL | {"tcbStatus": "Good"}]}, id="status"),
+        pytest.param(
+            TCB_INFO,
+            {"tcbLevels": [LEVEL | {"tcbStatus": "TDRelaunchAdvised"}]},
+            id="status-of-no-level",
+        ),
         pytest.param(TCB_INFO, {"tcbLevels": [LEVEL | {"tcbDate": "now"}]}, id="tcb-date"),
         pytest.param(TCB_INFO, {"tcbLevels": [LEVEL | {"advisoryIDs": [1]}]}, id="advisories"),
         pytest.param(
@@ -133,6 +186,39 @@ ABSENT = object()
             pytest.param(TCB_INFO, {name: ABSENT}, id=f"without-{name}")
             for name in TCB_INFO
             if name != "somethingNew"
+        ),
+        pytest.param(TDX_TCB_INFO, {"version": 2}, id="tdx-in-version-2"),
+        pytest.param(TDX_TCB_INFO, {"tdxModule": ABSENT}, id="tdx-without-module"),
+        pytest.param(TDX_TCB_INFO, {"tcbLevels": [LEVEL]}, id="tdx-level-of-sgx"),
+        pytest.param(
+            TDX_TCB_INFO, {"tdxModule": MODULE | {"mrsigner": "00" * 32}}, id="tdx-short-signer"
+        ),
+        pytest.param(
+            TDX_TCB_INFO,
+            {"tdxModuleIdentities": [MODULE_IDENTITY, MODULE_IDENTITY | {"id": "TDX_0a"}]},
+            id="tdx-version-twice",
+        ),
+        pytest.param(
+            TDX_TCB_INFO,
+            {
+                "tdxModuleIdentities": [
+                    MODULE_IDENTITY
+                    | {"tcbLevels": [MODULE_LEVEL | {"tcbStatus": "SWHardeningNeeded"}]}
+                ]
+            },
+            id="tdx-module-status-of-a-platform",
+        ),
+        pytest.param(
+            TDX_TCB_INFO,
+            {
+                "tdxModuleIdentities": [
+                    MODULE_IDENTITY | {"tcbLevels": [MODULE_LEVEL | {"tcb": {"isvsvn": 256}}]}
+                ]
+            },
+            id="tdx-module-isvsvn",
+        ),
+        pytest.param(
+            TDX_TCB_INFO, {"tdxModuleIdentities": [MODULE_IDENTITY] * 257}, id="tdx-too-many"
         ),
         pytest.param(QE_IDENTITY, {"version": 1}, id="qe-version-1"),
         pytest.param(QE_IDENTITY, {"miscselect": "0000"}, id="qe-short-miscselect"),

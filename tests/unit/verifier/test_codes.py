@@ -23,8 +23,14 @@ def rows(document: str) -> list[list[str]]:
 
 
 def test_every_code_is_in_the_table_with_its_step() -> None:
-    table = {row[0]: row[1] for row in rows("verifier.md")}
+    table = {row[0]: row[1] for row in rows("verifier.md") if len(row) == 4}
     assert table == {code.value: str(code.step or "–") for code in Code}
+
+
+def test_every_code_has_a_cause_and_a_cure() -> None:
+    for code, _, cause, cure in (row for row in rows("verifier.md") if len(row) == 4):
+        assert len(cause.split()) > 3, code
+        assert len(cure.split()) > 1, code
 
 
 def test_every_policy_code_is_in_the_reference() -> None:

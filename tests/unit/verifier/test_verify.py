@@ -33,6 +33,7 @@ from sealserve.verifier import (
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 ENCLAVE = EnclaveIdentity(mr_enclave=b"\x01" * 32, mr_signer=b"\x02" * 32, isv_prod_id=3, isv_svn=4)
 REPORT_DATA = bytes(range(64))
+DAY = timedelta(days=1)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def test_the_claims_are_the_enclaves_the_platforms_and_the_roots(world: World) -
 
 
 def test_a_debug_enclave_is_verified_and_said_to_be_one(world: World) -> None:
-    assert claims_of(world, replace(ENCLAVE, debug=True)).debug
+    assert claims_of(world, replace(ENCLAVE, debug=True)).target.debug
 
 
 def test_the_collaterals_dates_are_those_of_its_shortest_part(world: World) -> None:
@@ -126,6 +127,14 @@ def test_the_status_is_merged_and_every_contributing_level_keeps_its_advisories(
     assert claims.standing.advisory_ids == advisories
 
 
+@pytest.mark.parametrize("version", [3, 4, 5])
+def test_an_enclave_is_the_same_in_a_quote_of_any_version(world: World, version: int) -> None:
+    quote = world.quote(ENCLAVE.report(REPORT_DATA), version)
+    claims = verify(quote, world.collateral(), trust_root=world.root_ca_pem, now=NOW)
+    assert claims.target == claims_of(world).target
+    assert claims.standing == replace(claims_of(world).standing, quote_version=version)
+
+
 def test_collateral_verified_once_gives_the_same_claims(world: World) -> None:
     verified = verify_collateral(world.collateral(), world.root_ca_pem, NOW)
     quote = world.quote(ENCLAVE.report(REPORT_DATA))
@@ -136,7 +145,7 @@ def test_collateral_verified_once_gives_the_same_claims(world: World) -> None:
 def test_the_platform_tells_which_collateral_a_quote_needs(world: World) -> None:
     quote = world.quote(ENCLAVE.report(REPORT_DATA))
     platform = platform_of(quote, world.root_ca_pem, NOW)
-    assert platform == Platform(bytes.fromhex("53494d000000"), "platform")
+    assert platform == Platform("SGX", bytes.fromhex("53494d000000"), "platform")
 
 
 @pytest.mark.parametrize("length", [0, 1, 32, 64, 1000])
@@ -179,13 +188,13 @@ def test_the_chain_may_be_written_in_other_ways(world: World, arrange: object) -
 def test_bytes_after_the_quote_mean_nothing(world: World) -> None:
     quote = world.quote(ENCLAVE.report(REPORT_DATA))
     padded = verify(quote + bytes(100), world.collateral(), trust_root=world.root_ca_pem, now=NOW)
-    assert padded.mr_enclave == ENCLAVE.mr_enclave
+    assert padded.target == claims_of(world).target
 
 
 def test_dates_are_good_at_both_ends(world: World) -> None:
     quote = world.quote(ENCLAVE.report(REPORT_DATA))
-    first = claims_of(world).collateral_valid_from
-    last = claims_of(world).collateral_valid_until
+    standing = claims_of(world).standing
+    first, last = standing.collateral_valid_from, standing.collateral_valid_until
     for now in (first, last):
         assert verify(quote, world.collateral(), trust_root=world.root_ca_pem, now=now)
 
@@ -193,8 +202,10 @@ def test_dates_are_good_at_both_ends(world: World) -> None:
 def test_claims_are_plain_json(world: World) -> None:
     claims = claims_of(world)
     shown = json.loads(json.dumps(claims.as_dict()))
-    assert set(shown) == {field.name for field in fields(claims)}
+    named = {field.name for half in (claims.target, claims.standing) for field in fields(half)}
+    assert set(shown) == named | {"verifier", "tee", "debug", "verified_at"}
     assert shown["mr_enclave"] == "01" * 32
+    assert shown["revocation_checked"] is True
     assert shown["tcb_status"] == "UpToDate"
     assert shown["verified_at"] == "2026-06-01T12:00:00+00:00"
 

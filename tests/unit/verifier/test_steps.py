@@ -1,0 +1,93 @@
+"""What is said of each check: passed only if it ran to its end, and in the order of execution."""
+
+from __future__ import annotations
+
+import pytest
+
+from sealserve.verifier import Code
+from sealserve.verifier.steps import CheckOutcome, outcomes
+
+
+def by_check(rows: tuple[CheckOutcome, ...]) -> dict[Code, str]:
+    return {row.check: row.outcome for row in rows}
+
+
+@pytest.mark.parametrize("tee", ["SGX", "TDX"])
+@pytest.mark.parametrize("code", [None, *Code], ids=str)
+def test_every_check_has_one_row_with_its_step(code: Code | None, tee: str) -> None:
+    rows = outcomes(code, tee=tee)
+    assert len({row.check for row in rows}) == len(rows)
+    assert all(row.step == row.check.step for row in rows)
+    failed = [row.check for row in rows if row.outcome == "failed"]
+    assert failed == ([] if code is None else [code])
+
+
+def test_a_verification_that_passed_passed_every_check_that_applied() -> None:
+    sgx, tdx = by_check(outcomes(None, tee="SGX")), by_check(outcomes(None, tee="TDX"))
+    assert set(sgx.values()) == set(tdx.values()) == {"passed"}
+    assert set(tdx) - set(sgx) == {Code.TDX_MODULE_MISMATCH}
+    assert set(Code) - set(tdx) == {Code.COLLATERAL_ROLLBACK}
+    assert outcomes(None) == outcomes(None, tee="SGX")
+
+
+def test_where_crls_were_skipped_nothing_is_said_of_revocation() -> None:
+    skipped = by_check(outcomes(None, revocation_checked=False))
+    left_out = set(by_check(outcomes(None))) - set(skipped)
+    assert left_out == {code for code in Code if code.step == 3}
+
+
+@pytest.mark.parametrize(
+    ("code", "passed", "not_reached"),
+    [
+        pytest.param(Code.TRUST_ROOT, (), (Code.QUOTE_FORMAT, Code.TCB_REVOKED), id="first"),
+        pytest.param(
+            Code.CRL_FORMAT,
+            (Code.PCK_CHAIN, Code.PCK_EXTENSIONS),
+            # Of which CRL the format is wrong the code does not say, so perhaps not both are there.
+            (Code.CRL_MISSING, Code.CRL_SIGNATURE, Code.REVOKED, Code.TCB_CHAIN),
+            id="one-of-two-crls",
+        ),
+        pytest.param(
+            Code.QE_IDENTITY_SIGNATURE,
+            (Code.CRL_SIGNATURE, Code.TCB_INFO_SIGNATURE, Code.QE_IDENTITY_CHAIN),
+            # The format is looked at once before the signature, and once after it.
+            (Code.QE_IDENTITY_FORMAT, Code.REVOKED, Code.CRL_MISSING, Code.QE_REPORT_DATA),
+            id="before-parsing",
+        ),
+        pytest.param(
+            Code.QUOTE_SIGNATURE,
+            (Code.REVOKED, Code.CRL_MISSING, Code.TCB_INFO_MISMATCH, Code.QE_TCB_NOT_SUPPORTED),
+            (Code.TCB_NOT_SUPPORTED, Code.TDX_MODULE_MISMATCH, Code.TCB_REVOKED),
+            id="signature",
+        ),
+        pytest.param(
+            Code.TCB_NOT_SUPPORTED,
+            (Code.QUOTE_SIGNATURE,),
+            (Code.TDX_MODULE_MISMATCH, Code.TCB_REVOKED),
+            id="level",
+        ),
+    ],
+)
+def test_what_ran_before_the_failure_passed_and_all_else_was_not_reached(
+    code: Code, passed: tuple[Code, ...], not_reached: tuple[Code, ...]
+) -> None:
+    rows = by_check(outcomes(code, tee="TDX"))
+    assert {rows[check] for check in passed} <= {"passed"}
+    assert {rows[check] for check in not_reached} == {"not reached"}
+
+
+def test_rows_never_pass_again_after_the_failure() -> None:
+    for code in Code:
+        kinds = [row.outcome for row in outcomes(code, tee="TDX")]
+        assert "passed" not in kinds[kinds.index("failed") :]
+
+
+@pytest.mark.parametrize("code", ["binding.public-key", "ratls.no-evidence", "whatever"])
+def test_after_the_failure_of_another_room_no_check_was_reached(code: str) -> None:
+    assert {row.outcome for row in outcomes(code)} == {"not reached"}
+
+
+def test_a_rollback_is_told_where_it_is_the_failure() -> None:
+    rows = by_check(outcomes(Code.COLLATERAL_ROLLBACK))
+    assert rows[Code.QE_IDENTITY_EXPIRED] == "passed"
+    assert rows[Code.QE_REPORT_SIGNATURE] == "not reached"
