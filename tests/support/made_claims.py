@@ -99,6 +99,11 @@ def dcap_standing(**changes) -> DcapStanding:
     return DcapStanding(**{**_zero(DcapStanding), **sound, **changes})
 
 
+def azure_standing(**changes) -> AzureStanding:
+    """What a token of Azure Attestation says, zeros but for `changes`."""
+    return AzureStanding(**{**_zero(AzureStanding), "tcb_status": None, **changes})
+
+
 def claims(target=None, standing=None, at: datetime = NOW) -> Claims:
     """Claims of the two halves, plain ones where none is given."""
     return Claims(target or sgx_enclave(), standing or dcap_standing(), at)
