@@ -76,6 +76,8 @@ def test_a_policy_does_not_change() -> None:
     [
         pytest.param("rules = [", "not TOML", id="no-toml"),
         pytest.param("a = " + "[" * 5000, "not TOML", id="deep"),
+        pytest.param("a." * 20 + "a = 1", "line 1 has more than 16 names", id="long-key"),
+        pytest.param("[" + "'a' . " * 20 + "a]", "more than 16 names", id="long-key-in-quotes"),
         pytest.param("#" * (POLICY_LIMIT + 1), "characters", id="too-long"),
         pytest.param("version = 3", "version: found 3", id="version-3"),
         pytest.param("version = true", "version: found True", id="version-true"),
