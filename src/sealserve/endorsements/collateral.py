@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from sealserve.endorsements.crl import to_der
+from sealserve.endorsements.signed_json import split
 from sealserve.errors import CollateralError, FormatError
 
 PckCa: TypeAlias = Literal["platform", "processor"]
@@ -99,6 +100,21 @@ class Collateral:
         return cls(
             **{part: to_der(data) if part in _CRLS else data for part, data in parts.items()}
         )
+
+    def to_json(self) -> bytes:
+        """What `from_json` reads, the signed bytes as they are; raises FormatError."""
+        members = {part: getattr(self, part) for part in FILE_NAMES}
+        for part, name in (("tcb_info", "tcbInfo"), ("qe_identity", "enclaveIdentity")):
+            statement = split(members[part], name)
+            members[part] = statement.signed
+            members[f"{part}_signature"] = statement.signature.hex().encode()
+        for part in _CRLS:
+            members[part] = members[part].hex().encode()
+        try:
+            texts = {member: data.decode() for member, data in members.items()}
+        except UnicodeDecodeError as error:
+            raise FormatError(f"collateral is no text: {error}") from None
+        return json.dumps(texts, indent=1).encode() + b"\n"
 
     def to_files(self) -> dict[str, bytes]:
         """What `from_files` reads: file name to content."""

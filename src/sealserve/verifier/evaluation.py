@@ -38,12 +38,28 @@ def evaluate(evidence: Evidence, info: TcbInfo, qe: IsvLevel) -> Evaluation:
     """
     body, pck = evidence.quote.body, evidence.pck_extensions
     if not isinstance(body, TdReport):
-        return _evaluate_enclave(info, pck, qe)
+        return evaluate_versions(info, pck, qe)
     tdx.check_module(info, body)
-    launched = _evaluate_td(info, pck, qe, body.tee_tcb_svn)
-    if body.tee_tcb_svn_2 is None or body.tee_tcb_svn_2 == body.tee_tcb_svn:
+    return evaluate_versions(info, pck, qe, body.tee_tcb_svn, body.tee_tcb_svn_2)
+
+
+def evaluate_versions(
+    info: TcbInfo,
+    pck: PckExtensions,
+    qe: IsvLevel,
+    tee_tcb_svn: bytes | None = None,
+    tee_tcb_svn_2: bytes | None = None,
+) -> Evaluation:
+    """The same by versions alone, for whoever asks what they will be worth.
+
+    `tee_tcb_svn` (16 bytes) is a TD's at its launch, None for SGX; `tee_tcb_svn_2` is today's.
+    """
+    if tee_tcb_svn is None:
+        return _evaluate_enclave(info, pck, qe)
+    launched = _evaluate_td(info, pck, qe, tee_tcb_svn)
+    if tee_tcb_svn_2 is None or tee_tcb_svn_2 == tee_tcb_svn:
         return launched
-    current = _evaluate_td(info, pck, qe, body.tee_tcb_svn_2)
+    current = _evaluate_td(info, pck, qe, tee_tcb_svn_2)
     return Evaluation(
         tdx.advise(launched.status, current.status),
         launched.platform,

@@ -54,6 +54,16 @@ def test_crls_may_be_hex_in_a_folder(collateral: Collateral) -> None:
     assert Collateral.from_files(files) == collateral
 
 
+def test_the_one_file_form_is_written_as_it_is_read(collateral: Collateral) -> None:
+    assert json.loads(collateral.to_json()) == one_file(collateral)
+    assert Collateral.from_json(collateral.to_json()) == collateral
+
+
+def test_what_is_no_statement_is_not_written(collateral: Collateral) -> None:
+    with pytest.raises(FormatError, match="tcbInfo"):
+        replace(collateral, tcb_info=b"{}").to_json()
+
+
 @pytest.mark.parametrize("name", FILE_NAMES.values())
 def test_a_file_that_is_not_there_is_named(collateral: Collateral, name: str) -> None:
     files = collateral.to_files()
