@@ -39,6 +39,7 @@ COMMANDS = {
     "evidence": Entry("evidence", "evidence", "", "Show quotes, certificates and SIGSTRUCTs."),
     "quote": Entry("quote", "quote", "", "Verify quotes, and appraise what they say."),
     "policy": Entry("policy", "policy", "", "Check, explain, compare, replay and edit policies."),
+    "result": Entry("result", "result", "", "Issue attestation results, and verify them."),
     "keyservice": Entry("keyservice", "keyservice", "keyservice", "Release keys by policy."),
     "serve": Entry("serve", "serve", "serving", "Serve models over the TensorFlow Serving API."),
     "predict": Entry("predict", "predict", "client", "Send requests, and measure them."),
