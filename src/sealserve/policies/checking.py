@@ -69,9 +69,16 @@ def _invalid(text: str, error: ConfigError) -> Iterator[Finding]:
             return
     except ConfigError:
         pass
-    place = _TOML_LINE.search(error.message)
-    line = int(place[1]) if place else 1
+    line = _line_in(error.message, text)
     yield Finding(Severity.ERROR, line, "policy.invalid", error.message, hint)
+
+
+def _line_in(message: str, text: str) -> int:
+    """The line that tomllib names in its own words; the first where there is none."""
+    if "(at end of document)" in message:
+        return text.rstrip().count("\n") + 1
+    place = _TOML_LINE.search(message)
+    return int(place[1]) if place else 1
 
 
 def _path_in(message: str) -> Path:

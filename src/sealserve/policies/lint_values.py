@@ -116,7 +116,12 @@ def _pairs(measured: list[Measured]) -> Iterator[Doubt]:
         digits = each.value.hex()
         rests = [(place, digits[:place] + digits[place + 1 :]) for place in range(len(digits))]
         for other in [nearly[rest] for rest in rests if rest in nearly][:1]:
-            yield _doubt(each, "one-digit", f"{each.key} differs in one digit from {_place(other)}")
+            yield _doubt(
+                each,
+                "one-digit",
+                f"{each.key} differs in one digit from {_place(other)}, as no two hashes do",
+                severity=Severity.WARNING,
+            )
         nearly.update(dict.fromkeys(rests, each))
 
 
