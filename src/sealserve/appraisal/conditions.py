@@ -58,6 +58,7 @@ class PolicyCode(StrEnum):
     SIGNER = "policy.signer", About.TARGET
     PRODUCT = "policy.product", About.TARGET
     SVN = "policy.svn", About.TARGET
+    SVN_ABOVE = "policy.svn-above", About.TARGET
     ATTRIBUTES = "policy.attributes", About.TARGET
     MISC_SELECT = "policy.misc-select", About.TARGET
     CONFIG_ID = "policy.config-id", About.TARGET

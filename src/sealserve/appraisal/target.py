@@ -82,7 +82,7 @@ def _enclave(target: SgxEnclave, wanted: SgxIdentity) -> Iterator[Condition]:
         yield _at_least(PolicyCode.SVN, "isv_svn", target.isv_svn, wanted.minimum_isv_svn)
     if wanted.maximum_isv_svn is not None:
         yield judged(
-            PolicyCode.SVN,
+            PolicyCode.SVN_ABOVE,
             "maximum_isv_svn",
             target.isv_svn <= wanted.maximum_isv_svn,
             found=str(target.isv_svn),
