@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +23,7 @@ from sealserve.appraisal import Policy, appraise, appraise_by_default, parse_pol
 from sealserve.appraisal.trustworthiness import VECTOR, Tier, status, tier_of, vector_of, worst
 from sealserve.verifier.claims import Claims, TcbStatus
 
+PAGE = Path(__file__).parents[3] / "docs" / "results.md"
 FOREIGN = b"\x07" * 32
 ROOT = f'trust_root = "{FOREIGN.hex()}"'
 LAB = dcap_standing(trust_root_sha256=FOREIGN, simulated=True)
@@ -273,3 +277,15 @@ def test_whatever_is_claimed_is_in_range_and_no_status_is_better_than_its_vector
         assert status(result, vector) is (
             worst(vector.values()) if result.allowed else Tier.CONTRAINDICATED
         )
+
+
+def test_the_page_has_every_row_that_was_seen_here_and_no_other() -> None:
+    text = PAGE.read_text().partition("## The trustworthiness vector")[2].partition("\n## ")[0]
+    entry, stated = "", set()
+    for name, value in re.findall(r"^\| (?:`([a-z-]+)`)? ?\| ([−0-9]+) \|", text, re.MULTILINE):
+        entry = name or entry
+        stated.add((entry, int(value.replace("−", "-"))))
+    seen = set(GOOD.items())
+    for _, _, changes, _ in ROWS.values():
+        seen |= {(name, value) for name, value in changes.items() if value is not None}
+    assert stated == seen
