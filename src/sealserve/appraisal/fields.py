@@ -87,7 +87,8 @@ def _reason(value: str) -> str:
     if len(set(words)) < _REASON_WORDS or len("".join(words)) < _REASON_CHARACTERS:
         raise ValueError(
             f"{value!r} is no reason: say why the weaker state is acceptable, and what ends it "
-            f"(at least {_REASON_WORDS} different words, {_REASON_CHARACTERS} characters without spaces)"
+            f"(at least {_REASON_WORDS} different words and {_REASON_CHARACTERS} characters, "
+            "spaces not counted)"
         )
     return value
 

@@ -164,6 +164,28 @@ def test_a_platform_in_bad_standing_gets_nothing(make_site, start, enclave, faul
     assert record["code"] == (code or record["code"])
 
 
+def test_a_release_by_an_exception_is_on_record_with_its_name(make_site, start, enclave):
+    world = World.create(now=datetime.now(UTC), faults=Faults.SW_HARDENING_TCB)
+    site = make_site(world=world)
+    site.write_policy(
+        exception='tcb_statuses = ["SWHardeningNeeded"]\nadvisory_ids = ["INTEL-SA-00615"]\n'
+        "dangerously_allow_debug = true"
+    )
+    with start(site) as running:
+        assert fetch(running, make_certificate(enclave(world))) == site.secret
+    (record,) = site.records()
+    assert record["exceptions"] == ["for a test"]
+    assert record["collateral_overdue_seconds"] == 0
+    by_exception = [line for line in record["explanation"] if "by exception 'for a test'" in line]
+    assert [line.split()[0] for line in by_exception] == ["tcb_status", "advisory_ids"]
+
+
+def test_a_release_without_an_exception_names_none(running):
+    fetch(running, running.site.identity())
+    (record,) = running.site.records()
+    assert (record["exceptions"], record["collateral_overdue_seconds"]) == ([], 0)
+
+
 def test_hardware_that_the_trust_root_does_not_vouch_for_is_rejected(running, enclave):
     stranger = World.create(now=datetime.now(UTC))
     record = refused(running, make_certificate(enclave(stranger)))
