@@ -51,8 +51,10 @@ class Case:
     """One vector."""
 
     id: str
+    form: str
+    """TEE and quote version: the first part of the id."""
     group: str
-    """What the case changes: a module of this package."""
+    """What kind of thing is changed."""
     change: str
     """One sentence."""
     evidence: Evidence
@@ -62,6 +64,15 @@ class Case:
 
 
 # Where public documents leave a verifier a choice, or Intel's own library makes another one.
+LEFT_OVER = "A verifier may pass over a byte that is left at the end of the section."
+ROOT_BY_NAME = "A verifier may take the root from its caller alone, not from the chain."
+ROOT_DATES = "A verifier may hold a root that is named to it for good, whatever its dates."
+EXTRA_CERTIFICATE = "A verifier may build the path that it needs, and leave over what it does not."
+CRL_CHAIN_UNREAD = (
+    "A verifier may take the CRL's issuer from the quote, and leave this chain unread."
+)
+CRL_END = "A verifier may take the next update as the first second that a CRL does not cover."
+UNUSED_FIELD = "Nothing in the verdict rests on this field."
 NOT_BEFORE = "Intel's library checks the end of a certificate's validity, not its beginning."
 PROFILE = "Not every verifier holds certificates to each detail of Intel's profile."
 RESERVED = "A verifier may ignore reserved bytes, which the signature covers."

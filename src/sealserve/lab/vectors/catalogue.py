@@ -6,7 +6,7 @@ SGX, and on one of TDX where its collateral is another.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import MappingProxyType
 
 from sealserve.lab.vectors import (
@@ -31,8 +31,13 @@ from sealserve.lab.vectors.originals import make_originals
 
 _Group = Callable[[Original], Iterator[Case]]
 
-_OF_EVERY_QUOTE: tuple[_Group, ...] = (genuine.cases, quote_form.cases, signatures.cases)
+_OF_EVERY_QUOTE: tuple[_Group, ...] = (
+    genuine.cases,
+    quote_form.cases,
+    signatures.quote_cases,
+)
 _OF_SGX_PLATFORMS: tuple[_Group, ...] = (
+    signatures.qe_report_cases,
     genuine.status_cases,
     genuine.form_cases,
     chain.cases,
@@ -46,6 +51,7 @@ _OF_SGX_PLATFORMS: tuple[_Group, ...] = (
     svns.cases,
 )
 _OF_TDX_PLATFORMS: tuple[_Group, ...] = (
+    signatures.qe_report_cases,
     genuine.status_cases,
     genuine.form_cases,
     dates.statement_cases,
@@ -75,12 +81,19 @@ _GROUPS: Mapping[str, tuple[_Group, ...]] = MappingProxyType(
 )
 
 
-def all_cases() -> tuple[Case, ...]:
-    """Every case, of one world that is made for them; ids are unique and always the same."""
+FORMS = tuple(_GROUPS)
+
+
+def all_cases(forms: Collection[str] = FORMS) -> tuple[Case, ...]:
+    """Every case of these forms, of one world that is made for them.
+
+    Ids are unique, and the same each time.
+    """
     originals = make_originals()
     return tuple(
         case
         for form, groups in _GROUPS.items()
+        if form in forms
         for group in groups
         for case in group(originals[form])
     )

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealserve.lab import pki
-from sealserve.lab.vectors.case import PROFILE, Case
+from sealserve.lab.vectors.case import EXTRA_CERTIFICATE, PROFILE, ROOT_BY_NAME, Case
 from sealserve.lab.vectors.original import EVALUATION_TIME, Original, flipped
 from sealserve.lab.vectors.reissuing import Difference, reissue
 from sealserve.verifier import INTEL_SGX_ROOT_CA, Code
@@ -45,7 +45,7 @@ def _trust_root(original: Original) -> Iterator[Case]:
         ("path-length", "The trust root allows a longer path.", long_path.certificate_pem),
     ):
         evidence = replace(original.evidence, trust_root=pem)
-        latitude = PROFILE if name == "path-length" else None
+        latitude = {"path-length": PROFILE, "two": EXTRA_CERTIFICATE}.get(name)
         yield original.reject(
             _GROUP, f"trust-root-{name}", change, Code.TRUST_ROOT, evidence, latitude
         )
@@ -115,7 +115,11 @@ def _chain_members(original: Original) -> Iterator[Case]:
         ),
     ):
         evidence = original.with_chain(*chain)
-        latitude = "A verifier may take the root from its caller alone." if "root" in name else None
+        latitude = {
+            "without-root": ROOT_BY_NAME,
+            "strange-root": ROOT_BY_NAME,
+            "with-fourth": EXTRA_CERTIFICATE,
+        }.get(name)
         yield original.reject(
             _GROUP, f"pck-chain-{name}", change, Code.PCK_CHAIN, evidence, latitude
         )

@@ -5,12 +5,19 @@ All dates are compared with the time of the case; a beginning and an end belong 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sealserve.lab.statements import date_text
-from sealserve.lab.vectors.case import NOT_BEFORE, Case, Evidence
+from sealserve.lab.vectors.case import (
+    CRL_CHAIN_UNREAD,
+    CRL_END,
+    NOT_BEFORE,
+    ROOT_DATES,
+    Case,
+    Evidence,
+)
 from sealserve.lab.vectors.original import EVALUATION_TIME, STATEMENT_WORDS, Original, Statement
 from sealserve.lab.vectors.reissuing import Difference, issue_crl, reissue
 from sealserve.verifier import Code
@@ -31,7 +38,8 @@ class _Dated:
     make: _Make
     too_early: Code
     too_late: Code
-    is_certificate: bool = True
+    latitudes: Mapping[str, str]
+    """Why another verifier may differ, by the case."""
 
 
 def cases(original: Original) -> Iterator[Case]:
@@ -54,7 +62,7 @@ def _ends(original: Original, dated: _Dated) -> Iterator[Case]:
         f"{words} begins to hold one second after the time of the case.",
         dated.too_early,
         dated.make(original, now + _SECOND, now + _MONTH),
-        NOT_BEFORE if dated.is_certificate else None,
+        dated.latitudes.get("begins-later"),
     )
     yield original.reject(
         _GROUP,
@@ -62,6 +70,7 @@ def _ends(original: Original, dated: _Dated) -> Iterator[Case]:
         f"{words} ceased to hold one second before the time of the case.",
         dated.too_late,
         dated.make(original, now - _MONTH, now - _SECOND),
+        dated.latitudes.get("ended"),
     )
     yield original.accept(
         _GROUP,
@@ -74,6 +83,7 @@ def _ends(original: Original, dated: _Dated) -> Iterator[Case]:
         f"{dated.name}-ends-now",
         f"{words} ceases to hold at the very second of the case.",
         dated.make(original, now - _MONTH, now),
+        latitude=dated.latitudes.get("ends-now"),
     )
 
 
@@ -126,30 +136,49 @@ def _statement(part: Statement) -> _Make:
     return make
 
 
-def _certificate(name: str, words: str, make: _Make, code: Code) -> _Dated:
-    return _Dated(name, words, make, code, code)
+def _certificate(
+    name: str, words: str, make: _Make, code: Code, latitudes: Mapping[str, str]
+) -> _Dated:
+    return _Dated(name, words, make, code, code, latitudes)
 
 
+_LAX_BEGINNING = {"begins-later": NOT_BEFORE}
 _CERTIFICATES = (
-    _certificate("pck", "The PCK certificate", _pck, Code.PCK_CHAIN_VALIDITY),
-    _certificate("pck-ca", "The PCK's CA in the quote", _pck_ca, Code.PCK_CHAIN_VALIDITY),
-    _certificate("root-ca", "The root CA", _root, Code.PCK_CHAIN_VALIDITY),
-    _certificate("crl-ca", "The CA that signs the PCK CRL", _crl_ca, Code.CRL_CHAIN_VALIDITY),
+    _certificate("pck", "The PCK certificate", _pck, Code.PCK_CHAIN_VALIDITY, _LAX_BEGINNING),
+    _certificate(
+        "pck-ca", "The PCK's CA in the quote", _pck_ca, Code.PCK_CHAIN_VALIDITY, _LAX_BEGINNING
+    ),
+    _certificate(
+        "root-ca",
+        "The root CA",
+        _root,
+        Code.PCK_CHAIN_VALIDITY,
+        {"begins-later": ROOT_DATES, "ended": ROOT_DATES},
+    ),
+    _certificate(
+        "crl-ca",
+        "The CA that signs the PCK CRL",
+        _crl_ca,
+        Code.CRL_CHAIN_VALIDITY,
+        {"begins-later": CRL_CHAIN_UNREAD, "ended": CRL_CHAIN_UNREAD},
+    ),
     _certificate(
         "tcb-info-signer",
         "The certificate of the signer of TCB info",
         _signer_of("tcb_info"),
         Code.TCB_CHAIN_VALIDITY,
+        _LAX_BEGINNING,
     ),
     _certificate(
         "qe-identity-signer",
         "The certificate of the signer of the QE identity",
         _signer_of("qe_identity"),
         Code.QE_IDENTITY_CHAIN_VALIDITY,
+        _LAX_BEGINNING,
     ),
 )
 _CRLS = tuple(
-    _Dated(name, words, make, Code.CRL_VALIDITY, Code.CRL_VALIDITY, is_certificate=False)
+    _Dated(name, words, make, Code.CRL_VALIDITY, Code.CRL_VALIDITY, {"ends-now": CRL_END})
     for name, words, make in (
         ("root-ca-crl", "The root CA's CRL", _root_ca_crl),
         ("pck-crl", "The PCK CRL", _pck_crl),
@@ -162,7 +191,7 @@ _STATEMENTS = tuple(
         _statement(part),
         Code[f"{part.upper()}_NOT_YET_VALID"],
         Code[f"{part.upper()}_EXPIRED"],
-        is_certificate=False,
+        {},
     )
     for part, words in STATEMENT_WORDS.items()
 )

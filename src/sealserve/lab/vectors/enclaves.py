@@ -88,6 +88,7 @@ def _other_identities(original: Original) -> Iterator[Case]:
             f"The QE identity has {change}.",
             Code.QE_IDENTITY_MISMATCH,
             original.with_members("qe_identity", **members),
+            "A verifier may put the value under the mask, too." if name == "outside-mask" else None,
         )
 
 

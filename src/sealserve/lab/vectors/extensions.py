@@ -14,7 +14,7 @@ from sealserve.endorsements import der
 from sealserve.endorsements.pck import PckExtensions, build_pck_extension
 from sealserve.lab.authorities import pck_extensions
 from sealserve.lab.levels import UP_TO_DATE
-from sealserve.lab.vectors.case import Case, Evidence
+from sealserve.lab.vectors.case import PROFILE, UNUSED_FIELD, Case, Evidence
 from sealserve.lab.vectors.original import Original
 from sealserve.lab.vectors.reissuing import Difference, sgx_extension
 from sealserve.verifier import Code
@@ -23,6 +23,7 @@ _GROUP = "extensions"
 # The top-level entries, in Intel's order.
 _ENTRIES = ("ppid", "tcb", "pceid", "fmspc", "sgx-type", "platform-instance", "configuration")
 _OPTIONAL = ("platform-instance", "configuration")
+_UNUSED = ("ppid", "sgx-type", "cpusvn", "platform-instance")
 _TCB = 1
 _TCB_ENTRIES = (*(f"component-{n:02}" for n in range(1, 17)), "pcesvn", "cpusvn")
 
@@ -49,8 +50,11 @@ def _with_value(original: Original, value: bytes) -> Evidence:
     return original.with_pck(Difference(extensions=sgx_extension(value)))
 
 
-def _reject(original: Original, name: str, change: str, evidence: Evidence) -> Case:
-    return original.reject(_GROUP, f"pck-extension-{name}", change, Code.PCK_EXTENSIONS, evidence)
+def _reject(
+    original: Original, name: str, change: str, evidence: Evidence, latitude: str | None = None
+) -> Case:
+    code = Code.PCK_EXTENSIONS
+    return original.reject(_GROUP, f"pck-extension-{name}", change, code, evidence, latitude)
 
 
 def _whole(original: Original) -> Iterator[Case]:
@@ -62,7 +66,8 @@ def _whole(original: Original) -> Iterator[Case]:
         ("no-der", "The SGX extension is not DER.", b"\x30\x01\x00"),
         ("followed", "The SGX extension is followed by a byte.", value + b"\0"),
     ):
-        yield _reject(original, name, change, _with_value(original, data))
+        latitude = PROFILE if name == "followed" else None
+        yield _reject(original, name, change, _with_value(original, data), latitude)
 
 
 def _entries(original: Original) -> Iterator[Case]:
@@ -74,10 +79,11 @@ def _entries(original: Original) -> Iterator[Case]:
         if name in _OPTIONAL:
             yield original.accept(_GROUP, f"pck-extension-without-{name}", change, evidence)
         else:
-            yield _reject(original, f"without-{name}", change, evidence)
+            latitude = UNUSED_FIELD if name in _UNUSED else None
+            yield _reject(original, f"without-{name}", change, evidence, latitude)
         twice = _with_value(original, _join((*entries, entries[index])))
         change = f"The SGX extension has its {name.replace('-', ' ')} twice."
-        yield _reject(original, f"{name}-twice", change, twice)
+        yield _reject(original, f"{name}-twice", change, twice, PROFILE)
 
 
 def _tcb_entries(original: Original) -> Iterator[Case]:
@@ -90,7 +96,9 @@ def _tcb_entries(original: Original) -> Iterator[Case]:
         entry = der.encode(der.SEQUENCE, der.encode(*oid), without)
         data = _join((*entries[:_TCB], entry, *entries[_TCB + 1 :]))
         change = f"The TCB in the SGX extension has no {name.replace('-', ' ')}."
-        yield _reject(original, f"without-{name}", change, _with_value(original, data))
+        latitude = UNUSED_FIELD if name == "cpusvn" else None
+        evidence = _with_value(original, data)
+        yield _reject(original, f"without-{name}", change, evidence, latitude)
 
 
 def _values(original: Original) -> Iterator[Case]:
@@ -108,7 +116,9 @@ def _values(original: Original) -> Iterator[Case]:
             replace(said, platform_instance_id=bytes(15)),
         ),
     ):
-        yield _reject(original, name, change, with_extensions(original, extensions))
+        latitude = UNUSED_FIELD if name.startswith(_UNUSED) else None
+        evidence = with_extensions(original, extensions)
+        yield _reject(original, name, change, evidence, latitude)
     for name, change, extensions in (
         ("other-fmspc", "another FMSPC", replace(said, fmspc=bytes(6))),
         ("other-pceid", "another PCEID", replace(said, pce_id=b"\0\1")),

@@ -22,7 +22,7 @@ from sealserve.lab import pki
 from sealserve.lab.authorities import Authorities
 from sealserve.lab.quoting_enclave import binding
 from sealserve.lab.statements import raw_signature, signed_body
-from sealserve.lab.vectors.case import Accepted, Case, Evidence, Rejected
+from sealserve.lab.vectors.case import Accepted, Case, Evidence, Expected, Rejected
 from sealserve.lab.vectors.reissuing import Difference, reissue
 from sealserve.lab.world import World
 from sealserve.verifier import Code, TcbStatus
@@ -84,8 +84,7 @@ class Original:
         latitude: str | None = None,
     ) -> Case:
         """A case that verifies."""
-        id = f"{self.form}-{name}"
-        return Case(id, group, change, evidence, expected or Accepted(), latitude)
+        return self._case(group, name, change, evidence, expected or Accepted(), latitude)
 
     def reject(
         self,
@@ -97,7 +96,19 @@ class Original:
         latitude: str | None = None,
     ) -> Case:
         """A case in which the check of `code` must fail."""
-        return Case(f"{self.form}-{name}", group, change, evidence, Rejected(code), latitude)
+        return self._case(group, name, change, evidence, Rejected(code), latitude)
+
+    def _case(
+        self,
+        group: str,
+        name: str,
+        change: str,
+        evidence: Evidence,
+        expected: Expected,
+        latitude: str | None,
+    ) -> Case:
+        id = f"{self.form}-{name}"
+        return Case(id, self.form, group, change, evidence, expected, latitude)
 
     # The quote.
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from sealserve.evidence.quote import HEADER_BYTES, MAX_QUOTE_BYTES, CertificationDataType
 from sealserve.evidence.report import SGX_REPORT_BYTES
 from sealserve.lab.statements import raw_signature
-from sealserve.lab.vectors.case import RESERVED, Case
+from sealserve.lab.vectors.case import LEFT_OVER, RESERVED, Case
 from sealserve.lab.vectors.original import Original
 from sealserve.verifier import Code
 
@@ -85,7 +85,12 @@ def _lengths(original: Original) -> Iterator[Case]:
             changed = _written(original.data, offset, value.to_bytes(size, "little"))
             change = f"The length of the {words} says {how}."
             yield original.reject(
-                _GROUP, f"length-{name}-{kind}", change, _FORMAT, original.with_bytes(changed)
+                _GROUP,
+                f"length-{name}-{kind}",
+                change,
+                _FORMAT,
+                original.with_bytes(changed),
+                LEFT_OVER if (name, kind) == ("certification-data", "short") else None,
             )
 
 

@@ -9,7 +9,7 @@ from cryptography import x509
 
 from sealserve.endorsements.chain import Role
 from sealserve.lab import pki
-from sealserve.lab.vectors.case import PROFILE, Case, Evidence
+from sealserve.lab.vectors.case import CRL_CHAIN_UNREAD, PROFILE, Case, Evidence
 from sealserve.lab.vectors.original import EVALUATION_TIME, Original, flipped
 from sealserve.lab.vectors.reissuing import Difference, issue_crl, key_usage, reissue
 from sealserve.verifier import Code
@@ -234,7 +234,7 @@ def _chains(original: Original) -> Iterator[Case]:
             f"The chain of the PCK CRL's issuer {change}.",
             Code.CRL_CHAIN,
             original.evidence.with_collateral(pck_crl_issuer_chain=chain),
-            PROFILE if name == "no-crl-signer" else None,
+            CRL_CHAIN_UNREAD,
         )
 
 

@@ -21,12 +21,18 @@ _GROUP = "signatures"
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of P-256
 
 
-def cases(original: Original) -> Iterator[Case]:
-    """Of one form of quote."""
+def quote_cases(original: Original) -> Iterator[Case]:
+    """Of one form of quote: its own signature."""
     yield from _quote_signature(original)
     yield from _signed_fields(original)
+    yield _strangers_key(original)
+
+
+def qe_report_cases(original: Original) -> Iterator[Case]:
+    """Of one form of quote: the quoting enclave's report, and what it vouches for."""
     yield from _qe_report_signature(original)
     yield from _binding(original)
+    yield _no_point(original)
 
 
 def _quote_signature(original: Original) -> Iterator[Case]:
@@ -118,7 +124,6 @@ def _binding(original: Original) -> Iterator[Case]:
     ):
         evidence = original.with_unsigned(qe_auth_data=auth_data)
         yield original.reject(_GROUP, f"authentication-data-{name}", change, code, evidence)
-    yield _strangers_key(original)
     bound = quote.qe_report.report_data
     for name, change, report_data in (
         ("no-hash", "The quoting enclave's report vouches for nothing.", bytes(64)),
@@ -140,7 +145,6 @@ def _binding(original: Original) -> Iterator[Case]:
     ):
         evidence = original.with_qe_report(report_data=report_data)
         yield original.reject(_GROUP, f"binding-{name}", change, code, evidence)
-    yield _no_point(original)
 
 
 def _strangers_key(original: Original) -> Case:

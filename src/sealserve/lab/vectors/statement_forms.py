@@ -66,7 +66,12 @@ def _members(original: Original, part: Statement) -> Iterator[Case]:
     for name, change, edit in _edits(part):
         evidence = original.restated(part, edit)
         yield original.reject(
-            _GROUP, statement_case(part, name), f"{STATEMENT_WORDS[part]} {change}.", code, evidence
+            _GROUP,
+            statement_case(part, name),
+            f"{STATEMENT_WORDS[part]} {change}.",
+            code,
+            evidence,
+            STRICT_JSON if name == "status-of-platforms" else None,
         )
     signed = split(getattr(original.collateral, part), STATEMENT_NAMES[part]).signed
     for name, change, raw in (

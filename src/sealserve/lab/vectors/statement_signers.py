@@ -9,7 +9,7 @@ from cryptography import x509
 
 from sealserve.endorsements.signed_json import split
 from sealserve.lab.statements import raw_signature, signed_body
-from sealserve.lab.vectors.case import PROFILE, Case
+from sealserve.lab.vectors.case import EXTRA_CERTIFICATE, PROFILE, ROOT_BY_NAME, Case
 from sealserve.lab.vectors.original import (
     STATEMENT_NAMES,
     STATEMENT_WORDS,
@@ -24,6 +24,11 @@ _GROUP = "statements"
 _CHAIN_CODES: dict[Statement, Code] = {
     "tcb_info": Code.TCB_CHAIN,
     "qe_identity": Code.QE_IDENTITY_CHAIN,
+}
+_CHAIN_LATITUDES = {
+    "without-root": ROOT_BY_NAME,
+    "strange-root": ROOT_BY_NAME,
+    "with-pck-ca": EXTRA_CERTIFICATE,
 }
 
 
@@ -90,6 +95,7 @@ def _chains(original: Original, part: Statement) -> Iterator[Case]:
             f"The chain of the signer of {STATEMENT_WORDS[part].removeprefix('The ')} {change}.",
             _CHAIN_CODES[part],
             original.evidence.with_collateral(**{f"{part}_issuer_chain": chain}),
+            _CHAIN_LATITUDES.get(name),
         )
 
 

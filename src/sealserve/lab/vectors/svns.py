@@ -84,7 +84,7 @@ def _platform_below(original: Original, name: str, words: str, index: int) -> Ca
         f"{name}-below-good",
         f"The platform has {svns[index]} of {words}; every level but Revoked asks {_MOST}.",
         Code.TCB_REVOKED,
-        with_extensions(original, replace(said, component_svns=bytes(svns))),
+        with_extensions(original, replace(said, component_svns=bytes(svns), cpu_svn=bytes(svns))),
     )
 
 
