@@ -17,6 +17,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from sealserve.verifier.claims import TcbStatus
 
 LIST_LIMIT = 1000
+# SHA-256 of Intel's SGX Root CA (DER): https://certificates.trustedservices.intel.com/.
+INTEL_ROOT = bytes.fromhex("44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3")
 _SHOWN = 80  # characters of a wrong value
 _REASON_WORDS = 3
 _REASON_CHARACTERS = 20
@@ -43,7 +45,8 @@ def _trust_root(value: object) -> bytes | None:
     if value == "intel":
         return None
     try:
-        return hex_bytes(32)(value)
+        fingerprint = hex_bytes(32)(value)
+        return None if fingerprint == INTEL_ROOT else fingerprint
     except ValueError:
         raise ValueError(f'found {value!r:.{_SHOWN}}, expected 64 hex digits, or "intel"') from None
 

@@ -134,9 +134,10 @@ class Policy(Table):
         return self
 
     def _beyond_the_platform(self) -> Iterator[str]:
+        if self.platform.fmspcs is None:
+            return
         for number, each in enumerate(self.exceptions):
-            beyond = set(each.fmspcs or ()) - set(self.platform.fmspcs or each.fmspcs or ())
-            for fmspc in sorted(beyond):
+            for fmspc in sorted(set(each.fmspcs or ()) - set(self.platform.fmspcs)):
                 yield (
                     f"exceptions[{number}].fmspcs names {fmspc.hex()}, "
                     "which platform.fmspcs does not accept"

@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import partial
 
 from sealserve.appraisal.conditions import Condition, Cover, PolicyCode, any_of, judged
+from sealserve.appraisal.fields import INTEL_ROOT
 from sealserve.appraisal.policy import PlatformRules, Policy, PolicyException
 from sealserve.verifier.claims import AzureStanding, Claims, DcapStanding, TcbStatus
 
@@ -95,12 +96,13 @@ def revocation(standing: DcapStanding) -> Condition:
 
 def _trust_root(standing: DcapStanding, policy: Policy) -> Condition:
     found = standing.trust_root_sha256.hex()
-    shown = f"{found} (SIMULATED)" if standing.simulated else _INTEL
+    is_intels = standing.trust_root_sha256 == INTEL_ROOT and not standing.simulated
+    shown = _INTEL if is_intels else f"{found} (SIMULATED)"
     if policy.trust_root is None:
         return judged(
             PolicyCode.SIMULATED,
             "trust_root",
-            not standing.simulated,
+            is_intels,
             found=shown,
             expected=_INTEL,
             fix=f'run it on SGX or TDX hardware; in a lab, write trust_root = "{found}"',

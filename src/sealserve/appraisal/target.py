@@ -26,7 +26,7 @@ def of_identity(target: SgxEnclave | TrustDomain, wanted: Identity) -> Iterator[
         target.tee == wanted.tee,
         found=target.tee,
         expected=wanted.tee,
-        fix=f"add an identity with tee = {target.tee!r}, if this target is meant".replace("'", '"'),
+        fix=f'add an identity with tee = "{target.tee}", if this target is meant',
     )
     if isinstance(target, SgxEnclave) and isinstance(wanted, SgxIdentity):
         yield from _enclave(target, wanted)
@@ -79,7 +79,14 @@ def _enclave(target: SgxEnclave, wanted: SgxIdentity) -> Iterator[Condition]:
             expected=str(wanted.isv_prod_id),
             fix="this is another product of the same signer: run the one that is named",
         )
-        yield _at_least(PolicyCode.SVN, "isv_svn", target.isv_svn, wanted.minimum_isv_svn)
+        yield judged(
+            PolicyCode.SVN,
+            "minimum_isv_svn",
+            target.isv_svn >= wanted.minimum_isv_svn,
+            found=str(target.isv_svn),
+            expected=f"{wanted.minimum_isv_svn} or more",
+            fix="deploy a newer release",
+        )
     if wanted.maximum_isv_svn is not None:
         yield judged(
             PolicyCode.SVN_ABOVE,
@@ -111,7 +118,7 @@ def _enclave(target: SgxEnclave, wanted: SgxIdentity) -> Iterator[Condition]:
         (PolicyCode.FAMILY, "isv_family_id"),
     ):
         yield from _named_or_zero(code, key, getattr(target, key), getattr(wanted, key), wanted)
-    yield from _config_svn(target.config_svn, wanted)
+    yield from _config_svn(target.config_svn, wanted.minimum_config_svn)
 
 
 def _trust_domain(target: TrustDomain, wanted: TdxIdentity) -> Iterator[Condition]:
@@ -163,17 +170,6 @@ def _is_one_of(
     )
 
 
-def _at_least(code: PolicyCode, key: str, found: int, minimum: int) -> Condition:
-    return judged(
-        code,
-        f"minimum_{key}",
-        found >= minimum,
-        found=str(found),
-        expected=f"{minimum} or more",
-        fix="deploy a newer release",
-    )
-
-
 def _named_or_zero(
     code: PolicyCode, key: str, found: bytes | None, named: bytes | None, wanted: Identity
 ) -> Iterator[Condition]:
@@ -213,23 +209,15 @@ def _bits(
     )
 
 
-def _config_svn(found: int | None, wanted: SgxIdentity) -> Iterator[Condition]:
-    if wanted.minimum_config_svn is not None:
-        minimum = wanted.minimum_config_svn
-        yield judged(
-            PolicyCode.CONFIG_SVN,
-            "minimum_config_svn",
-            found is not None and found >= minimum,
-            found=_NOT_STATED if found is None else str(found),
-            expected=f"{minimum} or more",
-            fix="load it with a newer configuration",
-        )
-    elif found is not None:
-        yield judged(
-            PolicyCode.CONFIG_SVN,
-            "minimum_config_svn",
-            found == 0,
-            found=str(found),
-            expected="0, as it is not named",
-            fix="load it without a configuration; or name minimum_config_svn in the identity",
-        )
+def _config_svn(found: int | None, minimum: int | None) -> Iterator[Condition]:
+    if found is None and minimum is None:
+        return
+    yield judged(
+        PolicyCode.CONFIG_SVN,
+        "minimum_config_svn",
+        found is not None and (found == 0 if minimum is None else found >= minimum),
+        found=_NOT_STATED if found is None else str(found),
+        expected="0, as it is not named" if minimum is None else f"{minimum} or more",
+        fix="load it with the configuration that is meant; or name minimum_config_svn in the "
+        "identity",
+    )

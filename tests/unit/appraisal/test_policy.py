@@ -11,6 +11,7 @@ from made_policies import SGX, TDX, policy, policy_text
 from sealserve.appraisal import parse_policy
 from sealserve.appraisal.policy import POLICY_LIMIT
 from sealserve.errors import ConfigError
+from sealserve.verifier import INTEL_SGX_ROOT_CA, load_trust_root
 
 HASH = "aB" * 32
 TEXT = policy_text()
@@ -38,6 +39,11 @@ def test_names_that_are_asked_for_are_compared_in_lower_case() -> None:
 def test_a_trust_root_is_intels_or_a_fingerprint() -> None:
     assert policy(head='trust_root = "intel"').trust_root is None
     assert policy(head=f'trust_root = "{HASH}"').trust_root == b"\xab" * 32
+
+
+def test_intels_root_may_be_named_by_its_fingerprint() -> None:
+    fingerprint = load_trust_root(INTEL_SGX_ROOT_CA).sha256.hex()
+    assert policy(head=f'trust_root = "{fingerprint}"').trust_root is None
 
 
 def test_a_policy_hash_may_have_the_padding_of_base64() -> None:

@@ -51,6 +51,18 @@ def codes(standing: DcapStanding | AzureStanding, head: str = "") -> list[Policy
             [PolicyCode.TRUST_ROOT],
             id="another lab than the one named",
         ),
+        pytest.param(
+            replace(LAB, simulated=False),
+            "",
+            [PolicyCode.SIMULATED],
+            id="a lab that does not say so",
+        ),
+        pytest.param(
+            replace(AZURE, simulated=True),
+            f'trust_root = "{INTEL.hex()}"\n{MAA}',
+            [PolicyCode.SIMULATED],
+            id="a test issuer under Intel's root by its fingerprint",
+        ),
         pytest.param(DCAP, LAB_ROOT, [PolicyCode.TRUST_ROOT], id="Intel's where a lab is named"),
         pytest.param(
             replace(DCAP, revocation_checked=False), "", [PolicyCode.REVOCATION], id="no CRLs"
