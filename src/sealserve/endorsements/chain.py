@@ -21,6 +21,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID, SignatureAlgorithmOID
 
+from sealserve.endorsements import der
 from sealserve.errors import FormatError
 
 MAX_CERTIFICATES = 4  # one more than the longest chain, so that a chain too long is told as such
@@ -42,6 +43,10 @@ class Role(StrEnum):
     TCB_SIGNING = "Intel SGX TCB Signing"
 
 
+_ECDSA_WITH_SHA256 = SignatureAlgorithmOID.ECDSA_WITH_SHA256
+_ALGORITHM_IDENTIFIER = der.encode(
+    der.OBJECT_IDENTIFIER, der.oid_content(_ECDSA_WITH_SHA256.dotted_string)
+)
 _ROLES: dict[str | bytes, Role] = {role.value: role for role in Role}
 # What `cryptography` may raise; a warning only where the process made warnings errors.
 X509_ERRORS = (
@@ -118,12 +123,22 @@ def _role(subject: x509.Name) -> Role | None:
     return _ROLES.get(names[0].value) if len(names) == 1 else None
 
 
+def check_algorithm(outer: x509.ObjectIdentifier, tbs: bytes, position: int) -> None:
+    """Raise FormatError unless something is signed with ECDSA with SHA-256, and says so twice.
+
+    `outer` stands beside the signature; the other stands in what is signed, `tbs`, at `position`.
+    RFC 5280, sections 4.1.1.2 and 5.1.1.2: they must be the same.
+    """
+    if outer != _ECDSA_WITH_SHA256:
+        raise FormatError(f"the signature is by {outer.dotted_string}, not ECDSA with SHA-256")
+    elements = der.decode_all(der.decode(tbs, der.SEQUENCE))
+    if elements[position : position + 1] != [(der.SEQUENCE, _ALGORITHM_IDENTIFIER)]:
+        raise FormatError("what is signed names another algorithm than the signature")
+
+
 def _p256_key(certificate: x509.Certificate) -> ec.EllipticCurvePublicKey:
-    if certificate.signature_algorithm_oid != SignatureAlgorithmOID.ECDSA_WITH_SHA256:
-        raise FormatError(
-            f"a certificate is signed with {certificate.signature_algorithm_oid.dotted_string}, "
-            "not ECDSA with SHA-256"
-        )
+    # Behind version and serial number.
+    check_algorithm(certificate.signature_algorithm_oid, certificate.tbs_certificate_bytes, 2)
     try:
         key = certificate.public_key()
     except ValueError as error:

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from cryptography import x509
 
-from sealserve.endorsements.chain import X509_ERRORS
+from sealserve.endorsements.chain import X509_ERRORS, check_algorithm
 from sealserve.errors import FormatError
 
 CRL_LIMIT = 256 << 10  # bytes of DER, some ten thousand entries; Intel's largest of today has 4 KB
@@ -30,13 +30,19 @@ _REQUIRED = (x509.CRLNumber, x509.AuthorityKeyIdentifier)
 
 @dataclass(frozen=True, slots=True)
 class Crl:
-    """A CRL: who issued it, from when to when it speaks, and the serial numbers it names."""
+    """A CRL: who issued it, from when to when it speaks, and which serial numbers it names."""
 
     parsed: x509.CertificateRevocationList = field(repr=False)
     issuer: x509.Name
     this_update: datetime
     next_update: datetime
-    revoked: frozenset[int]
+
+    def names(self, serial_number: int) -> bool:
+        """Whether it names this serial number; raises FormatError where an entry is malformed."""
+        try:
+            return self.parsed.get_revoked_certificate_by_serial_number(serial_number) is not None
+        except X509_ERRORS as error:
+            raise FormatError(f"the CRL cannot be read: {error}") from error
 
 
 def to_der(data: bytes) -> bytes:
@@ -60,12 +66,12 @@ def parse_crl(data: bytes) -> Crl:
         raise FormatError(f"the CRL has {len(data)} bytes, at most {CRL_LIMIT} are read")
     try:
         crl = x509.load_der_x509_crl(data)
+        check_algorithm(crl.signature_algorithm_oid, crl.tbs_certlist_bytes, 1)  # behind version
         next_update = crl.next_update_utc
-        revoked = frozenset(entry.serial_number for entry in crl)
         _check_extensions(crl)
         if next_update is None:
             raise FormatError("the CRL has no nextUpdate: nobody could tell when it is too old")
-        return Crl(crl, crl.issuer, crl.last_update_utc, next_update, revoked)
+        return Crl(crl, crl.issuer, crl.last_update_utc, next_update)
     except X509_ERRORS as error:
         raise FormatError(f"the CRL cannot be read: {error}") from error
 

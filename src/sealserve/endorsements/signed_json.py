@@ -150,11 +150,14 @@ class Members:
     def column(self, name: str, member: str, count: int, maximum: int) -> tuple[int, ...]:
         """The number called `member` of each of the `count` objects in a list."""
         rows = self._list(name, count)
-        column: tuple[Any, ...] = tuple(
-            row.get(member) if isinstance(row, dict) else None for row in rows
-        )
-        if len(column) != count or not all(
-            type(value) is int and 0 <= value <= maximum for value in column
+        try:
+            column = tuple([row[member] for row in rows])
+        except (TypeError, KeyError):
+            column = ()
+        if (
+            len(column) != count
+            or set(map(type, column)) != {int}
+            or not 0 <= min(column) <= max(column) <= maximum
         ):
             self._refuse(name, f"{count} objects with a whole number {member!r} up to {maximum}")
         return column

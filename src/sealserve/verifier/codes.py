@@ -18,7 +18,7 @@ class Code(StrEnum):
 
     step: int
 
-    def __new__(cls, value: str, step: int) -> Code:
+    def __new__(cls, value: str, step: int = 0) -> Code:
         member = str.__new__(cls, value)
         member._value_ = value
         member.step = step

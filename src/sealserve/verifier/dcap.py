@@ -59,6 +59,7 @@ def verify(
         now,
         grace=grace,
         dangerously_skip_revocation=dangerously_skip_revocation,
+        known=(evidence.pck_ca,),
     )
     return _judge(evidence, verified, now)
 

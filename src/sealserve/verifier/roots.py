@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sealserve.endorsements.chain import Certificate, Role, parse_certificate, parse_chain
 from sealserve.errors import FormatError
@@ -51,10 +52,12 @@ class TrustRoot:
         return self.sha256 != INTEL_SGX_ROOT_CA_SHA256
 
 
+@lru_cache(maxsize=16)
 def load_trust_root(data: bytes) -> TrustRoot:
     """The root in `data`, PEM or DER; raises VerificationError (TRUST_ROOT) if it is no such root.
 
-    Its dates are checked with the chains that end in it.
+    Its dates are checked with the chains that end in it. What was loaded is remembered: one root is
+    named again and again.
     """
     try:
         certificate = _one_certificate(data)

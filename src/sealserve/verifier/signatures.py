@@ -1,4 +1,4 @@
-"""ECDSA on P-256 with SHA-256, in the raw form that quotes and Intel's JSON use.
+"""ECDSA on P-256 with SHA-256: raw, as in quotes and Intel's JSON, and as in X.509.
 
 Source: Intel SGX ECDSA Quote Library Reference, appendix A.4: r and s, and x and y, are two 32-byte
 big-endian numbers each.
@@ -26,8 +26,13 @@ def load_point(point: bytes) -> ec.EllipticCurvePublicKey | None:
 def is_valid(key: ec.EllipticCurvePublicKey, signature: bytes, message: bytes) -> bool:
     """Whether the 64 bytes of `signature` are one by `key` over `message`."""
     r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+    return is_der_valid(key, encode_dss_signature(r, s), message)
+
+
+def is_der_valid(key: ec.EllipticCurvePublicKey, signature: bytes, message: bytes) -> bool:
+    """The same for a signature in DER, as certificates and CRLs have."""
     try:
-        key.verify(encode_dss_signature(r, s), message, _ALGORITHM)
+        key.verify(signature, message, _ALGORITHM)
     except InvalidSignature:
         return False
     return True

@@ -139,7 +139,8 @@ def test_a_crl_says_whom_it_revokes_and_when_it_speaks(root: pki.Holder) -> None
     signer = pki.issue(pki.TCB_SIGNING, NOW, issuer=root)
     crl = parse_crl(pki.issue_crl(root, NOW, revoked=[signer.certificate]))
     assert crl.issuer == root.certificate.subject
-    assert crl.revoked == {signer.certificate.serial_number}
+    assert crl.names(signer.certificate.serial_number)
+    assert not crl.names(signer.certificate.serial_number + 1)
     assert crl.this_update < NOW < crl.next_update
 
 
@@ -171,6 +172,28 @@ def test_a_key_that_is_no_point_of_the_curve_is_told_from_bytes_that_are_no_cert
     with pytest.raises(FormatError) as caught:
         parse_certificate(root.certificate.public_bytes(Encoding.DER).replace(point, off_the_curve))
     assert caught.value.code == ALTERED_KEY
+
+
+ECDSA_WITH_SHA256 = bytes.fromhex("06082a8648ce3d040302")
+ECDSA_WITH_SHA384 = bytes.fromhex("06082a8648ce3d040303")
+
+
+@pytest.mark.parametrize("kind", ["certificate", "crl"])
+def test_an_algorithm_that_stands_in_one_of_its_two_places_only_is_refused(
+    root: pki.Holder, kind: str
+) -> None:
+    signed = (
+        root.certificate.public_bytes(Encoding.DER)
+        if kind == "certificate"
+        else pki.issue_crl(root, NOW)
+    )
+    parse = parse_certificate if kind == "certificate" else parse_crl
+    inside = signed.replace(ECDSA_WITH_SHA256, ECDSA_WITH_SHA384, 1)
+    with pytest.raises(FormatError, match="names another algorithm than the signature"):
+        parse(inside)
+    beside = ECDSA_WITH_SHA384.join(signed.rsplit(ECDSA_WITH_SHA256, 1))
+    with pytest.raises(FormatError, match="not ECDSA with SHA-256"):
+        parse(beside)
 
 
 def crl_builder(root: pki.Holder) -> x509.CertificateRevocationListBuilder:
