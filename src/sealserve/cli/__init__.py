@@ -37,6 +37,7 @@ COMMANDS = {
     "model": Entry("model", "model", "models", "Fetch, convert, synthesise and inspect models."),
     "tls": Entry("tls", "tls", "", "Make the TLS certificates and ssl.cfg of a service."),
     "evidence": Entry("evidence", "evidence", "", "Show quotes, certificates and SIGSTRUCTs."),
+    "collateral": Entry("collateral", "collateral", "", "Fetch collateral, and foresee refusals."),
     "quote": Entry("quote", "quote", "", "Verify quotes, and appraise what they say."),
     "policy": Entry("policy", "policy", "", "Check, explain, compare, replay and edit policies."),
     "result": Entry("result", "result", "", "Issue attestation results, and verify them."),

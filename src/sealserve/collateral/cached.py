@@ -17,10 +17,10 @@ from typing import Final
 from sealserve.collateral.held import Held
 from sealserve.collateral.shared import SharedCollateral
 from sealserve.verifier import Claims, Platform, VerifiedCollateral
+from sealserve.verifier.collateral import NO_GRACE
 
 MAX_PLATFORMS: Final = 256  # kinds of platform that are kept; the least recently used goes first
 RENEWING_THREADS: Final = 4
-_NO_GRACE = timedelta(0)
 
 
 class CachedCollateral:
@@ -33,7 +33,7 @@ class CachedCollateral:
         self._threads = ThreadPoolExecutor(RENEWING_THREADS, thread_name_prefix="collateral")
 
     async def get(
-        self, platform: Platform, now: datetime, grace: timedelta = _NO_GRACE
+        self, platform: Platform, now: datetime, grace: timedelta = NO_GRACE
     ) -> VerifiedCollateral:
         """Collateral that may be used at `now`, past its nextUpdate by no more than `grace`.
 

@@ -16,6 +16,8 @@ import base64
 import binascii
 import json
 import logging
+import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,9 +38,25 @@ MAX_ENTRIES: Final = 256  # of one trust root; those not written for longest go 
 FORMAT: Final = "sealserve collateral 1"
 _PART_TEXT: Final = PART_LIMIT * 4 // 3 + 4  # base64
 ENTRY_LIMIT: Final = len(FILE_NAMES) * _PART_TEXT + 4096  # bytes
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _ABANDONED: Final = 3600.0  # seconds after which a half-written file is nobody's any more
 
 log = logging.getLogger(__name__)
+
+
+def default_folder() -> Path:
+    """Where the command line keeps collateral: the XDG Base Directory Specification's cache."""
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    base = named if named.is_absolute() else Path.home() / ".cache"
+    return base / "sealserve" / "collateral"
+
+
+def roots(path: Path) -> list[bytes]:
+    """The fingerprints of the trust roots that a cache folder has entries of."""
+    if not path.is_dir():
+        return []
+    names = sorted(each.name for each in path.iterdir())
+    return [bytes.fromhex(name) for name in names if _FINGERPRINT.fullmatch(name)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +102,7 @@ class CacheFolder:
         except (OSError, UsageError) as error:
             raise CollateralError(f"cannot keep collateral in {self._entries}: {error}") from error
 
-    def keys(self) -> list[CollateralKey]:
+    def kept(self) -> list[CollateralKey]:
         """The keys of the entries, in order."""
         found = (CollateralKey.parse(path.stem) for path in self._entries.glob("*.json"))
         return sorted(key for key in found if key is not None)

@@ -40,9 +40,9 @@ from sealserve.verifier import (
     verify_collateral,
 )
 from sealserve.verifier.codes import rejection
+from sealserve.verifier.collateral import NO_GRACE
 
 PATIENCE: Final = 2 * DEFAULT_TIMEOUT  # seconds to wait for another process that fetches
-_NO_GRACE = timedelta(0)
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class SharedCollateral:
         self,
         platform: Platform,
         now: datetime,
-        grace: timedelta = _NO_GRACE,
+        grace: timedelta = NO_GRACE,
         present: Held | None = None,
     ) -> Held:
         """Collateral for `platform` that may be used at `now`, newer than `present` if possible.
@@ -104,6 +104,15 @@ class SharedCollateral:
         if present is not None and present.may_serve(clock(), grace):
             return present.put_off(outcome.retry_at)
         raise outcome.error()
+
+    def fetch(self, platform: Platform, now: datetime) -> Held:
+        """Fetch for a person who asks for it now, whatever there is; raises as `obtain`."""
+        key, clock = CollateralKey.of(platform, self._update), _Clock(now, time.monotonic())
+        with self._folder.locked(key, timeout=PATIENCE) as attempts:
+            outcome = self._fetched(key, attempts, clock, NO_GRACE)
+        if isinstance(outcome, Failure):
+            raise outcome.error()
+        return outcome
 
     def _on_disk(self, key: CollateralKey, clock: _Clock, grace: timedelta) -> Held | None:
         """What is in the folder, if it may be used: verified here, as if it had just come."""
@@ -128,9 +137,11 @@ class SharedCollateral:
                 failure = attempts.failure(self._source.name, clock())
                 if failure is not None and not self._source.is_local:
                     return failure
-                return self._fetched(key, attempts, clock, grace, present)
+                outcome = self._fetched(key, attempts, clock, grace)
         except CollateralError as error:  # no lock, so whoever has it is at it still
             return Failure.of(self._source.name, clock(), error)
+        self._log(key, outcome, present)
+        return outcome
 
     def _is_news(self, others: Held, present: Held | None, now: datetime) -> bool:
         """Whether another process has just fetched what we are about to fetch."""
@@ -138,25 +149,17 @@ class SharedCollateral:
         return is_newer and others.is_young(now)
 
     def _fetched(
-        self,
-        key: CollateralKey,
-        attempts: Attempts,
-        clock: _Clock,
-        grace: timedelta,
-        present: Held | None,
+        self, key: CollateralKey, attempts: Attempts, clock: _Clock, grace: timedelta
     ) -> Held | Failure:
         try:
             collateral = self._source.collateral(key.platform)
             check_has_crls(collateral)
             verified = self._verified(key, collateral, clock(), grace)
         except (NetworkError, RejectedError) as error:
-            failure = attempts.failed(self._source.name, clock(), error)
-            _log_failure(key, failure, present)
-            return failure
+            return attempts.failed(self._source.name, clock(), error)
         # It is as old as the question that it answers.
         self._keep(key, Entry(collateral, clock.began, self._source.name))
         attempts.succeeded()
-        _log_success(key, self._source.name, verified)
         return self._held(verified, grace, clock.began)
 
     def _verified(
@@ -173,6 +176,25 @@ class SharedCollateral:
             self._folder.write(key, entry)
         except CollateralError as error:  # what was verified is good, though nobody shares it
             log.warning(line("collateral_not_kept", key=key.name, reason=error.message))
+
+    def _log(self, key: CollateralKey, outcome: Held | Failure, present: Held | None) -> None:
+        if isinstance(outcome, Held):
+            found = outcome.verified
+            facts: dict[str, object] = {
+                "tcb_evaluation_data_number": found.tcb_info.evaluation_data_number,
+                "valid_until": found.valid_until.isoformat(),
+            }
+            log.info(line("collateral_fetched", key=key.name, source=self._source.name, **facts))
+            return
+        facts = {
+            "code": outcome.code,
+            "reason": outcome.message,
+            "retry_at": outcome.retry_at.isoformat(timespec="seconds"),
+            "present_valid_until": present and present.verified.valid_until.isoformat(),
+        }
+        log.warning(
+            line("collateral_fetch_failed", key=key.name, source=self._source.name, **facts)
+        )
 
     def _held(self, verified: VerifiedCollateral, grace: timedelta, fetched_at: datetime) -> Held:
         return Held.of(verified, grace=grace, fetched_at=fetched_at, max_age=self._max_age)
@@ -216,29 +238,3 @@ def platform_of(verified: VerifiedCollateral) -> Platform:
 
 def _name(platform: Platform) -> str:
     return f"{platform.tee} on FMSPC {platform.fmspc.hex()} with the {platform.ca} CA"
-
-
-def _log_failure(key: CollateralKey, failure: Failure, present: Held | None) -> None:
-    log.warning(
-        line(
-            "collateral_fetch_failed",
-            key=key.name,
-            source=failure.source,
-            code=failure.code,
-            reason=failure.message,
-            retry_at=failure.retry_at.isoformat(timespec="seconds"),
-            present_valid_until=present and present.verified.valid_until.isoformat(),
-        )
-    )
-
-
-def _log_success(key: CollateralKey, source: str, verified: VerifiedCollateral) -> None:
-    log.info(
-        line(
-            "collateral_fetched",
-            key=key.name,
-            source=source,
-            tcb_evaluation_data_number=verified.tcb_info.evaluation_data_number,
-            valid_until=verified.valid_until.isoformat(),
-        )
-    )

@@ -45,7 +45,7 @@ def file_of(folder, key=KEY):
 def test_what_is_written_is_read(folder):
     folder.write(KEY, entry())
     assert folder.read(KEY) == entry()
-    assert folder.keys() == [KEY]
+    assert folder.kept() == [KEY]
 
 
 def test_a_second_write_takes_the_place_of_the_first(folder):
@@ -65,7 +65,7 @@ def test_keys_differ_by_tee_fmspc_ca_and_edition(folder):
     for number, key in enumerate(keys):
         folder.write(key, entry(bytes((number,))))
     assert [folder.read(key) for key in keys] == [entry(bytes((n,))) for n in range(len(keys))]
-    assert folder.keys() == sorted(keys)
+    assert folder.kept() == sorted(keys)
 
 
 def test_another_trust_root_sees_nothing_of_it(folder, tmp_path):
@@ -174,7 +174,7 @@ def test_the_number_of_entries_is_bounded_and_the_oldest_go_first(folder):
     with folder.locked(keys[0], timeout=1):
         pass
     folder.write(KEY, entry())
-    assert folder.keys() == [*keys[1:], KEY]
+    assert folder.kept() == [*keys[1:], KEY]
     assert list((folder.path / "locks").iterdir()) == []
 
 
