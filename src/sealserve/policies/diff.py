@@ -8,7 +8,6 @@ says whether it lets in more (`wider`), less (`narrower`), or neither can be sai
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,28 +15,10 @@ from pydantic import BaseModel
 
 from sealserve.appraisal.identities import Identity
 from sealserve.appraisal.policy import Policy, PolicyException, Rule
-from sealserve.policies.extent import AnyOf, Change, Extent, Range, any_of, compare, extents
-
-_SHOWN = 8  # values of a list
+from sealserve.policies.difference import Difference, differences, shown
+from sealserve.policies.extent import Change, Extent, Range, any_of, extents
 
 _INTEL = "Intel's"
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One difference: what it lets in, where it is, and in words what it is."""
-
-    change: Change
-    place: str
-    """`rule 'digits'`, for one."""
-    text: str
-
-    def as_dict(self) -> dict[str, str]:
-        """The difference as a JSON object."""
-        return {"change": self.change.value, "place": self.place, "text": self.text}
-
-    def __str__(self) -> str:
-        return f"{self.change}: {self.place}: {self.text}"
 
 
 def diff(old: Policy, new: Policy) -> tuple[Difference, ...]:
@@ -82,8 +63,8 @@ def _whole(old: Policy, new: Policy) -> Iterator[Difference]:
             _INTEL if root is None else root.hex() for root in (old.trust_root, new.trust_root)
         ]
         yield Difference(Change.OTHER, "trust_root", f"was {roots[0]}, is {roots[1]}")
-    yield from _extents("platform", _of_platform(old), _of_platform(new))
-    yield from _extents("maa", _of_azure(old), _of_azure(new))
+    yield from differences("platform", _of_platform(old), _of_platform(new))
+    yield from differences("maa", _of_azure(old), _of_azure(new))
 
 
 def _of_platform(policy: Policy) -> Mapping[str, Extent]:
@@ -120,7 +101,7 @@ def _identities(pairs: _Pairs, old: Policy, new: Policy) -> Iterator[Difference]
         if before.tee != after.tee:
             yield Difference(Change.OTHER, place, f"was {before.tee}, is {after.tee}")
         else:
-            yield from _extents(place, extents(before), extents(after))
+            yield from differences(place, extents(before), extents(after))
 
 
 def _used(policy: Policy) -> set[str]:
@@ -129,7 +110,7 @@ def _used(policy: Policy) -> set[str]:
 
 def _shown_identity(identity: Identity) -> str:
     written = identity.model_dump(exclude={"name", "tee"}, exclude_defaults=True)
-    return ", ".join(f"{key} {_shown(value)}" for key, value in written.items())
+    return ", ".join(f"{key} {shown(value)}" for key, value in written.items())
 
 
 def _rules(pairs: _Pairs, renamed: Mapping[str, str]) -> Iterator[Difference]:
@@ -144,7 +125,7 @@ def _rules(pairs: _Pairs, renamed: Mapping[str, str]) -> Iterator[Difference]:
             was, is_ = getattr(before, key), getattr(after, key)
             if was != is_:
                 yield Difference(Change.OTHER, place, f"{key} was {was}, is {is_}")
-        yield from _extents(place, _of_rule(before, renamed), _of_rule(after, {}))
+        yield from differences(place, _of_rule(before, renamed), _of_rule(after, {}))
 
 
 def _of_rule(rule: Rule, renamed: Mapping[str, str]) -> Mapping[str, Extent]:
@@ -155,8 +136,8 @@ def _of_rule(rule: Rule, renamed: Mapping[str, str]) -> Mapping[str, Extent]:
 
 
 def _grants(rule: Rule) -> str:
-    names = f" under {_shown(rule.asked_for)}" if rule.asked_for else ""
-    return f"{_shown(rule.identities)} may have {rule.secret!r} ({rule.encoding}){names}"
+    names = f" under {shown(rule.asked_for)}" if rule.asked_for else ""
+    return f"{shown(rule.identities)} may have {rule.secret!r} ({rule.encoding}){names}"
 
 
 def _order(pairs: _Pairs, old: Policy, new: Policy) -> Iterator[Difference]:
@@ -166,7 +147,7 @@ def _order(pairs: _Pairs, old: Policy, new: Policy) -> Iterator[Difference]:
     after = [rule.name for rule in new.rules]
     was, is_ = ([name for name in names if name in kept] for names in (before, after))
     if was != is_:
-        yield Difference(Change.OTHER, "rules", f"the order was {_shown(was)}, is {_shown(is_)}")
+        yield Difference(Change.OTHER, "rules", f"the order was {shown(was)}, is {shown(is_)}")
 
 
 def _exceptions(pairs: _Pairs, renamed: Mapping[str, str]) -> Iterator[Difference]:
@@ -182,7 +163,7 @@ def _exceptions(pairs: _Pairs, renamed: Mapping[str, str]) -> Iterator[Differenc
             yield Difference(
                 Change.OTHER, place, f"reason was {before.reason!r}, is {after.reason!r}"
             )
-        yield from _extents(place, _of_exception(before, renamed), _of_exception(after, {}))
+        yield from differences(place, _of_exception(before, renamed), _of_exception(after, {}))
 
 
 def _end(place: str, was: datetime, is_: datetime) -> Iterator[Difference]:
@@ -208,51 +189,13 @@ def _excepts(each: PolicyException) -> str:
     kept = {"tcb_statuses", "advisory_ids", "collateral_grace_hours", "dangerously_allow_debug"}
     kept |= {"rules", "fmspcs"}
     written = each.model_dump(include=kept, exclude_defaults=True)
-    parts = ", ".join(f"{key} {_shown(value)}" for key, value in written.items())
+    parts = ", ".join(f"{key} {shown(value)}" for key, value in written.items())
     return f"{parts}, until {each.expires.isoformat()}"
 
 
 def _renames(kind: str, pairs: _Pairs) -> Iterator[Difference]:
     for was, is_ in pairs.renamed.items():
         yield Difference(Change.OTHER, f"{kind} {is_!r}", f"renamed: was {was!r}")
-
-
-def _extents(
-    place: str, old: Mapping[str, Extent], new: Mapping[str, Extent]
-) -> Iterator[Difference]:
-    for key, before in old.items():
-        change = compare(before, new[key])
-        if change is not None:
-            yield Difference(change, place, f"{key}: {_step(before, new[key])}")
-
-
-def _step(old: Extent, new: Extent) -> str:
-    """What happened between two extents of one key, by the values that came and went."""
-    if isinstance(old, AnyOf) and isinstance(new, AnyOf) and None not in (old.values, new.values):
-        before, after = old.values or frozenset(), new.values or frozenset()
-        steps = (("added", after - before), ("removed", before - after))
-        return ", ".join(f"{word} {_shown(values)}" for word, values in steps if values)
-    return f"was {_written(old)}, is {_written(new)}"
-
-
-def _written(extent: Extent) -> str:
-    if isinstance(extent, AnyOf):
-        return "any" if extent.values is None else _shown(extent.values)
-    if isinstance(extent, Range):
-        if extent.high is None:
-            return f"{extent.low} or more"
-        return str(extent.low) if extent.low == extent.high else f"{extent.low} to {extent.high}"
-    return str(extent.bits)
-
-
-def _shown(value: object) -> str:
-    """A value as the file has it; of many, the first few."""
-    if isinstance(value, (list, tuple, frozenset)):
-        texts = [_shown(each) for each in value]
-        texts = sorted(texts) if isinstance(value, frozenset) else texts
-        more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
-        return (", ".join(texts[:_SHOWN]) or "none") + more
-    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def _place(kind: str, entry: Identity | Rule | PolicyException) -> str:

@@ -2,7 +2,8 @@
 
 Two policies differ in words that mean the same or more or less: `mr_enclave` may name one more
 build, `minimum_isv_svn` may have been lowered, a key may be gone. An extent is the set of what one
-key lets in, so that "more" and "less" are inclusions of sets and not opinions about keys.
+key lets in, so that "more" and "less" are inclusions of sets and not opinions about keys. Some
+verifiers do not state every field: what an identity does not name, it lets in unstated, too.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from typing import TypeAlias
 from sealserve.appraisal import attributes
 from sealserve.appraisal.attributes import Bits
 from sealserve.appraisal.identities import Identity, SgxIdentity, TdxIdentity
+
+NOT_STATED = None
+"""The value of a field that the verifier does not state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +40,12 @@ class Range:
 
     low: int
     high: int | None = None
+    unstated: bool = False
 
     def within(self, other: Range) -> bool:
         """Whether everything in this is in `other`."""
         ends = other.high is None or (self.high is not None and self.high <= other.high)
-        return self.low >= other.low and ends
+        return self.low >= other.low and ends and self.unstated <= other.unstated
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +53,11 @@ class Pinned:
     """Values whose bits under the mask are as pinned."""
 
     bits: Bits
+    unstated: bool = False
 
     def within(self, other: Pinned) -> bool:
         """Whether everything in this is in `other`."""
-        return not any(
+        return self.unstated <= other.unstated and not any(
             ~mine & wanted or (value ^ expected) & wanted
             for value, mine, expected, wanted in zip(
                 self.bits.value, self.bits.mask, other.bits.value, other.bits.mask, strict=True
@@ -93,19 +99,22 @@ def extents(identity: Identity) -> Mapping[str, Extent]:
 
 
 def _of_enclave(identity: SgxIdentity) -> Mapping[str, Extent]:
-    misc = (identity.misc_select or 0, identity.misc_select_mask or 0xFFFF_FFFF)
     svn = identity.minimum_config_svn
     return {
         "mr_enclave": any_of(identity.mr_enclave),
-        "mr_signer": any_of(None if identity.mr_signer is None else [identity.mr_signer]),
-        "isv_prod_id": any_of(None if identity.isv_prod_id is None else [identity.isv_prod_id]),
+        "mr_signer": _single(identity.mr_signer),
+        "isv_prod_id": _single(identity.isv_prod_id),
         "isv_svn": Range(identity.minimum_isv_svn or 0, identity.maximum_isv_svn),
         "attributes": Pinned(
-            attributes.SILENT_SGX.pinned(identity.attributes, identity.attributes_mask)
+            attributes.SILENT_SGX.pinned(identity.attributes, identity.attributes_mask),
+            unstated=identity.attributes is None,
         ),
-        "misc_select": Pinned(Bits(*(value.to_bytes(4, "big") for value in misc))),
+        "misc_select": Pinned(
+            attributes.SILENT_MISC_SELECT.pinned(*identity.misc_select_bytes),
+            unstated=identity.misc_select is None,
+        ),
         "config_id": _named_or_zero(identity.config_id, 64),
-        "config_svn": Range(0, 0) if svn is None else Range(svn),
+        "config_svn": Range(0, 0, unstated=True) if svn is None else Range(svn),
         "isv_ext_prod_id": _named_or_zero(identity.isv_ext_prod_id, 16),
         "isv_family_id": _named_or_zero(identity.isv_family_id, 16),
     }
@@ -113,16 +122,17 @@ def _of_enclave(identity: SgxIdentity) -> Mapping[str, Extent]:
 
 def _of_domain(identity: TdxIdentity) -> Mapping[str, Extent]:
     measurements = {f"rtmr{number}": any_of(each) for number, each in enumerate(identity.rtmrs)}
-    named = ("mr_signer_seam", "mr_config_id", "mr_owner", "mr_owner_config", "mr_service_td")
+    stated = ("mr_signer_seam", "mr_config_id", "mr_owner", "mr_owner_config")
     return {
         "mr_td": any_of(identity.mr_td),
         **measurements,
         "mr_seam": any_of(identity.mr_seam),
-        **{key: _named_or_zero(getattr(identity, key), 48) for key in named},
+        **{key: any_of([getattr(identity, key) or bytes(48)]) for key in stated},
+        "mr_service_td": _named_or_zero(identity.mr_service_td, 48),
         "td_attributes": Pinned(
             attributes.SILENT_TD.pinned(identity.td_attributes, identity.td_attributes_mask)
         ),
-        "xfam": any_of(None if identity.xfam is None else [identity.xfam]),
+        "xfam": _single(identity.xfam),
     }
 
 
@@ -131,5 +141,10 @@ def any_of(values: Iterable[object] | None) -> AnyOf:
     return AnyOf(None if values is None else frozenset(values))
 
 
+def _single(value: object | None) -> AnyOf:
+    return AnyOf(None if value is None else frozenset((value,)))
+
+
 def _named_or_zero(value: bytes | None, size: int) -> AnyOf:
-    return AnyOf(frozenset((bytes(size) if value is None else value,)))
+    """Of a field that may not be stated: where it is not named, zero and nothing are let in."""
+    return AnyOf(frozenset((bytes(size), NOT_STATED) if value is None else (value,)))
