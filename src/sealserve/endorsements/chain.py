@@ -123,22 +123,25 @@ def _role(subject: x509.Name) -> Role | None:
     return _ROLES.get(names[0].value) if len(names) == 1 else None
 
 
-def check_algorithm(outer: x509.ObjectIdentifier, tbs: bytes, position: int) -> None:
-    """Raise FormatError unless something is signed with ECDSA with SHA-256, and says so twice.
+def check_algorithm(found: x509.ObjectIdentifier) -> None:
+    """Raise FormatError unless a certificate or CRL is signed with ECDSA with SHA-256."""
+    if found != _ECDSA_WITH_SHA256:
+        raise FormatError(f"the signature is by {found.dotted_string}, not ECDSA with SHA-256")
 
-    `outer` stands beside the signature; the other stands in what is signed, `tbs`, at `position`.
-    RFC 5280, sections 4.1.1.2 and 5.1.1.2: they must be the same.
+
+def _check_inner_algorithm(tbs: bytes) -> None:
+    """What is signed names the same algorithm: RFC 5280, section 4.1.1.2.
+
+    Of a CRL `cryptography` checks that as it reads it, of a certificate it does not.
     """
-    if outer != _ECDSA_WITH_SHA256:
-        raise FormatError(f"the signature is by {outer.dotted_string}, not ECDSA with SHA-256")
     elements = der.decode_all(der.decode(tbs, der.SEQUENCE))
-    if elements[position : position + 1] != [(der.SEQUENCE, _ALGORITHM_IDENTIFIER)]:
+    if elements[2:3] != [(der.SEQUENCE, _ALGORITHM_IDENTIFIER)]:  # behind version and serial number
         raise FormatError("what is signed names another algorithm than the signature")
 
 
 def _p256_key(certificate: x509.Certificate) -> ec.EllipticCurvePublicKey:
-    # Behind version and serial number.
-    check_algorithm(certificate.signature_algorithm_oid, certificate.tbs_certificate_bytes, 2)
+    check_algorithm(certificate.signature_algorithm_oid)
+    _check_inner_algorithm(certificate.tbs_certificate_bytes)
     try:
         key = certificate.public_key()
     except ValueError as error:

@@ -66,7 +66,7 @@ def parse_crl(data: bytes) -> Crl:
         raise FormatError(f"the CRL has {len(data)} bytes, at most {CRL_LIMIT} are read")
     try:
         crl = x509.load_der_x509_crl(data)
-        check_algorithm(crl.signature_algorithm_oid, crl.tbs_certlist_bytes, 1)  # behind version
+        check_algorithm(crl.signature_algorithm_oid)
         next_update = crl.next_update_utc
         _check_extensions(crl)
         if next_update is None:
