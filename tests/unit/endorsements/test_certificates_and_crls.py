@@ -191,7 +191,7 @@ def test_an_algorithm_that_stands_in_one_of_its_two_places_only_is_refused(
     inside = signed.replace(ECDSA_WITH_SHA256, ECDSA_WITH_SHA384, 1)
     beside = ECDSA_WITH_SHA384.join(signed.rsplit(ECDSA_WITH_SHA256, 1))
     for changed in (inside, beside):
-        with pytest.raises(FormatError, match="algorithm|SHA-256"):
+        with pytest.raises(FormatError, match=r"algorithm|SHA-256"):
             parse(changed)
 
 
