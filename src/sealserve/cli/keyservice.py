@@ -15,6 +15,7 @@ from sealserve.hosts import Address
 from sealserve.keyservice import application
 from sealserve.keyservice.audit import check_chain
 from sealserve.keyservice.config import load_config
+from sealserve.keyservice.verification import AzureVerification
 from sealserve.logline import EventFormatter
 
 config_option = click.option(
@@ -89,21 +90,16 @@ def check(config_file: Path, as_json: bool) -> None:
         print_json(facts)
         return
     print_table(f"{config_file} is sound", list(facts.items()))
-    if loaded.root.simulated:
-        note("SIMULATED: the trust root is not Intel's; no SGX hardware vouches for any enclave")
+    if loaded.verification.basis.simulated:
+        note("SIMULATED: neither Intel nor Microsoft vouches for any enclave")
 
 
 def _summary(loaded: application.Loaded) -> dict[str, object]:
     config, rules = loaded.config, loaded.rules
-    attestation = config.attestation
     chain = check_chain(config.audit) if config.audit.exists() else None
     return {
         "listen": str(config.listen),
-        "trust_root": "Intel" if not loaded.root.simulated else "SIMULATED",
-        "trust_root_sha256": loaded.root.sha256.hex(),
-        "collateral": loaded.collateral.name,
-        "collateral_update": attestation.collateral_update,
-        "collateral_cache": str(config.collateral_cache),
+        **_verification(loaded),
         "policy": str(config.policy),
         "policy_sha256": rules.policy_sha256,
         "rules": [f"{rule.name} -> {rule.secret} ({rule.encoding})" for rule in rules.policy.rules],
@@ -117,4 +113,20 @@ def _summary(loaded: application.Loaded) -> dict[str, object]:
         "audit": str(config.audit),
         "audit_records": chain.head.number if chain else 0,
         "audit_head_sha256": chain.head.digest if chain else None,
+    }
+
+
+def _verification(loaded: application.Loaded) -> dict[str, object]:
+    """Who verifies, and on what."""
+    how, config = loaded.verification, loaded.config
+    facts: dict[str, object] = {"verifier": how.basis.verifier, "simulated": how.basis.simulated}
+    if isinstance(how, AzureVerification):
+        return {**facts, "issuer": how.basis.issuer}
+    return {
+        **facts,
+        "trust_root": "SIMULATED" if how.basis.simulated else "Intel",
+        "trust_root_sha256": how.basis.trust_root_sha256,
+        "collateral": how.collateral.name,
+        "collateral_update": config.attestation.collateral_update,
+        "collateral_cache": str(config.collateral_cache),
     }

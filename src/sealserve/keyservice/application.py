@@ -1,8 +1,8 @@
 """The key service as a process: from a configuration to a listener, until SIGTERM.
 
 SIGTERM or SIGINT: take no more connections, let the open sessions end, leave. SIGHUP: read the
-policy and the secrets again and ask for collateral anew; where they are not sound, the old ones
-stay in force and the log says so.
+policy and the secrets again and ask for collateral, or for the keys of Azure Attestation, anew;
+where they are not sound, the old ones stay in force and the log says so.
 """
 
 from __future__ import annotations
@@ -13,26 +13,23 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 
 from OpenSSL import SSL
 
-from sealserve.collateral.cached import CachedCollateral
-from sealserve.collateral.disk import CacheFolder
-from sealserve.collateral.shared import SharedCollateral
-from sealserve.collateral.source import CollateralFolder, CollateralService, CollateralSource
-from sealserve.errors import ConfigError, SealServeError
+from sealserve.errors import SealServeError
 from sealserve.files import read_file, read_secret
 from sealserve.hosts import Address
+from sealserve.keyservice import verification
 from sealserve.keyservice.audit import AuditLog
-from sealserve.keyservice.config import Attestation, KeyServiceConfig, Tls
+from sealserve.keyservice.config import KeyServiceConfig, Tls
 from sealserve.keyservice.rules import Rules, load_rules
 from sealserve.keyservice.server import KeyServer
 from sealserve.keyservice.service import KeyService
 from sealserve.keyservice.tls import server_context
+from sealserve.keyservice.verification import Verification
+from sealserve.keyservice.verifiers import Verifier
 from sealserve.logline import line
-from sealserve.verifier import INTEL_SGX_ROOT_CA, TrustRoot, load_trust_root
 
 PEM_LIMIT = 64 << 10  # bytes
 
@@ -44,43 +41,34 @@ class Loaded:
     """Everything that a configuration names, read and found sound."""
 
     config: KeyServiceConfig
-    root: TrustRoot
+    verification: Verification
     rules: Rules
-    collateral: CollateralSource
     context: SSL.Context
 
 
 def load(config: KeyServiceConfig) -> Loaded:
     """Read what `config` names, but for the audit log; raises ConfigError."""
-    root = _load_root(config.attestation)
-    return Loaded(
-        config,
-        root,
-        load_rules(config, root),
-        _collateral_source(config.attestation),
-        _load_tls(config.tls),
-    )
+    how = verification.load(config.attestation)
+    return Loaded(config, how, load_rules(config, how.basis), _load_tls(config.tls))
 
 
 async def run(loaded: Loaded, *, ready: Callable[[Address], None]) -> None:
     """Serve until SIGTERM or SIGINT; `ready` is told the address once it is listened on."""
     config = loaded.config
-    if loaded.root.simulated:
-        log.warning(line("SIMULATED", trust_root=loaded.root.sha256.hex()))
+    basis = loaded.verification.basis
+    if basis.simulated:
+        log.warning(line("SIMULATED", trust_root=basis.trust_root_sha256, issuer=basis.issuer))
     _warn_of_exceptions(loaded.rules)
     with (
         AuditLog.open(config.audit, now=datetime.now(UTC)) as audit,
-        _service(loaded, audit) as (
-            service,
-            collateral,
-        ),
+        _service(loaded, audit) as (service, verifier),
     ):
         server = KeyServer(service, loaded.context, config.limits)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        loop.add_signal_handler(signal.SIGHUP, reload, loaded, service, collateral)
+        loop.add_signal_handler(signal.SIGHUP, reload, loaded, service, verifier)
         address = await server.start(config.listen)
         log.info(line("ready", listen=address, policy_sha256=loaded.rules.policy_sha256))
         ready(address)
@@ -89,82 +77,27 @@ async def run(loaded: Loaded, *, ready: Callable[[Address], None]) -> None:
     log.info(line("stopped"))
 
 
-def reload(loaded: Loaded, service: KeyService, collateral: CachedCollateral) -> None:
+def reload(loaded: Loaded, service: KeyService, verifier: Verifier) -> None:
     """Put the policy and the secrets as they are now in force, if they are sound."""
     try:
-        service.rules = load_rules(loaded.config, loaded.root)
+        service.rules = load_rules(loaded.config, loaded.verification.basis)
     except SealServeError as error:
         log.error(line("reload_failed", code=error.code, reason=error.message))
         return
-    collateral.renew()
+    verifier.renew()
     log.info(line("reloaded", policy_sha256=service.rules.policy_sha256))
     _warn_of_exceptions(service.rules)
 
 
 @contextmanager
-def _service(loaded: Loaded, audit: AuditLog) -> Iterator[tuple[KeyService, CachedCollateral]]:
-    collateral = open_collateral(loaded)
-    service = KeyService(rules=loaded.rules, root=loaded.root, collateral=collateral, audit=audit)
+def _service(loaded: Loaded, audit: AuditLog) -> Iterator[tuple[KeyService, Verifier]]:
+    verifier = verification.open_verifier(loaded.verification, loaded.config)
+    service = KeyService(rules=loaded.rules, verifier=verifier, audit=audit)
     try:
-        yield service, collateral
+        yield service, verifier
     finally:
         service.close()
-        collateral.close()
-
-
-def open_collateral(loaded: Loaded) -> CachedCollateral:
-    """The collateral of a service, over the cache folder, which is made if need be.
-
-    Raises ConfigError when the folder is not this user's alone.
-    """
-    attestation = loaded.config.attestation
-    for remark in loaded.collateral.remarks:
-        log.warning(line("collateral_remark", source=loaded.collateral.name, remark=remark))
-    folder = CacheFolder(loaded.config.collateral_cache, loaded.root.sha256)
-    folder.make()
-    max_age = timedelta(seconds=attestation.collateral_max_age_seconds)
-    return CachedCollateral(
-        SharedCollateral(
-            loaded.collateral,
-            loaded.root,
-            folder,
-            update=attestation.collateral_update,
-            max_age=max_age,
-        )
-    )
-
-
-def _collateral_source(attestation: Attestation) -> CollateralSource:
-    if attestation.collateral_service is not None:
-        return CollateralService(
-            attestation.collateral_service,
-            update=attestation.collateral_update,
-            ca_file=attestation.collateral_ca,
-            subscription_key_file=attestation.collateral_subscription_key,
-        )
-    if attestation.collateral_dir is not None:
-        return _collateral_folder(attestation.collateral_dir)
-    raise ConfigError("no place of collateral is named")
-
-
-def _collateral_folder(path: Path) -> CollateralFolder:
-    folder = CollateralFolder(path)
-    missing = folder.missing()  # it may change later, but is all there now
-    if missing:
-        raise ConfigError(
-            f"the collateral in {path} is incomplete: {', '.join(missing)} missing",
-            hint=f"sealserve collateral fetch QUOTE --from intel --out {path}",
-        )
-    return folder
-
-
-def _load_root(attestation: Attestation) -> TrustRoot:
-    if attestation.trust_root is None:
-        return load_trust_root(INTEL_SGX_ROOT_CA)
-    try:
-        return load_trust_root(read_file(attestation.trust_root, limit=PEM_LIMIT))
-    except SealServeError as error:
-        raise ConfigError(f"the trust root {attestation.trust_root}: {error.message}") from error
+        verifier.close()
 
 
 def _load_tls(tls: Tls) -> SSL.Context:

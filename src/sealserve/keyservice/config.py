@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -64,8 +64,15 @@ class Tls(_Table):
 
 
 class Attestation(_Table):
-    """Whom to believe about evidence, and where endorsements come from: one of service and dir."""
+    """Whom to believe about evidence, and where endorsements come from: one of service and dir.
 
+    `verifier` "maa" is Azure Attestation, which needs none of that.
+    """
+
+    verifier: Literal["dcap", "maa"] = "dcap"
+    maa_url: Annotated[str, Field(pattern=r"^[^\s]{1,512}$")] | None = None
+    maa_ca: FilePath | None = None
+    """The CA file for a private service that speaks the interface of Azure Attestation."""
     trust_root: FilePath | None = None
     """None is Intel's SGX root CA; any other root must be named here, and is logged SIMULATED."""
     collateral_service: Annotated[str, Field(pattern=r"^[^\s]{1,2000}$")] | None = None
@@ -81,7 +88,19 @@ class Attestation(_Table):
     """None is `collateral-cache`, beside the audit log."""
 
     @model_validator(mode="after")
+    def _one_verifier(self) -> Self:
+        azure = {"maa_url", "maa_ca"}
+        unused = azure if self.verifier == "dcap" else self.model_fields_set - azure - {"verifier"}
+        for key in sorted(unused & self.model_fields_set):
+            raise ValueError(f'{key} is of no use with verifier = "{self.verifier}"')
+        if self.verifier == "maa" and self.maa_url is None:
+            raise ValueError('verifier = "maa" needs maa_url, the URL of the instance')
+        return self
+
+    @model_validator(mode="after")
     def _one_place(self) -> Self:
+        if self.verifier == "maa":
+            return self
         if (self.collateral_service is None) == (self.collateral_dir is None):
             raise ValueError("name one of collateral_service and collateral_dir")
         for key in ("collateral_ca", "collateral_subscription_key"):

@@ -14,7 +14,8 @@ from sealserve.errors import ConfigError
 from sealserve.files import read_file
 from sealserve.keyservice.config import KeyServiceConfig
 from sealserve.keyservice.store import SecretStore
-from sealserve.verifier import INTEL_SGX_ROOT_CA_SHA256, TrustRoot
+from sealserve.keyservice.verifiers import Basis
+from sealserve.verifier import INTEL_SGX_ROOT_CA_SHA256
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Rules:
     secrets: SecretStore
 
 
-def load_rules(config: KeyServiceConfig, root: TrustRoot) -> Rules:
+def load_rules(config: KeyServiceConfig, basis: Basis) -> Rules:
     """Read the policy and the secrets that `config` names; raises ConfigError.
 
     Refused are a policy for another trust root, under which every request would be denied, and one
@@ -38,7 +39,8 @@ def load_rules(config: KeyServiceConfig, root: TrustRoot) -> Rules:
     except UnicodeDecodeError as error:
         raise ConfigError(f"the policy {config.policy} is not UTF-8 text") from error
     secrets = SecretStore.load(config.secrets)
-    _check_trust_root(policy, root, config.policy)
+    if basis.trust_root_sha256 is not None:
+        _check_trust_root(policy, basis.trust_root_sha256, config.policy)
     missing = sorted({rule.secret for rule in policy.rules} - secrets.names)
     if missing:
         raise ConfigError(
@@ -48,11 +50,11 @@ def load_rules(config: KeyServiceConfig, root: TrustRoot) -> Rules:
     return Rules(policy, hashlib.sha256(text).hexdigest(), secrets)
 
 
-def _check_trust_root(policy: Policy, root: TrustRoot, path: Path) -> None:
-    named = policy.trust_root or INTEL_SGX_ROOT_CA_SHA256
-    if named != root.sha256:
+def _check_trust_root(policy: Policy, root_sha256: str, path: Path) -> None:
+    named = (policy.trust_root or INTEL_SGX_ROOT_CA_SHA256).hex()
+    if named != root_sha256:
         raise ConfigError(
-            f"the policy {path} is for the trust root {named.hex()}, and the service verifies"
-            f" under {root.sha256.hex()}",
-            hint=f'write trust_root = "{root.sha256.hex()}" in the policy, if that root is meant',
+            f"the policy {path} is for the trust root {named}, and the service verifies"
+            f" under {root_sha256}",
+            hint=f'write trust_root = "{root_sha256}" in the policy, if that root is meant',
         )

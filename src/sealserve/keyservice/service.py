@@ -1,9 +1,9 @@
 """The decision: whether the enclave behind a certificate gets a secret, which one, and on record.
 
-1. The evidence in the certificate, and the platform that it names (`evidence`, `collateral`).
-2. That platform's collateral.
-3. Verification of the quote; then, by its *verified* report data, that it binds the certificate's
-   key: a genuine quote in somebody else's certificate ends here.
+1. The evidence in the certificate (`evidence`).
+2. Its claims, by the verifier that the configuration names (`verifiers`).
+3. By the *verified* report data, that the quote binds the certificate's key: a genuine quote in
+   somebody else's certificate ends here.
 4. Appraisal by the policy: which rule, which secret.
 5. The audit record, durable.
 6. The secret.
@@ -12,7 +12,8 @@ Whatever goes wrong in 1 to 4 is a decision too, and on record; whatever goes wr
 and no decision. Only a `Decision` holds a secret, and there is none without a receipt: no durable
 record, no secret; any doubt, no secret.
 
-Steps 1, 3, 4 and 5 run in threads; the event loop serves the other sessions meanwhile.
+Steps 1, 3, 4 and 5 run in threads; the event loop serves the other sessions meanwhile, and while a
+verifier waits.
 """
 
 from __future__ import annotations
@@ -28,21 +29,15 @@ from enum import StrEnum
 from typing import NamedTuple, TypeVar
 
 from sealserve.appraisal.appraise import AttestationResult, Grant, appraise
-from sealserve.collateral.cached import CachedCollateral
 from sealserve.errors import BindingError, RejectedError, SealServeError
 from sealserve.evidence.ratls import RatlsEvidence, check_binding, extract_evidence
 from sealserve.keyservice.audit import AuditLog, Receipt
 from sealserve.keyservice.protocol import Encoding
 from sealserve.keyservice.rules import Rules
 from sealserve.keyservice.store import Secret
+from sealserve.keyservice.verifiers import Verifier
 from sealserve.logline import line
-from sealserve.verifier import (
-    Claims,
-    TrustRoot,
-    VerifiedCollateral,
-    platform_of,
-    verify_quote,
-)
+from sealserve.verifier import Claims
 
 DECIDING_THREADS = 8
 EXPLANATION_LINES = 32
@@ -111,14 +106,12 @@ class KeyService:
         self,
         *,
         rules: Rules,
-        root: TrustRoot,
-        collateral: CachedCollateral,
+        verifier: Verifier,
         audit: AuditLog,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.rules = rules
-        self._root = root
-        self._collateral = collateral
+        self._verifier = verifier
         self._audit = audit
         self._clock = clock
         self._threads = ThreadPoolExecutor(DECIDING_THREADS, thread_name_prefix="decision")
@@ -144,10 +137,9 @@ class KeyService:
         try:
             evidence = await self._run(lambda: extract_evidence(ask.certificate))
             digest = hashlib.sha256(evidence.quote).hexdigest()
-            platform = await self._run(lambda: platform_of(evidence.quote, self._root, now))
             grace = self.rules.policy.collateral_grace(now)
-            collateral = await self._collateral.get(platform, now, grace)
-            verdict = await self._run(lambda: self._decide(ask, evidence, collateral))
+            claims = await self._verifier.claims(evidence, grace)
+            verdict = await self._run(lambda: judge(ask, evidence, claims, self.rules))
         except SealServeError as error:
             rejected = isinstance(error, RejectedError)
             outcome = Outcome.REJECTED if rejected else Outcome.FAILED
@@ -158,15 +150,9 @@ class KeyService:
             verdict = Verdict(self.rules, Outcome.FAILED, "fault", (reason,))
         return replace(verdict, evidence_sha256=digest)
 
-    def _decide(self, ask: Ask, evidence: RatlsEvidence, collateral: VerifiedCollateral) -> Verdict:
-        """Steps 3 and 4, now: collateral that was fetched may be of later than the request."""
-        verdict = judge(ask, evidence, collateral, self.rules, self._clock())
-        if verdict.claims is not None:
-            self._collateral.saw(evidence.quote, verdict.claims)
-        return verdict
-
     def _record(self, ask: Ask, verdict: Verdict, now: datetime) -> Receipt:
         """Step 5."""
+        basis = self._verifier.basis
         return self._audit.append(
             {
                 "kind": "decision",
@@ -177,8 +163,10 @@ class KeyService:
                 "certificate_sha256": hashlib.sha256(ask.certificate).hexdigest(),
                 "evidence_sha256": verdict.evidence_sha256,
                 "claims": verdict.claims.as_dict() if verdict.claims else None,
-                "trust_root_sha256": self._root.sha256.hex(),
-                "simulated": self._root.simulated,
+                "verifier": basis.verifier,
+                "trust_root_sha256": basis.trust_root_sha256,
+                "issuer": basis.issuer,
+                "simulated": basis.simulated,
                 "policy_sha256": verdict.rules.policy_sha256,
                 "rule": verdict.rule,
                 "exceptions": verdict.exceptions,
@@ -210,7 +198,7 @@ class KeyService:
                 reason=None if verdict.outcome is Outcome.RELEASED else verdict.explanation[0],
                 record=receipt.number,
                 record_sha256=receipt.digest,
-                trust_root="SIMULATED" if self._root.simulated else None,
+                trust_root="SIMULATED" if self._verifier.basis.simulated else None,
             ),
         )
 
@@ -218,20 +206,13 @@ class KeyService:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function)
 
 
-def judge(
-    ask: Ask,
-    evidence: RatlsEvidence,
-    collateral: VerifiedCollateral,
-    rules: Rules,
-    now: datetime,
-) -> Verdict:
-    """Steps 3 and 4; raises VerificationError."""
-    claims = verify_quote(evidence.quote, collateral, now)
+def judge(ask: Ask, evidence: RatlsEvidence, claims: Claims, rules: Rules) -> Verdict:
+    """Steps 3 and 4, at the time at which the claims were verified."""
     try:
         check_binding(evidence, claims.report_data)
     except BindingError as error:  # on record with its claims: whose quote was it?
         return Verdict(rules, Outcome.REJECTED, error.code, (error.message,), claims=claims)
-    result = appraise(claims, rules.policy, asked_for=ask.asked_for, now=now)
+    result = appraise(claims, rules.policy, asked_for=ask.asked_for, now=claims.verified_at)
     return Verdict(
         rules,
         Outcome.RELEASED if result.allowed else Outcome.DENIED,

@@ -28,6 +28,7 @@ from sealserve.keyservice.audit import AuditLog
 from sealserve.keyservice.config import load_config
 from sealserve.keyservice.server import KeyServer
 from sealserve.keyservice.service import KeyService
+from sealserve.keyservice.verification import open_verifier
 from sealserve.lab.world import World
 from sealserve.verifier import load_trust_root
 
@@ -161,11 +162,9 @@ def start_service(site: Site) -> Iterator[Running]:
 
     async def main() -> None:
         loaded = application.load(load_config(site.config))
-        collateral = application.open_collateral(loaded)
+        verifier = open_verifier(loaded.verification, loaded.config)
         with AuditLog.open(site.audit, now=datetime.now(UTC)) as audit:
-            service = KeyService(
-                rules=loaded.rules, root=loaded.root, collateral=collateral, audit=audit
-            )
+            service = KeyService(rules=loaded.rules, verifier=verifier, audit=audit)
             server = KeyServer(service, loaded.context, loaded.config.limits)
             address = await server.start(loaded.config.listen)
             outcome.append(Running(site, address, service, audit, ask_to_stop))
@@ -173,7 +172,7 @@ def start_service(site: Site) -> Iterator[Running]:
             await stop.wait()
             await server.stop()
             service.close()
-            collateral.close()
+            verifier.close()
 
     def run() -> None:
         try:

@@ -17,6 +17,7 @@ from sealserve.attester.secrets import fetch_secret, parse_servers
 from sealserve.errors import ConfigError, DeniedError, FormatError, NetworkError, UsageError
 from sealserve.keyservice.config import load_config
 from sealserve.keyservice.rules import load_rules
+from sealserve.keyservice.verifiers import basis_of
 from sealserve.verifier import load_trust_root
 
 ANSWER = RESPONSE + b"\0\0\0\x10" + b"0123456789abcdef"
@@ -92,7 +93,7 @@ def test_a_denial_names_the_record_that_says_why(running):
 
 def reloaded(running):
     return load_rules(
-        load_config(running.site.config), load_trust_root(running.site.world.root_ca_pem)
+        load_config(running.site.config), basis_of(load_trust_root(running.site.world.root_ca_pem))
     )
 
 
