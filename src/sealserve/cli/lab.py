@@ -15,7 +15,9 @@ from pathlib import Path
 import click
 from cryptography.hazmat.primitives import hashes
 
-from sealserve.cli.lab_enclave import enclave, measure, quote, selfquote
+from sealserve.cli.lab_enclave import enclave, measure, selfquote
+from sealserve.cli.lab_quote import DIRECTORY, quote
+from sealserve.cli.lab_vectors import check_vectors, vectors
 from sealserve.cli.output import json_option, note, print_json, print_table
 from sealserve.errors import UsageError
 from sealserve.hosts import parse_listen_address
@@ -24,8 +26,6 @@ from sealserve.lab.folder import LabFolder
 from sealserve.lab.identity import create_signing_key, read_mr_signer
 from sealserve.lab.quoting import quoting_service
 from sealserve.lab.world import FMSPC, World
-
-DIRECTORY = click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
 
 
 @click.group()
@@ -93,6 +93,7 @@ def _show(folder: LabFolder, world: World, *, as_json: bool) -> None:
         "fmspc": FMSPC.hex(),
         "mr_signer": read_mr_signer(folder.enclave_signing_key).hex(),
         "collateral": str(folder.collateral),
+        "tdx_collateral": str(folder.collateral_of("TDX", "standard")),
         "collateral_next_update": json.loads(world.collateral().tcb_info)["tcbInfo"]["nextUpdate"],
         "faults": world.faults.names,
     }
@@ -146,7 +147,7 @@ def pccs(directory: Path, listen: str) -> None:
     from sealserve.lab.pccs import BASE, create_app
 
     folder = LabFolder(directory)
-    folder.read_collateral()  # now, rather than at the first request
+    folder.read_issued()  # now, rather than at the first request
     with _bind(listen) as listener:
         host, port = listener.getsockname()[:2]
         note(f"SIMULATED PCCS listens at http://{host}:{port}{BASE}")
@@ -164,5 +165,5 @@ def _bind(listen: str) -> socket.socket:
         raise UsageError(f"cannot listen at {listen}: {error.strerror}") from error
 
 
-for command in (enclave, measure, selfquote, quote):
+for command in (enclave, measure, selfquote, quote, vectors, check_vectors):
     lab.add_command(command)

@@ -1,4 +1,4 @@
-"""`sealserve lab enclave`, `measure`, `selfquote`, `quote`: what runs on the simulated hardware."""
+"""`sealserve lab enclave`, `measure`, `selfquote`: what runs on the simulated hardware."""
 
 from __future__ import annotations
 
@@ -10,57 +10,20 @@ from typing import Any
 import click
 
 from sealserve.attester.source import parse_source
+from sealserve.cli.lab_quote import (
+    DIRECTORY,
+    REPORT_DATA_BYTES,
+    enclave_attributes,
+    parse_report_data,
+)
 from sealserve.cli.output import json_option, note, print_json
-from sealserve.errors import UsageError
 from sealserve.files import PUBLIC, write_file
 from sealserve.lab.folder import LabFolder
 from sealserve.lab.front import Launched, run_enclave
-from sealserve.lab.identity import EnclaveIdentity, read_mr_signer
+from sealserve.lab.identity import read_mr_signer
 from sealserve.lab.measurement import EnclaveRequest, Interpreter, describe
 from sealserve.lab.measurement import measure as measure_enclave
 from sealserve.lab.trees import Digests
-from sealserve.lab.world import World
-
-MEASUREMENT_BYTES = 32
-REPORT_DATA_BYTES = 64
-SVN = click.IntRange(0, 0xFFFF)
-
-
-DIRECTORY = click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
-
-
-def _parse_hex(text: str, what: str, length: int) -> bytes:
-    """At most `length` bytes in hex; raises UsageError."""
-    try:
-        data = bytes.fromhex(text)
-    except ValueError:
-        raise UsageError(f"{what} is {text!r}, expected hex") from None
-    if len(data) > length:
-        raise UsageError(f"{what} has {len(data)} bytes, expected at most {length}")
-    return data
-
-
-def _parse_measurement(text: str, what: str) -> bytes:
-    data = _parse_hex(text, what, MEASUREMENT_BYTES)
-    if len(data) != MEASUREMENT_BYTES:
-        raise UsageError(f"{what} has {len(data)} bytes, expected {MEASUREMENT_BYTES}")
-    return data
-
-
-def _parse_report_data(text: str) -> bytes:
-    return _parse_hex(text, "report data", REPORT_DATA_BYTES).ljust(REPORT_DATA_BYTES, b"\0")
-
-
-def _attributes(command: Callable[..., None]) -> Callable[..., None]:
-    """What is said about an enclave besides its code."""
-    options = (
-        click.option("--debug", is_flag=True, help="A debug enclave: others may look into it."),
-        click.option("--isv-prod-id", type=SVN, default=0, help="The signer's product id."),
-        click.option("--isv-svn", type=SVN, default=0, help="The signer's security version."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 def _program(command: Callable[..., None]) -> Callable[..., None]:
@@ -82,7 +45,7 @@ def _program(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @DIRECTORY
-@_attributes
+@enclave_attributes
 @_program
 def enclave(
     directory: Path,
@@ -111,7 +74,7 @@ def _tell(launched: Launched) -> None:
 
 @click.command()
 @DIRECTORY
-@_attributes
+@enclave_attributes
 @_program
 @click.option(
     "--manifest",
@@ -186,45 +149,9 @@ def selfquote(source: str, report_data: str, as_json: bool) -> None:
     """
     if report_data == "-":
         report_data = sys.stdin.readline(4 * REPORT_DATA_BYTES).strip()
-    data = _parse_report_data(report_data)
+    data = parse_report_data(report_data)
     quote_hex = parse_source(source).quote(data).hex()
     if as_json:
         print_json({"quote": quote_hex, "report_data": data.hex()})
     else:
         click.echo(quote_hex)
-
-
-@click.command()
-@DIRECTORY
-@click.option("--report-data", default="", metavar="HEX", help="Up to 64 bytes to quote.")
-@click.option("--mr-enclave", required=True, metavar="HEX", help="32 bytes.")
-@click.option("--mr-signer", metavar="HEX", help="32 bytes; otherwise the lab's own signer.")
-@_attributes
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE")
-def quote(
-    directory: Path,
-    report_data: str,
-    mr_enclave: str,
-    mr_signer: str | None,
-    out: Path,
-    **attributes: Any,
-) -> None:
-    """Write a SIMULATED quote that says what you say: for trying verifiers and policies.
-
-    It needs the private part of DIR, which is the simulated hardware's; nothing is measured.
-
-    \b
-    Example:
-      sealserve lab quote lab --mr-enclave $(printf 'e5%.0s' $(seq 32)) --out enclave.quote
-      sealserve evidence show enclave.quote
-    """
-    world = World.load(directory)
-    if mr_signer is None:
-        signer = read_mr_signer(LabFolder(directory).enclave_signing_key)
-    else:
-        signer = _parse_measurement(mr_signer, "--mr-signer")
-    measured = _parse_measurement(mr_enclave, "--mr-enclave")
-    identity = EnclaveIdentity(measured, signer, **attributes)
-    data = world.quote(identity.report(_parse_report_data(report_data)))
-    write_file(out, data, mode=PUBLIC)
-    note(f"SIMULATED quote of {len(data)} bytes written to {out}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from types import MappingProxyType
 
+from sealserve.errors import UsageError
 from sealserve.lab.vectors import (
     chain,
     dates,
@@ -87,8 +88,11 @@ FORMS = tuple(_GROUPS)
 def all_cases(forms: Collection[str] = FORMS) -> tuple[Case, ...]:
     """Every case of these forms, of one world that is made for them.
 
-    Ids are unique, and the same each time.
+    Ids are unique, and the same each time. Raises UsageError for a form that there is not.
     """
+    for form in forms:
+        if form not in _GROUPS:
+            raise UsageError(f"{form!r} is no form of quote", hint=f"one of {', '.join(FORMS)}")
     originals = make_originals()
     return tuple(
         case
