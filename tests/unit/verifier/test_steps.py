@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields, replace
+from itertools import permutations
+
 import pytest
 
-from sealserve.verifier import Code
+from sealserve.endorsements.collateral import Collateral
+from sealserve.errors import VerificationError
+from sealserve.lab.vectors.case import Evidence, Rejected
+from sealserve.lab.vectors.catalogue import all_cases
+from sealserve.verifier import Code, verify
 from sealserve.verifier.steps import CheckOutcome, outcomes
 
 
@@ -91,3 +98,63 @@ def test_a_rollback_is_told_where_it_is_the_failure() -> None:
     rows = by_check(outcomes(Code.COLLATERAL_ROLLBACK))
     assert rows[Code.QE_IDENTITY_EXPIRED] == "passed"
     assert rows[Code.QE_REPORT_SIGNATURE] == "not reached"
+
+
+PARTS = ("quote", *(field.name for field in fields(Collateral)))
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with genuine evidence: which parts it changes, and its code."""
+
+    code: Code
+    changes: dict[str, bytes]
+
+
+def parts_of(evidence: Evidence) -> dict[str, bytes]:
+    of_collateral = {name: getattr(evidence.collateral, name) for name in PARTS[1:]}
+    return {"quote": evidence.quote, **of_collateral}
+
+
+def faults(form: str) -> tuple[Evidence, list[Fault]]:
+    """Genuine evidence, and one fault for each code and set of parts."""
+    cases = {case.id: case for case in all_cases() if case.form == form}
+    genuine = cases[f"{form}-genuine"].evidence
+    found: dict[tuple[Code, tuple[str, ...]], Fault] = {}
+    for case in cases.values():
+        evidence, expected = case.evidence, case.expected
+        if not isinstance(expected, Rejected):
+            continue
+        if (evidence.trust_root, evidence.at) != (genuine.trust_root, genuine.at):
+            continue
+        changes = dict(parts_of(evidence).items() - parts_of(genuine).items())
+        key = (expected.code, tuple(sorted(changes)))
+        found.setdefault(key, Fault(expected.code, changes))
+    return genuine, list(found.values())
+
+
+@pytest.mark.parametrize("form", ["sgx-v3", "tdx-v4"])
+def test_of_two_faults_the_one_that_the_table_has_first_is_found(form: str) -> None:
+    """The table is the order of execution: two faults at once, in different parts, tell."""
+    genuine, single = faults(form)
+    compared = set()
+    for one, other in permutations(single, 2):
+        if one.changes.keys() & other.changes.keys() or not comes_before(one.code, other.code):
+            continue
+        changes = one.changes | other.changes
+        quote = changes.pop("quote", genuine.quote)
+        with pytest.raises(VerificationError) as caught:
+            verify(
+                quote,
+                replace(genuine.collateral, **changes),
+                trust_root=genuine.trust_root,
+                now=genuine.at,
+            )
+        assert caught.value.code == one.code, f"beside {other.code}"
+        compared.add((one.code, other.code))
+    assert len(compared) > 50
+
+
+def comes_before(one: Code, other: Code) -> bool:
+    """By the table every moment of `one` is before any of `other`."""
+    return by_check(outcomes(other, tee="TDX"))[one] == "passed"
