@@ -29,7 +29,7 @@ def print_findings(path: Path, findings: Iterable[Finding]) -> None:
     """Each finding as `FILE:LINE: severity: …`, as compilers write them, and what to do."""
     for each in findings:
         severity = click.style(f"{each.severity}:", fg=_COLOURS[each.severity], bold=True)
-        click.echo(f"{path}:{each.line}: {severity} {each.message} [{each.code}]")
+        click.echo(f"{each.file or path}:{each.line}: {severity} {each.message} [{each.code}]")
         click.echo(f"  hint: {each.hint}")
 
 

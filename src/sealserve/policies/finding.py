@@ -25,6 +25,8 @@ class Finding:
     code: str
     message: str
     hint: str
+    file: str | None = None
+    """Another file than the one that was asked about."""
 
     def __str__(self) -> str:
         return f"line {self.line}: {self.severity}: {self.message} [{self.code}]"
@@ -33,6 +35,7 @@ class Finding:
         """The finding as a JSON object."""
         return {
             "severity": self.severity.value,
+            **({"file": self.file} if self.file else {}),
             "line": self.line,
             "code": self.code,
             "message": self.message,
@@ -57,8 +60,8 @@ class Doubt:
 
 
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The findings by line; of one line, errors first."""
-    return tuple(sorted(findings, key=lambda each: (each.line, each.severity)))
+    """The findings by file and line; of one line, errors first."""
+    return tuple(sorted(findings, key=lambda each: (each.file or "", each.line, each.severity)))
 
 
 def errors(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -163,7 +163,8 @@ def _identity(name: str, entries: list[Entry]) -> Iterator[str]:
 def _exception(rule: str, answer: Answer, allowed: tuple[Allowed, ...]) -> Iterator[str]:
     yield ""
     for each in allowed:
-        yield f"# {each.lenience} was on: {_in_a_comment(each.file)}, line {each.line}."
+        file = _in_a_comment(each.script or "ra_config.json")
+        yield f"# {each.lenience} was on: {file}, line {each.line}."
     yield "[[exceptions]]"
     yield f"name = {basic_string(f'switches of the old server for {rule}')}"
     yield f"reason = {basic_string(answer.reason)}"

@@ -46,9 +46,10 @@ _NEEDED: Final = {
 class Allowed:
     """A switch that is on, where it stands."""
 
-    file: str
     line: int
     lenience: Lenience
+    script: str | None = None
+    """The start script that it stands in; None is `ra_config.json` itself."""
 
 
 def by_name(name: str) -> Lenience | None:
@@ -82,7 +83,7 @@ def read_start_script(text: str, name: str) -> tuple[tuple[Allowed, ...], tuple[
             if lenience is None or value is None or re.search(r"[$`\\]", value):
                 findings.append(_unclear(name, number, mention[0]))
             elif value.strip("\"'") == "1":
-                allowed.append(Allowed(name, number, lenience))
+                allowed.append(Allowed(number, lenience, name))
     return tuple(allowed), tuple(findings)
 
 
@@ -91,8 +92,9 @@ def _unclear(name: str, line: int, text: str) -> Finding:
         Severity.ERROR,
         line,
         "ra-config.start-script",
-        f"{name} says {text[:80]!r}, and nobody can tell from here what that comes to",
+        f"it says {text[:80]!r}, and nobody can tell from here what that comes to",
         "write 1 or 0, or remove it",
+        file=name,
     )
 
 
@@ -103,9 +105,10 @@ def refusals(allowed: Iterable[Allowed]) -> tuple[Finding, ...]:
             Severity.ERROR,
             each.line,
             "ra-config.insecure",
-            f"{each.file} switches on {each.lenience}, for every enclave and without end",
+            f"{each.lenience} is on, for every enclave and without end",
             "switch it off; or answer for it: --exception-reason, --exception-expires, and "
             "--exception-advisory for each advisory that you have looked at",
+            file=each.script,
         )
         for each in allowed
     )

@@ -81,7 +81,7 @@ class _Reader:
             )
         entries = self._entries(members[ENTRIES]) if ENTRIES in members else ()
         allowed = tuple(
-            Allowed("ra_config.json", members[name].line, lenience)
+            Allowed(members[name].line, lenience)
             for name, on in switched.items()
             if on and (lenience := by_name(name))
         )

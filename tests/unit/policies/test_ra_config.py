@@ -173,7 +173,7 @@ def test_checks_that_are_off_are_told_with_their_lines():
 @pytest.mark.parametrize("name", ["allow_outdated_tcb", "allow_outdated_tcb_insecure"])
 def test_an_insecure_switch_is_read_by_either_name(name):
     text = FILE.replace('"mrs"', f'"{name}": "on",\n"mrs"')
-    assert parse_ra_config(text)[0].allowed == (Allowed("ra_config.json", 6, Lenience.OUTDATED),)
+    assert parse_ra_config(text)[0].allowed == (Allowed(6, Lenience.OUTDATED),)
     assert parse_ra_config(text.replace(f'{name}": "on"', f'{name}": "off"'))[0].allowed == ()
 
 
@@ -218,7 +218,7 @@ def test_what_gramine_takes_for_off_is_off(value):
 def test_a_switch_of_which_one_cannot_tell_is_an_error(line):
     allowed, (finding,) = read_start_script(f"set -e\n{line}\n", "start.sh")
     assert allowed == ()
-    assert (finding.severity, finding.line) == (Severity.ERROR, 2)
+    assert (finding.severity, finding.file, finding.line) == (Severity.ERROR, "start.sh", 2)
 
 
 @pytest.mark.parametrize(
@@ -239,4 +239,4 @@ def test_a_switch_of_which_one_cannot_tell_is_an_error(line):
     ids=str,
 )
 def test_switches_stand_for_the_statuses_that_gramine_lets_pass(on, statuses):
-    assert list(tcb_statuses(Allowed("x", 1, each) for each in on)) == statuses
+    assert list(tcb_statuses(Allowed(1, each) for each in on)) == statuses
