@@ -179,6 +179,52 @@ def test_a_quote_that_says_what_one_likes_still_says_simulated(
     assert body.report_data == bytes.fromhex("c0ffee").ljust(64, b"\0")
 
 
+@pytest.mark.parametrize("version", [4, 5])
+def test_a_quote_of_a_trust_domain_that_says_what_one_likes(
+    lab_folder: LabFolder, tmp_path: Path, version: int
+) -> None:
+    out = tmp_path / "td.quote"
+    words = ["--mr-td", "d0" * 48, "--rtmr", "00" * 48, "--rtmr", "11" * 48, "--debug"]
+    words += ["--quote-version", str(version), "--report-data", "c0ffee", "--out", str(out)]
+    printed = CliRunner().invoke(lab, ["quote", str(lab_folder.path), *words])
+    assert printed.exit_code == 0
+    assert "SIMULATED" in printed.stderr
+    quote = parse_quote(out.read_bytes())
+    assert quote.version == version
+    assert quote.body.mr_td == b"\xd0" * 48
+    assert quote.body.rtmrs == (bytes(48), b"\x11" * 48, bytes(48), bytes(48))
+    assert (quote.body.debug, quote.body.mr_service_td is None) == (True, version == 4)
+
+
+def test_an_enclave_is_quoted_in_later_versions_too(lab_folder: LabFolder, tmp_path: Path) -> None:
+    out = tmp_path / "enclave.quote"
+    words = ["--mr-enclave", "e5" * 32, "--quote-version", "5", "--out", str(out)]
+    assert CliRunner().invoke(lab, ["quote", str(lab_folder.path), *words]).exit_code == 0
+    assert parse_quote(out.read_bytes()).version == 5
+
+
+def test_vectors_are_written_and_checked_and_a_changed_one_is_told(tmp_path: Path) -> None:
+    out = tmp_path / "vectors"
+    words = ["vectors", "--out", str(out), "--form", "tdx-v5-td15ex", "--json"]
+    written = CliRunner().invoke(lab, words)
+    facts = json.loads(written.stdout)
+    assert facts["simulated"] is True
+    assert (
+        facts["vectors"] == facts["accept"] + facts["reject"] == len(list(out.glob("*/quote.bin")))
+    )
+    checked = CliRunner().invoke(lab, ["check-vectors", str(out), "--json"])
+    assert checked.exit_code == 0
+    agreed = {"vectors": facts["vectors"], "agree": facts["vectors"], "differ": []}
+    assert json.loads(checked.stdout) == agreed
+    changed = out / "tdx-v5-td15ex-genuine" / "quote.bin"
+    changed.write_bytes(changed.read_bytes()[:-1])
+    told = CliRunner().invoke(lab, ["check-vectors", str(out), "--json"])
+    assert told.exit_code == 2
+    assert json.loads(told.stdout)["differ"] == ["tdx-v5-td15ex-genuine"]
+    explained = CliRunner().invoke(lab, ["check-vectors", str(out)])
+    assert "QUOTE_FORMAT" in explained.stderr
+
+
 def test_faults_are_made_by_name(
     tmp_path: Path, signing_key: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,6 +244,29 @@ WRONG = {
         *("quote", "{lab}", "--mr-enclave", "e5" * 32),
         *("--report-data", "00" * 65, "--out", "x"),
     ],
+    "nothing-to-quote": ["quote", "{lab}", "--out", "x"],
+    "two-to-quote": [
+        *("quote", "{lab}", "--mr-enclave", "e5" * 32),
+        *("--mr-td", "d0" * 48, "--out", "x"),
+    ],
+    "short-td": ["quote", "{lab}", "--mr-td", "d0" * 32, "--out", "x"],
+    "td-with-signer": ["quote", "{lab}", "--mr-td", "d0" * 48, "--isv-svn", "1", "--out", "x"],
+    "td-in-version-3": [
+        *("quote", "{lab}", "--mr-td", "d0" * 48),
+        *("--quote-version", "3", "--out", "x"),
+    ],
+    "five-rtmrs": [
+        *("quote", "{lab}", "--mr-td", "d0" * 48),
+        *(5 * ["--rtmr", "00" * 48]),
+        *("--out", "x"),
+    ],
+    "enclave-with-rtmr": [
+        *("quote", "{lab}", "--mr-enclave", "e5" * 32),
+        *("--rtmr", "00" * 48, "--out", "x"),
+    ],
+    "vectors-over-something": ["vectors", "--out", "{lab}"],
+    "vectors-of-no-form": ["vectors", "--out", "{lab}/v", "--form", "sgx-v9"],
+    "no-vectors": ["check-vectors", "{lab}"],
     "no-world": ["quote", "/nonexistent", "--mr-enclave", "e5" * 32, "--out", "x"],
     "listen-nowhere": ["pccs", "{lab}", "--listen", "8081"],
     "init-twice": ["init", "{lab}"],

@@ -12,11 +12,12 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import NameOID
 
+from sealserve.endorsements.collateral import Collateral
 from sealserve.errors import ConfigError, UsageError
 from sealserve.evidence.quote import parse_quote, serialize_quote
 from sealserve.lab.faults import FAULTS_BY_NAME, Faults, parse_faults
 from sealserve.lab.identity import EnclaveIdentity, create_signing_key, read_mr_signer
-from sealserve.lab.world import World
+from sealserve.lab.world import Authorities, World
 
 NOW = datetime(2026, 5, 4, 12, 30, 15, 999_999, tzinfo=UTC)
 ENCLAVE = EnclaveIdentity(b"e" * 32, b"s" * 32, isv_prod_id=2, isv_svn=3)
@@ -98,11 +99,39 @@ def test_a_saved_world_is_the_same_when_loaded(tmp_path: Path) -> None:
     world.save(tmp_path / "lab")
     loaded = World.load(tmp_path / "lab")
     assert loaded.faults == faults
-    assert loaded.collateral() == world.collateral()
+    assert loaded.issued == world.issued
     assert loaded.root_ca_pem == world.root_ca_pem == (tmp_path / "lab/root_ca.pem").read_bytes()
     report = ENCLAVE.report(bytes(64))
     signed = [parse_quote(of.quote(report)).signed_bytes for of in (world, loaded)]
     assert signed[0] == signed[1]
+
+
+def test_the_folder_has_collateral_of_both_tees_now_and_early(tmp_path: Path) -> None:
+    world = World.create(now=NOW)
+    world.save(tmp_path)
+    for name, tee, update in (
+        ("collateral", "SGX", "standard"),
+        ("tdx-collateral", "TDX", "standard"),
+        ("early-collateral", "SGX", "early"),
+        ("early-tdx-collateral", "TDX", "early"),
+    ):
+        files = {file.name: file.read_bytes() for file in (tmp_path / name).iterdir()}
+        assert Collateral.from_files(files) == world.collateral(tee, update)
+
+
+def test_what_names_a_world_follows_from_its_keys(tmp_path: Path) -> None:
+    world, other = World.create(now=NOW), World.create(now=NOW)
+    world.save(tmp_path)
+    ours, theirs = world.authorities, other.authorities
+    loaded = World.load(tmp_path).authorities
+    assert loaded.platform_id == ours.platform_id != theirs.platform_id
+    assert loaded.qe_mr_signer == ours.qe_mr_signer != theirs.qe_mr_signer
+    serials = {
+        getattr(authorities, name).certificate.serial_number
+        for authorities in (ours, theirs)
+        for name in Authorities.__slots__
+    }
+    assert len(serials) == 8
 
 
 def test_private_parts_are_the_owners_alone(tmp_path: Path) -> None:
@@ -136,10 +165,12 @@ DAMAGE = {
     "no-world": _no_world,
     "key-for-all-to-read": _open_world,
     "facts-not-json": lambda folder: (folder / "world/world.json").write_text("{"),
-    "facts-without-signer": lambda folder: (folder / "world/world.json").write_text("{}"),
+    "facts-without-faults": lambda folder: (folder / "world/world.json").write_text("{}"),
     "no-key": lambda folder: (folder / "world/pck_key.pem").write_text("nothing"),
     "no-certificate": lambda folder: (folder / "world/pck.pem").write_text("nothing"),
     "no-collateral": lambda folder: (folder / "collateral/pck.crl").unlink(),
+    "no-tdx-collateral": lambda folder: (folder / "tdx-collateral/tcb_info.json").unlink(),
+    "no-second-tcb-info": lambda folder: (folder / "early-collateral/tcb_info_v2.json").unlink(),
 }
 
 
