@@ -57,10 +57,12 @@ def _denied(stage: Stage, what: str, words: list[str], *, because: str) -> None:
     before = len(audit(stage))
     ended = stage.run(words, folder=stage.platform)
     stage.tell.say(_reason(ended.stderr))
-    reasons = [line for record in audit(stage)[before:] for line in record.explanation]
-    stage.tell.say("the audit log says: " + "; ".join(reasons))
+    told = [line for record in audit(stage)[before:] for line in record.explanation]
+    failed = [line for line in told if " FAILS: " in line]
+    stage.tell.say("the audit log says: " + "; ".join(failed))
     stage.tell.check(
-        ended.returncode == DeniedError.exit_code and any(because in line for line in reasons),
+        ended.returncode == DeniedError.exit_code
+        and [line.partition(" ")[0] for line in failed] == [because],
         f"{what} is denied the key (exit code {ended.returncode})",
     )
 

@@ -55,6 +55,7 @@ def test_a_rule_is_for_any_of_its_identities() -> None:
     granting = several({"else": ELSE, "td": TDX, "enclave": SGX}, ('"else", "td", "enclave"', ""))
     result = appraised(ENCLAVE, granting)
     assert (result.allowed, result.rule, result.identity) == (True, "rule 0", "enclave")
+    assert result.grant == Grant("secret-0", "raw")
     assert appraised(DOMAIN, granting).identity == "td"
     tried = [(outcome.rule, outcome.identity) for outcome in result.outcomes]
     assert tried == [("rule 0", "else"), ("rule 0", "td"), ("rule 0", "enclave")]

@@ -138,6 +138,7 @@ def test_nothing_weak_is_allowed_without_the_named_exception_in_force(
     policy = Policy.model_validate(document)
     needed = [each for each in policy.exceptions if each.name in result.exceptions]
     standing = evidence.standing
+    assert result.grant is not None
     assert isinstance(standing, DcapStanding)
     assert len(needed) == len(result.exceptions)
     assert all(now < each.expires for each in needed)
