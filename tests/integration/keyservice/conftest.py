@@ -29,6 +29,7 @@ from sealserve.keyservice.config import load_config
 from sealserve.keyservice.server import KeyServer
 from sealserve.keyservice.service import KeyService
 from sealserve.keyservice.verification import open_verifier
+from sealserve.keyservice.verifiers import Verifier
 from sealserve.lab.world import World
 from sealserve.verifier import load_trust_root
 
@@ -143,6 +144,7 @@ class Running:
     service: KeyService
     audit: AuditLog
     stop: Callable[[], object]
+    verifier: Verifier
 
     @property
     def servers(self) -> str:
@@ -167,7 +169,7 @@ def start_service(site: Site) -> Iterator[Running]:
             service = KeyService(rules=loaded.rules, verifier=verifier, audit=audit)
             server = KeyServer(service, loaded.context, loaded.config.limits)
             address = await server.start(loaded.config.listen)
-            outcome.append(Running(site, address, service, audit, ask_to_stop))
+            outcome.append(Running(site, address, service, audit, ask_to_stop, verifier))
             ready.set()
             await stop.wait()
             await server.stop()

@@ -43,6 +43,38 @@ def test_the_cache_is_beside_the_audit_log_unless_it_is_named(tmp_path):
     assert load(tmp_path, text).collateral_cache == tmp_path / "cache"
 
 
+AZURE = 'verifier = "maa"\nmaa_url = "https://a.weu.attest.azure.net"'
+SERVICE = 'collateral_service = "https://pccs.example:8081"'
+
+
+def test_azure_attestation_needs_its_url_and_nothing_of_collateral(tmp_path):
+    attestation = load(tmp_path, SOUND.replace(SERVICE, AZURE)).attestation
+    assert attestation.maa_url == "https://a.weu.attest.azure.net"
+    assert attestation.maa_ca is None
+
+
+@pytest.mark.parametrize(
+    ("attestation", "complaint"),
+    [
+        pytest.param('verifier = "maa"', "needs maa_url", id="no instance"),
+        pytest.param(f"{AZURE}\n{SERVICE}", "collateral_service is of no use", id="a service"),
+        pytest.param(f'{AZURE}\ncollateral_dir = "c"', "collateral_dir is of no use", id="a dir"),
+        pytest.param(f'{AZURE}\ntrust_root = "r"', "trust_root is of no use", id="a root"),
+        pytest.param(
+            f"{AZURE}\ncollateral_max_age_seconds = 3600",
+            "collateral_max_age_seconds is of no use",
+            id="a default, said",
+        ),
+        pytest.param(f'{SERVICE}\nmaa_url = "https://a"', "maa_url is of no use", id="an instance"),
+        pytest.param(f'{SERVICE}\nmaa_ca = "ca.pem"', "maa_ca is of no use", id="a CA"),
+        pytest.param(f'{SERVICE}\nverifier = "azure"', "verifier", id="another verifier"),
+    ],
+)
+def test_settings_of_the_other_verifier_are_errors(tmp_path, attestation, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        load(tmp_path, SOUND.replace(SERVICE, attestation))
+
+
 def test_relative_paths_count_from_the_file(tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     config = load(tmp_path)
