@@ -151,7 +151,9 @@ def _p256_key(certificate: x509.Certificate) -> ec.EllipticCurvePublicKey:
     return key
 
 
-def _blocks(pem: bytes) -> list[bytes]:
+@lru_cache(maxsize=64)
+def _blocks(pem: bytes) -> tuple[bytes, ...]:
+    """The DER of each certificate; remembered, as the same few chains come again and again."""
     text = pem.rstrip(b"\0").strip()
     blocks: list[bytes] = []
     offset = 0
@@ -165,7 +167,7 @@ def _blocks(pem: bytes) -> list[bytes]:
         offset = block.end()
     if not blocks:
         raise FormatError("the chain holds no certificate")
-    return blocks
+    return tuple(blocks)
 
 
 def _decode(text: bytes) -> bytes:
