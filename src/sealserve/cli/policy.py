@@ -69,7 +69,7 @@ def check(
 
 def _summary(file: Path, checked: Checked) -> str:
     number = counts(checked.findings)
-    found = f"{number['errors']} errors, {number['warnings']} warnings"
+    found = f"errors {number['errors']}, warnings {number['warnings']}"
     if checked.policy is None:
         return f"{file} is not valid: {found}"
     tables = {
@@ -77,8 +77,8 @@ def _summary(file: Path, checked: Checked) -> str:
         "identities": checked.policy.identities,
         "exceptions": checked.policy.exceptions,
     }
-    sizes = ", ".join(f"{len(entries)} {name}" for name, entries in tables.items())
-    return f"{file} is valid, with {sizes}: {found}"
+    sizes = ", ".join(f"{name} {len(entries)}" for name, entries in tables.items())
+    return f"{file} is valid ({sizes}): {found}"
 
 
 @policy.command("diff")
@@ -104,8 +104,8 @@ def diff_(old: Path, new: Path, as_json: bool) -> None:
     for each in differences:
         change = click.style(f"{each.change:<8}", fg=_COLOURS[each.change], bold=True)
         click.echo(f"{change}  {each.place}: {each.text}")
-    found = ", ".join(f"{count} {change}" for change, count in number.items())
-    click.echo(f"{found}" if differences else "the policies mean the same")
+    found = ", ".join(f"{change} {count}" for change, count in number.items())
+    click.echo(found if differences else "the policies mean the same")
 
 
 for command in (explain, replay, import_, add_measurement):

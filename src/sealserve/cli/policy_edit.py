@@ -114,8 +114,7 @@ def _report(ra_config: Path, out: Path, imported: Imported, *, as_json: bool) ->
         return
     print_findings(ra_config, imported.findings)
     if written:
-        click.echo(f"{out}: {imported.enclaves} enclaves may have the secret; read it, then check:")
-        click.echo(f"  sealserve policy check {out}")
+        click.echo(f"{out}: written, enclaves {imported.enclaves}; read it before it is in force")
     else:
         note("no policy was written: correct the errors above first")
 
