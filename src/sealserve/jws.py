@@ -31,6 +31,9 @@ Members: TypeAlias = dict[str, object]
 _TOKEN = re.compile(r"([A-Za-z0-9_-]++)\.[A-Za-z0-9_-]++\.[A-Za-z0-9_-]*+")
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*+")
 _FORMAT: Final = "jws.format"
+# A value is preceded by one of these; a text may be long, many small values are dear to hold.
+_VALUE_MARKS: Final = (b"{", b"[", b",")
+_VALUES_LIMIT: Final = 16384
 
 
 def read_header(token: str, *, limit: int) -> Members:
@@ -78,7 +81,12 @@ def sign(claims: Mapping[str, object], key: EllipticCurvePrivateKey, *, typ: str
 
 
 def read_object(data: bytes, where: str) -> Members:
-    """The one JSON object that `data` is; `where` names it in errors. Raises FormatError."""
+    """The one JSON object that `data` is, of at most some thousand values, however long these are.
+
+    `where` names it in errors. Raises FormatError.
+    """
+    if sum(data.count(mark) for mark in _VALUE_MARKS) > _VALUES_LIMIT:
+        raise _malformed(f"{where}: more than {_VALUES_LIMIT} values")
     try:
         value = json.loads(
             data.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant
