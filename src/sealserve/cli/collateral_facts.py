@@ -188,8 +188,8 @@ def _told(refusal: Refusal) -> str:
     platform = kind(refusal.platform)
     if refusal.tcb is not None:
         platform += f" at {refusal.tcb.component_svns.hex()}, PCESVN {refusal.tcb.pce_svn}"
-    rules = ", ".join(refusal.rules) or "none of the policy is for it"
-    return f"{platform}: {refusal.reason}: {refusal.message} [{refusal.code}] (rules: {rules})"
+    rules = f" (rules: {', '.join(refusal.rules)})" if refusal.rules else ""
+    return f"{platform}: {refusal.reason}: {refusal.message} [{refusal.code}]{rules}"
 
 
 def _status(tcb: PlatformTcb, edition: Mapping[Platform, Examination]) -> str | None:

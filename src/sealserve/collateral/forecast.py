@@ -80,6 +80,11 @@ def forecast(
     question = _Question(policy, at)
     found: list[Refusal] = []
     for platform, examination in present.items():
+        if not question.rules(platform):
+            told = f"no rule of the policy has an identity of {platform.tee}"
+            reason, code = Reason.REFUSED_ALREADY, PolicyCode.TEE
+            found.append(Refusal(platform, None, (), at, False, reason, code, told))
+            continue
         found += _of_collateral(platform, examination, question)
         if examination.verified is None:
             continue
