@@ -347,5 +347,10 @@ def site(tmp_path, world, pccs) -> Site:
 
 
 @pytest.fixture
+def enclave(world) -> Enclave:
+    return Enclave(world)
+
+
+@pytest.fixture
 def start() -> Callable[[Site], contextlib.AbstractContextManager[Running]]:
     return running
