@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from sealserve.errors import FormatError
 from sealserve.verifier.claims import (
@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 _Half = TypeVar("_Half", SgxEnclave, TrustDomain, DcapStanding, AzureStanding)
 
 # Sizes of fields in bytes (of each part, of a tuple), by the report bodies and the PCK certificate.
-SIZES: Final = {
+SIZES: Final[dict[object, dict[str, int]]] = {
     SgxEnclave: {
         **dict.fromkeys(("mr_enclave", "mr_signer"), 32),
         **dict.fromkeys(("report_data", "config_id"), 64),
@@ -83,7 +83,7 @@ def _check_keys(
     recorded: Mapping[str, object], target: type[Target], standing: type[Standing]
 ) -> None:
     expected = {"tee", "verifier", "verified_at", "debug"}
-    expected |= {field.name for kind in (target, standing) for field in fields(kind)}
+    expected |= {field.name for kind in (target, standing) for field in _FIELDS[kind]}
     odd = sorted(expected ^ set(recorded))
     if odd:
         state = "is missing" if odd[0] in expected else "is unknown"
@@ -96,16 +96,20 @@ def _check_same(recorded: Mapping[str, object], written: Mapping[str, object]) -
             raise _wrong(key, recorded[key], repr(value))
 
 
+class _Field(NamedTuple):
+    """How one field is read."""
+
+    name: str
+    may_be_none: bool
+    read: Callable[[object], Any]
+    size: int | None
+
+
 def _read(kind: type[_Half], recorded: Mapping[str, object]) -> _Half:
-    sizes = SIZES[kind]
     values: dict[str, Any] = {}
-    for field in fields(kind):
-        annotation = str(field.type)
-        if annotation.endswith(" | None") and recorded[field.name] is None:
-            values[field.name] = None
-            continue
-        reader = _READERS[annotation.removesuffix(" | None")]
-        values[field.name] = _value(recorded, field.name, reader, sizes.get(field.name))
+    for name, may_be_none, read, size in _FIELDS[kind]:
+        none = may_be_none and recorded[name] is None
+        values[name] = None if none else _value(recorded, name, read, size)
     return kind(**values)
 
 
@@ -119,9 +123,10 @@ def _value(
         value = reader(recorded[key])
     except (TypeError, ValueError):
         raise _wrong(key, recorded[key], "a value of its kind") from None
-    parts = value if isinstance(value, tuple) else (value,)
-    if size is not None and any(len(part) != size for part in parts):
-        raise _wrong(key, recorded[key], f"{2 * size} hex digits")
+    if size is not None:
+        parts = value if isinstance(value, tuple) else (value,)
+        if any(len(part) != size for part in parts):
+            raise _wrong(key, recorded[key], f"{2 * size} hex digits")
     return value
 
 
@@ -174,6 +179,17 @@ _READERS: Final[dict[str, Callable[[object], Any]]] = {
     "TcbStatus": _status,
     "tuple[str, ...]": _texts,
     "tuple[bytes, bytes, bytes, bytes]": _four,
+}
+
+
+def _field(kind: type[Any], name: str, annotation: str) -> _Field:
+    reader = _READERS[annotation.removesuffix(" | None")]
+    return _Field(name, annotation.endswith(" | None"), reader, SIZES[kind].get(name))
+
+
+_FIELDS: Final[dict[object, tuple[_Field, ...]]] = {
+    kind: tuple(_field(kind, field.name, str(field.type)) for field in fields(kind))
+    for kind in (SgxEnclave, TrustDomain, DcapStanding, AzureStanding)
 }
 
 
