@@ -48,6 +48,12 @@ def parse_ip(text: str) -> IpAddress | None:
     return None if getattr(address, "scope_id", None) else address
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host (DNS name or IP literal, without brackets) can only be this machine."""
+    address = parse_ip(host)
+    return host == "localhost" if address is None else address.is_loopback
+
+
 def parse_host(text: str) -> str:
     """A DNS name or an IP literal (without brackets) in canonical form; raises UsageError."""
     address = parse_ip(text)

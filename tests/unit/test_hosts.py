@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from sealserve.errors import UsageError
-from sealserve.hosts import Address, parse_address, parse_dns_name, parse_host
+from sealserve.hosts import Address, is_loopback, parse_address, parse_dns_name, parse_host
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,23 @@ def test_a_wildcard_stands_only_for_the_whole_first_label_and_only_where_it_is_p
             parse_dns_name(text, wildcard=True)
     with pytest.raises(UsageError):
         parse_dns_name("*.example.com")
+
+
+@pytest.mark.parametrize(
+    ("host", "is_local"),
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("0.0.0.0", False),
+        ("10.0.0.1", False),
+        ("::1%eth0", False),
+        ("localhost.example.com", False),
+        ("127.0.0.1.example.com", False),
+        ("127.1", False),
+        ("", False),
+    ],
+)
+def test_only_what_can_be_no_other_machine_is_this_one(host: str, is_local: bool) -> None:
+    assert is_loopback(host) is is_local

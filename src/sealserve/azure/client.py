@@ -21,8 +21,9 @@ from sealserve.azure import transport
 from sealserve.azure.instance import Instance
 from sealserve.errors import FormatError, RemoteVerifierError, VerificationError
 from sealserve.verifier.claims import Claims
+from sealserve.verifier.codes import rejection
 from sealserve.verifier.maa import KEYS_PATH, TOKEN_LIMIT, Question, ask, verify_token
-from sealserve.verifier.maa_codes import MaaCode, rejection
+from sealserve.verifier.maa_codes import MaaCode
 from sealserve.verifier.maa_keys import KEYS_LIMIT, KeySet, parse_keys
 
 API_VERSION: Final = "2025-06-01"

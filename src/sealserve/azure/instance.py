@@ -8,7 +8,6 @@ service on this machine, and what it says is simulated.
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Final
 import httpx
 
 from sealserve.errors import ConfigError
+from sealserve.hosts import is_loopback
 from sealserve.verifier.maa import is_microsofts
 
 DEFAULT_TIMEOUT: Final = 20.0  # seconds, for all that one question takes
@@ -43,7 +43,7 @@ def instance(
     `ca_file` (PEM) names the authority of a private service. Raises ConfigError.
     """
     parsed = _parse(url)
-    is_local = _is_loopback(parsed.host)
+    is_local = is_loopback(parsed.host)
     if parsed.scheme != "https" and not (parsed.scheme == "http" and is_local):
         raise ConfigError(
             f"Azure Attestation is asked over https, not {parsed.scheme or 'nothing'}",
@@ -70,13 +70,6 @@ def _parse(text: str) -> httpx.URL:
             hint="such as https://NAME.weu.attest.azure.net",
         )
     return url
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _tls(ca_file: Path | None) -> ssl.SSLContext:

@@ -6,13 +6,13 @@ in process lists, and no message shows a query, for it may hold a signature that
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from sealserve.errors import UsageError
+from sealserve.hosts import is_loopback
 
 SCHEMES = ("https", "http", "file")
 SHOWN_CHARACTERS = 300
@@ -112,14 +112,6 @@ def check_url(url: str) -> SplitResult:
     elif parts.scheme == "http" and not is_loopback(host):
         raise UsageError(f"{shown_url(url)}: plain http is for this machine only; expected https")
     return parts
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine by definition."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def shown_url(url: str) -> str:

@@ -9,20 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from typing import Self
 
 from sealserve.errors import FormatError, VerificationError
 
 
-class Code(StrEnum):
-    """Why evidence or collateral was rejected; `step` is the check's place in the procedure."""
+class StepCode(StrEnum):
+    """A code with the place of its check in a procedure, `step`."""
 
     step: int
 
-    def __new__(cls, value: str, step: int = 0) -> Code:
+    def __new__(cls, value: str, step: int = 0) -> Self:
         member = str.__new__(cls, value)
         member._value_ = value
         member.step = step
         return member
+
+
+class Code(StepCode):
+    """Why evidence or collateral was rejected."""
 
     TRUST_ROOT = "TRUST_ROOT", 0
 
@@ -70,13 +75,13 @@ class Code(StrEnum):
     TCB_REVOKED = "TCB_REVOKED", 7
 
 
-def rejection(code: Code, message: str, hint: str | None = None) -> VerificationError:
+def rejection(code: StepCode, message: str, hint: str | None = None) -> VerificationError:
     """The error to raise for a check that failed."""
     return VerificationError(message, code=code, hint=hint)
 
 
 @contextmanager
-def rejecting(code: Code) -> Iterator[None]:
+def rejecting(code: StepCode) -> Iterator[None]:
     """Bytes that do not follow their format are rejected with `code`."""
     try:
         yield

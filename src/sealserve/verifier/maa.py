@@ -39,9 +39,9 @@ from sealserve.errors import FormatError, VerificationError
 from sealserve.evidence.quote import Body, parse_quote
 from sealserve.evidence.report import SgxReport
 from sealserve.evidence.td_report import TdReport
-from sealserve.verifier import codes
 from sealserve.verifier.claims import AzureStanding, Claims
-from sealserve.verifier.maa_codes import MaaCode, rejecting, rejection
+from sealserve.verifier.codes import Code, rejecting, rejection
+from sealserve.verifier.maa_codes import MaaCode
 from sealserve.verifier.maa_keys import KeySet
 from sealserve.verifier.target import target_of
 
@@ -85,7 +85,7 @@ class Question:
 
 def ask(instance: str, quote: bytes, runtime_data: bytes, nonce: str) -> Question:
     """The question about `quote`; raises VerificationError for what no instance would affirm."""
-    with codes.rejecting(codes.Code.QUOTE_FORMAT):
+    with rejecting(Code.QUOTE_FORMAT):
         parsed = parse_quote(quote)
     end = len(quote) - len(parsed.trailing)
     if hashlib.sha256(runtime_data).digest() != parsed.body.report_data[:32]:
@@ -185,7 +185,7 @@ def _matching(stated: Members, name: str, pattern: re.Pattern[str]) -> str:
 def _tcb_status(stated: Members) -> TcbStatus:
     status = stated.one_of("attester_tcb_status", TcbStatus)
     if status is TcbStatus.REVOKED:
-        raise codes.rejection(codes.Code.TCB_REVOKED, "the platform's TCB level is revoked")
+        raise rejection(Code.TCB_REVOKED, "the platform's TCB level is revoked")
     return status
 
 

@@ -6,23 +6,11 @@ cure of each code.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from enum import StrEnum
-
-from sealserve.errors import FormatError, VerificationError
+from sealserve.verifier.codes import StepCode
 
 
-class MaaCode(StrEnum):
-    """Why a token was rejected; `step` is the check's place in the procedure."""
-
-    step: int
-
-    def __new__(cls, value: str, step: int) -> MaaCode:
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.step = step
-        return member
+class MaaCode(StepCode):
+    """Why a token was rejected."""
 
     REFUSED = "MAA_REFUSED", 0
 
@@ -50,17 +38,3 @@ class MaaCode(StrEnum):
     QUOTE_HASH = "MAA_QUOTE_HASH", 5
     QUOTE_FIELD = "MAA_QUOTE_FIELD", 5
     RUNTIME_DATA = "MAA_RUNTIME_DATA", 5
-
-
-def rejection(code: MaaCode, message: str, hint: str | None = None) -> VerificationError:
-    """The error to raise for a check that failed."""
-    return VerificationError(message, code=code, hint=hint)
-
-
-@contextmanager
-def rejecting(code: MaaCode) -> Iterator[None]:
-    """Text that does not follow its format is rejected with `code`."""
-    try:
-        yield
-    except FormatError as error:
-        raise VerificationError(error.message, code=code, hint=error.hint) from error

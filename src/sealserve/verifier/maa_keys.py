@@ -23,7 +23,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPubli
 
 from sealserve import jws
 from sealserve.errors import FormatError
-from sealserve.verifier.maa_codes import MaaCode, rejecting, rejection
+from sealserve.verifier.codes import rejecting, rejection
+from sealserve.verifier.maa_codes import MaaCode
 
 KEYS_LIMIT: Final = 1 << 20  # bytes; each certificate carries a quote, some 10 KiB
 _KEY_COUNT_LIMIT: Final = 256

@@ -7,7 +7,6 @@ held for `client` alone and is in no text that this module makes.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +27,7 @@ from sealserve.endorsements.pccs.interface import (
 from sealserve.endorsements.pccs.presets import PRESETS
 from sealserve.errors import ConfigError
 from sealserve.files import read_secret
+from sealserve.hosts import is_loopback
 
 DEFAULT_TIMEOUT: Final = 20.0  # seconds, for all that one platform needs
 
@@ -141,14 +141,6 @@ def _by_url(text: str) -> _Found:
             return _by_name(name)  # Azure's cache is asked in its own way however it was named
     host = httpx.URL(base_url).host
     return _Found(host, *both_interfaces(base_url, root_ca_crl=_intels_root_ca_crl(host)))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` can only be this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _base_url(text: str) -> str:
