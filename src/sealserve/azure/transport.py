@@ -22,6 +22,11 @@ from sealserve.errors import RemoteVerifierError
 
 _ATTEMPTS = 4
 _FIRST_PAUSE = 0.25  # seconds
+_UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"  # OpenSSL's name for it
+_UNTRUSTED_HINT = (
+    "if a private authority issued the certificate of a service of your own, name it (maa_ca); "
+    "if a proxy reads TLS, exempt this host"
+)
 _BUSY = frozenset({429, 500, 502, 503, 504})
 
 
@@ -74,6 +79,8 @@ class Connection:
                         pause = max(pause, retry_after)
             except httpx.HTTPError as error:
                 problem = f"cannot reach {host}: {str(error) or type(error).__name__}"
+                if _UNTRUSTED in problem:  # the next try would meet the same certificate
+                    raise RemoteVerifierError(problem, hint=_UNTRUSTED_HINT) from None
             if attempt == _ATTEMPTS - 1 or not self._has_time_for(pause):
                 break
             await asyncio.sleep(pause)

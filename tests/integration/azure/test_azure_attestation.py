@@ -294,8 +294,9 @@ def test_a_private_service_is_trusted_by_the_authority_that_is_named(private) ->
 def test_a_service_that_no_authority_vouches_for_is_not_asked(private) -> None:
     _, tls = private
     with running(WORLD, tls=tls, host="localhost") as service:
-        with pytest.raises(RemoteVerifierError, match="CERTIFICATE_VERIFY_FAILED"):
+        with pytest.raises(RemoteVerifierError, match="CERTIFICATE_VERIFY_FAILED") as error:
             asyncio.run(AzureAttestation(instance(service.url)).claims(QUOTE, DATA))
+        assert "maa_ca" in error.value.hint
         assert not service.asked
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hmac
 import json
 import re
@@ -14,6 +15,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given
+from hypothesis import strategies as st
 
 from azure_instance import DROPPED, HOURS, POLICY_HASH, Instance, SigningKey, signing_key
 from sealserve.errors import VerificationError
@@ -446,6 +449,39 @@ def test_a_clock_that_is_a_little_ahead_of_ours_is_no_reason_to_refuse() -> None
     with pytest.raises(VerificationError) as error:
         judge(instance(), now=NOW - CLOCK_DIFFERENCE - timedelta(seconds=1))
     assert code_of(error) == MaaCode.NOT_YET_VALID
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda values: st.lists(values, max_size=4) | st.dictionaries(st.text(max_size=20), values),
+    max_leaves=12,
+)
+
+
+@given(st.sampled_from([QUOTE, TD_QUOTE]), st.integers(0, 40), JSON)
+def test_from_any_signed_claims_only_our_own_errors_escape(
+    quote: bytes, number: int, value: object
+) -> None:
+    """An instance may be told by its policy to issue anything."""
+    made = instance()
+    claims = jwt.decode(made.token(quote, DATA, NONCE), options={"verify_signature": False})
+    claims[sorted(claims)[number % len(claims)]] = value
+    header = {"jku": f"{URL}/certs", "kid": KEYS[0].kid}
+    payload = json.dumps(claims).encode()
+    token = jwt.PyJWS().encode(payload, KEYS[0].key, algorithm="RS256", headers=header)
+    try:
+        verify_token(token, parse_keys(made.certs()), question(quote), NOW)
+    except VerificationError as error:
+        assert error.exit_code == 2
+
+
+@given(st.sampled_from(["kty", "use", "alg", "x5c", "n", "e"]), JSON)
+def test_from_any_description_of_a_key_only_our_own_errors_escape(
+    member: str, value: object
+) -> None:
+    listed = json.dumps({"keys": described(**{member: value})})
+    with contextlib.suppress(VerificationError):
+        parse_keys(listed.encode()).find(KEYS[0].kid, NOW)
 
 
 def test_every_code_but_the_services_own_refusal_was_seen_here() -> None:
