@@ -16,6 +16,7 @@ from sealserve.verifier import VerifiedCollateral
 
 LIFE_LEFT: Final = 0.25  # of its life: what has less is renewed
 SKEW: Final = timedelta(minutes=1)  # requests of one moment are not in order to the microsecond
+RESPITE: Final = timedelta(minutes=5)  # after a failure, in which nobody waits
 PAUSE: Final = timedelta(minutes=10)  # between two fetches of what has little life left
 
 
@@ -60,8 +61,11 @@ class Held:
         return self.fetched_at - SKEW <= now < self.renew_by
 
     def put_off(self, until: datetime) -> Held:
-        """The same, to be renewed no earlier than `until`, because that failed."""
-        return replace(self, renew_from=until, renew_by=max(until, self.renew_by))
+        """The same, to be renewed no earlier than `until`, because that failed.
+
+        For a while then beside its use: not every request of an outage waits for another failure.
+        """
+        return replace(self, renew_from=until, renew_by=max(until + RESPITE, self.renew_by))
 
     def outdated(self) -> Held:
         """The same, to be renewed before it is used again."""

@@ -259,3 +259,19 @@ def test_the_number_of_platforms_that_are_kept_is_bounded(run, make_shared, now,
         assert await cache.get(ONE, now) is not first
 
     run(scenario)
+
+
+def test_in_a_long_outage_the_service_is_asked_beside_the_use_of_what_there_is(run, source, now):
+    async def scenario(cache):
+        held = await cache.get(ONE, now)
+        source.go_down()
+        assert await cache.get(ONE, now + HOUR) is held
+        source.stalled["SGX"] = threading.Event()
+        for minutes in range(1, 5):  # a silence, and nobody waits for its end
+            assert await cache.get(ONE, now + HOUR + minutes * MINUTE) is held
+        while len(source.asked) < 3:
+            await asyncio.sleep(0.001)
+        source.stalled["SGX"].set()
+
+    run(scenario)
+    assert len(source.asked) == 3

@@ -12,6 +12,7 @@ from datetime import timedelta
 import pytest
 
 from sealserve.collateral.attempts import FIRST_PAUSE
+from sealserve.collateral.held import RESPITE
 from sealserve.collateral.key import CollateralKey
 from sealserve.collateral.source import CollateralFolder
 from sealserve.endorsements.collateral import FILE_NAMES
@@ -123,8 +124,9 @@ class TestFailure:
         assert later.verified is held.verified
         assert "event=collateral_fetch_failed" in caplog.text
         assert "present_valid_until=" in caplog.text
-        assert later.is_young(now + HOUR + FIRST_PAUSE)
-        assert not later.is_young(now + HOUR + FIRST_PAUSE + MINUTE)
+        assert later.is_young(now + HOUR + RESPITE)  # nobody waits for the next attempt
+        assert not later.is_young(now + HOUR + FIRST_PAUSE + RESPITE + MINUTE)
+        assert FIRST_PAUSE <= later.renew_from - (now + HOUR) < FIRST_PAUSE + MINUTE
 
     def test_a_process_that_begins_in_an_outage_goes_on_with_what_the_disk_has(
         self, make_shared, source, now
