@@ -72,6 +72,11 @@ def _wrong_leaves() -> Iterator[tuple[str, str, Difference]]:
     signing = key_usage("digital_signature", "content_commitment", "key_cert_sign")
     for name, change, extensions in (
         ("that-is-ca", "is a CA", {x509.BasicConstraints: x509.BasicConstraints(True, 0)}),
+        (
+            "that-is-any-ca",
+            "is a CA without limit to the path",
+            {x509.BasicConstraints: x509.BasicConstraints(True, None)},
+        ),
         ("signs-certificates", "may sign certificates", {x509.KeyUsage: signing}),
         ("signs-nothing", "may not sign", {x509.KeyUsage: key_usage("key_agreement")}),
         ("without-key-usage", "has no key usage", {x509.KeyUsage: None}),
