@@ -24,6 +24,7 @@ NO_KNOWN_VULNERABILITY: Final = 3  # of a configuration
 APPROVED_AT_START: Final = 3  # of executables: what the measurement covers
 VULNERABLE: Final = 32  # of hardware and configuration: known vulnerabilities
 NOT_RECOGNISED: Final = 33  # of executables
+NOT_SHOWN: Final = 36  # of a configuration: what matters was not looked at
 CONTRAINDICATED: Final = 96
 UNKNOWN_PLATFORM: Final = 97  # of hardware and instances: not one that is recognised
 SIMULATED: Final = -33  # our own, a warning: no hardware vouches for any of it
@@ -121,6 +122,8 @@ def _hardware(claims: Claims, held: Mapping[PolicyCode, bool]) -> Iterator[int]:
         yield UNKNOWN_PLATFORM
     elif any(code.about is About.VERIFIER for code in failed):
         return  # who says so is not believed
+    if _may_be_revoked(claims):
+        return
     if failed & {PolicyCode.ADVISORIES, PolicyCode.EVALUATION_DATA_NUMBER}:
         yield CONTRAINDICATED
     if claims.standing.tcb_status in _HARDWARE_STATUSES:
@@ -137,9 +140,17 @@ def _configuration(claims: Claims, held: Mapping[PolicyCode, bool]) -> Iterator[
     failed = {code for code, holds in held.items() if not holds}
     if standing.tcb_status is None or any(code.about is About.VERIFIER for code in failed):
         return
+    if _may_be_revoked(claims):
+        yield NOT_SHOWN
     if standing.tcb_status in _CONFIGURATION_STATUSES:
         yield CONTRAINDICATED if PolicyCode.TCB_STATUS in failed else VULNERABLE
     yield NO_KNOWN_VULNERABILITY
+
+
+def _may_be_revoked(claims: Claims) -> bool:
+    """Whoever verified skipped revocation, by its unsafe name."""
+    standing = claims.standing
+    return isinstance(standing, DcapStanding) and not standing.revocation_checked
 
 
 def _worst_of(values: Iterator[int]) -> int | None:

@@ -263,8 +263,14 @@ def test_without_a_policy_nothing_is_said_of_executables() -> None:
 
 def test_nothing_is_affirmed_of_platforms_whose_revocation_nobody_checked() -> None:
     found = claims(standing=dcap_standing(revocation_checked=False))
-    vector = vector_of(appraise_by_default(found), found)
-    assert vector == {"runtime-opaque": 2}
+    by_default = appraise_by_default(found)
+    vector = vector_of(by_default, found)
+    assert vector == {"configuration": 36, "runtime-opaque": 2}
+    assert status(by_default, vector) is Tier.WARNING
+    by_policy = appraise(found, policy(), asked_for=None, now=NOW)
+    vector = vector_of(by_policy, found)
+    assert vector == {"executables": 3, "runtime-opaque": 2}
+    assert status(by_policy, vector) is Tier.CONTRAINDICATED
 
 
 @unhurried
@@ -288,7 +294,7 @@ def test_the_page_has_every_row_that_was_seen_here_and_no_other() -> None:
     for name, value in re.findall(r"^\| (?:`([a-z-]+)`)? ?\| ([−0-9]+) \|", text, re.MULTILINE):
         entry = name or entry
         stated.add((entry, int(value.replace("−", "-"))))
-    seen = set(GOOD.items())
+    seen = {*GOOD.items(), ("configuration", 36)}  # which takes no policy
     for _, _, changes, _ in ROWS.values():
         seen |= {(name, value) for name, value in changes.items() if value is not None}
     assert stated == seen
