@@ -37,11 +37,10 @@ def run(make_shared):
     return run
 
 
-async def settled(source, times):
-    """Once the source was asked so often, and what it said has been taken in."""
-    while len(source.asked) < times:
+async def quiet(cache):
+    """Once nothing is being renewed, beside its use or otherwise."""
+    while cache._renewals:
         await asyncio.sleep(0.001)
-    await asyncio.sleep(0.05)
 
 
 def test_the_source_is_asked_once_for_a_platform(run, source, now):
@@ -111,7 +110,7 @@ def test_from_half_its_age_it_is_renewed_beside_its_use_and_nobody_waits(run, so
         for _ in range(10):
             assert await cache.get(ONE, now + 31 * MINUTE) is held
         source.stalled.pop("SGX").set()
-        await settled(source, 2)
+        await quiet(cache)
         return held, await cache.get(ONE, now + 32 * MINUTE)
 
     held, renewed = run(scenario)
@@ -125,7 +124,7 @@ def test_an_outage_beside_its_use_goes_unnoticed_while_it_is_good(run, source, n
         source.go_down()
         for minutes in (31, 61, 121):
             assert await cache.get(ONE, now + minutes * MINUTE) is held
-            await asyncio.sleep(0.05)
+            await quiet(cache)
 
     run(scenario)
     assert len(source.asked) == 4
@@ -174,7 +173,7 @@ def test_what_has_little_life_left_is_renewed_beside_its_use_and_not_all_the_tim
         held = await cache.get(ONE, now)
         late = held.valid_until - (held.valid_until - held.valid_from) / 5
         await cache.get(ONE, late)
-        await settled(source, 2)
+        await quiet(cache)
         for minutes in range(10):
             await cache.get(ONE, late + minutes * MINUTE)
 
