@@ -38,7 +38,7 @@ def of_verifier(claims: Claims, policy: Policy, cover: Cover) -> Iterator[Condit
         yield from _token(standing, policy, cover.now)
         return
     yield _trust_root(standing, policy)
-    yield revocation(standing)
+    yield _revocation(standing)
     yield _collateral_age(standing, cover)
 
 
@@ -82,7 +82,7 @@ def of_tcb(claims: Claims, cover: Cover) -> Iterator[Condition]:
         yield from _advisories(standing, cover)
 
 
-def revocation(standing: DcapStanding) -> Condition:
+def _revocation(standing: DcapStanding) -> Condition:
     """No policy accepts what was verified without CRLs."""
     return judged(
         PolicyCode.REVOCATION,
