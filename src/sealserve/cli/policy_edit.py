@@ -17,7 +17,7 @@ from sealserve.files import read_file, write_file
 from sealserve.policies import editing
 from sealserve.policies.importing import Answer, Imported, Script, Wish, import_ra_config
 
-RA_CONFIG_LIMIT = 64 << 10  # bytes: some two hundred enclaves
+RA_CONFIG_LIMIT = 32 << 10  # bytes: the published server reads no more than a hundred enclaves
 SIGSTRUCT_LIMIT = 64 << 10  # bytes: what is longer than a SIGSTRUCT, the parser says
 SCRIPT_LIMIT = 256 << 10  # bytes
 PUBLIC = 0o644  # a policy holds no secret

@@ -17,7 +17,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from sealserve.appraisal.complaints import faults
-from sealserve.appraisal.policy import Policy, parse_policy
+from sealserve.appraisal.policy import POLICY_LIMIT, Policy, parse_policy
 from sealserve.errors import ConfigError
 from sealserve.policies.finding import Doubt, Finding, Severity, in_order
 from sealserve.policies.lint_exceptions import doubts_of_exceptions
@@ -26,7 +26,7 @@ from sealserve.policies.lint_values import doubts_of_values
 from sealserve.policies.places import Path, Places
 
 _HINT: Final = "docs/policy-reference.md describes every key"
-_TOML_LINE: Final = re.compile(r"\(at line ([0-9]+), ")
+_LINE: Final = re.compile(r"\bline ([0-9]+)\b")
 _SEVERAL: Final = re.compile(r"; (?=two |[a-z]+\[)")  # what is wrong with the policy as a whole
 _PART: Final = re.compile(r"([a-z_]+)|\[([0-9]+)\]|\.")
 
@@ -54,30 +54,42 @@ def check_policy(text: str, now: datetime) -> Checked:
     return Checked(policy, in_order(doubt.at(places) for doubt in doubts))
 
 
-def _invalid(text: str, error: ConfigError) -> Iterator[Finding]:
+def _invalid(text: str, error: ConfigError) -> tuple[Finding, ...]:
     """The faults that the schema found, each on its line; otherwise the error as it is."""
     hint = error.hint or _HINT
     try:
-        places = Places(text)
+        places = Places(text) if len(text) <= POLICY_LIMIT else None
+    except ConfigError:
+        places = None
+    if places is None:
+        line = _line_in(error.message, text)
+        return (Finding(Severity.ERROR, line, "policy.invalid", error.message, hint),)
+    # What has a hint of its own is another version, of which this one's keys would say nothing.
+    found = list(_faults(text)) if error.hint is None else [(("version",), error.message)]
+    return tuple(
+        Doubt(Severity.ERROR, path, "invalid", message, hint).at(places)
+        for path, message in found or [((), error.message)]
+    )
+
+
+def _faults(text: str) -> Iterator[tuple[Path, str]]:
+    """Path and message of each fault of the schema."""
+    try:
         Policy.model_validate(tomllib.loads(text))
     except ValidationError as invalid:
-        if error.hint is None:
-            for fault in faults(Policy, invalid):
-                for message in [fault.message] if fault.path else _SEVERAL.split(fault.message):
-                    path = fault.path or _path_in(message)
-                    yield Doubt(Severity.ERROR, path, "invalid", message, hint).at(places)
-            return
-    except ConfigError:
-        pass
-    line = _line_in(error.message, text)
-    yield Finding(Severity.ERROR, line, "policy.invalid", error.message, hint)
+        for fault in faults(Policy, invalid):
+            if fault.path:
+                yield fault
+                continue
+            for message in _SEVERAL.split(fault.message):
+                yield _path_in(message), message
 
 
 def _line_in(message: str, text: str) -> int:
-    """The line that tomllib names in its own words; the first where there is none."""
+    """The line that a message names in its own words; the first where there is none."""
     if "(at end of document)" in message:
         return text.rstrip().count("\n") + 1
-    place = _TOML_LINE.search(message)
+    place = _LINE.search(message)
     return int(place[1]) if place else 1
 
 

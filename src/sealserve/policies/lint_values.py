@@ -16,6 +16,7 @@ from sealserve.policies.finding import Doubt, Severity
 from sealserve.policies.places import Path
 
 _LONGEST_PATTERN: Final = 8  # bytes
+_REMEMBERED: Final = 3  # places of one value beside which a further one is held
 # The guide of TensorFlow Serving Cluster PPML and its repository: examples, measured elsewhere.
 PUBLISHED_EXAMPLES: Final = frozenset(
     bytes.fromhex(value)
@@ -110,6 +111,7 @@ def _pairs(measured: list[Measured]) -> Iterator[Doubt]:
         earlier = same.setdefault(each.value, [])
         for other in earlier:
             yield from _same(other, each)
+        earlier[_REMEMBERED:] = ()
         earlier.append(each)
         if len(earlier) > 1:
             continue

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from sealserve.appraisal.bounded_toml import read_toml
 from sealserve.errors import ConfigError
 
 NESTING_LIMIT: Final = 40
@@ -47,10 +48,7 @@ class Places:
 
     def __init__(self, text: str) -> None:
         """Raises ConfigError where `text` is not TOML, or nests its values without end."""
-        try:
-            tomllib.loads(text)
-        except (ValueError, RecursionError) as error:  # TOMLDecodeError is a ValueError
-            raise ConfigError(f"this is not TOML: {error}") from None
+        read_toml(text, "the text")
         self._newlines = [match.start() for match in re.finditer("\n", text)]
         self._spans = dict(_Scanner(text).places())
 

@@ -92,8 +92,22 @@ def test_what_is_not_valid_is_an_error_on_its_line(lines, where):
 def test_a_policy_of_version_1_is_told_what_to_change():
     checked = check_policy("# ours\nversion = 1\n", NOW)
     (finding,) = checked.findings
-    assert checked.policy is None
+    assert (checked.policy, finding.line) == (None, 2)
     assert "[[identities]]" in finding.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("version = 2\n" + "a." * 50 + "b = 1", 2),
+        ("version = 2\nrules = " + "[" * 60 + "]" * 60, 1),
+        ("version = 2\n" + "#" * (1 << 20), 1),
+    ],
+    ids=["a key of many parts", "deep nesting", "too long"],
+)
+def test_what_is_refused_before_it_is_read_is_one_error(text, line):
+    (finding,) = check_policy(text, NOW).findings
+    assert (finding.line, finding.code) == (line, "policy.invalid")
 
 
 RULES = {
