@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test test-interop check bench proto train clean
+FUZZ_SECONDS ?= 20
+CORPUS_TESTS := tests/interop/test_dcap_quotes.py tests/interop/test_dcap_vectors.py
+
+.PHONY: help demo test test-corpus test-interop vectors fuzz check bench proto train clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 16
@@ -18,14 +21,31 @@ $(VENV)/.dev: $(VENV)/.run
 $(VENV)/.interop: $(VENV)/.dev
 	@PYTHON=$(PYTHON) sh scripts/environment.sh $(VENV) interop && touch $@
 
+$(VENV)/.bench: $(VENV)/.dev
+	@PYTHON=$(PYTHON) sh scripts/environment.sh $(VENV) bench && touch $@
+
+$(VENV)/.fuzz: $(VENV)/.dev
+	@PYTHON=$(PYTHON) sh scripts/environment.sh $(VENV) fuzz && touch $@
+
 demo: $(VENV)/.run ## seal, attest, release, serve, predict: the whole of SealServe on this machine
 	@$(BIN)/sealserve demo
 
 test: $(VENV)/.dev ## every test that needs no large package
 	$(BIN)/pytest -q -n 2 -m "not interop"
 
+test-corpus: $(VENV)/.dev ## the verifier on public DCAP vectors and on the lab's mutations
+	$(BIN)/pytest -q -n 2 -m "not interop" $(CORPUS_TESTS)
+
 test-interop: $(VENV)/.interop ## against TensorFlow and other people's clients, which it installs
 	$(BIN)/pytest -q -m interop
+
+vectors: $(VENV)/.run ## SGX and TDX conformance vectors in build/vectors, and our verdicts on them
+	rm -rf build/vectors
+	$(BIN)/sealserve lab vectors --out build/vectors
+	$(BIN)/sealserve lab check-vectors build/vectors
+
+fuzz: $(VENV)/.fuzz ## every parser of outsiders' bytes, each for FUZZ_SECONDS, within 50 ms and 16 MiB
+	$(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS)
 
 check: $(VENV)/.dev ## format, lint, types, rooms, generated code
 	$(BIN)/ruff format --check .
@@ -34,7 +54,7 @@ check: $(VENV)/.dev ## format, lint, types, rooms, generated code
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/generate_messages.py --check
 
-bench: $(VENV)/.dev ## every benchmark, with its peer or limit beside it
+bench: $(VENV)/.bench ## every benchmark, with its peer or limit beside it
 	$(BIN)/python -m bench
 
 proto: $(VENV)/.dev ## the protobuf messages, from proto/
@@ -45,4 +65,4 @@ train: $(VENV)/.dev ## the digit classifier that the package ships, from its dat
 	$(BIN)/python scripts/train_digits.py
 
 clean: ## what the targets made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/results
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/results build
