@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -90,15 +91,16 @@ class Attempts:
         self._write(b"")
 
     def _read(self) -> Failure | None:
-        data = os.pread(self._handle, _RECORD_LIMIT, 0)
         try:
+            data = os.pread(self._handle, _RECORD_LIMIT, 0)
             return _decode(data) if data else None
-        except FormatError:
+        except (FormatError, OSError):
             return None
 
     def _write(self, data: bytes) -> None:
-        os.ftruncate(self._handle, 0)
-        os.pwrite(self._handle, data, 0)
+        with suppress(OSError):  # on a full disk each process asks for itself
+            os.ftruncate(self._handle, 0)
+            os.pwrite(self._handle, data, 0)
 
 
 def _encode(failure: Failure) -> bytes:

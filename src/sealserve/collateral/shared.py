@@ -139,7 +139,7 @@ class SharedCollateral:
                     return failure
                 outcome = self._fetched(key, attempts, clock, grace)
         except CollateralError as error:  # no lock, so whoever has it is at it still
-            return Failure.of(self._source.name, clock(), error)
+            outcome = Failure.of(self._source.name, clock(), error)
         self._log(key, outcome, present)
         return outcome
 
@@ -218,7 +218,7 @@ def check_has_crls(collateral: Collateral) -> None:
 
 def check_is_for(platform: Platform, verified: VerifiedCollateral) -> None:
     """Collateral for another kind of platform is none; raises VerificationError."""
-    found = platform_of(verified)
+    found = platform_served(verified)
     if found != platform:
         raise rejection(
             Code.TCB_INFO_MISMATCH if found.ca == platform.ca else Code.CRL_MISSING,
@@ -227,7 +227,7 @@ def check_is_for(platform: Platform, verified: VerifiedCollateral) -> None:
         )
 
 
-def platform_of(verified: VerifiedCollateral) -> Platform:
+def platform_served(verified: VerifiedCollateral) -> Platform:
     """The kind of platform that collateral is for."""
     if verified.revocation is None:
         raise AssertionError("nothing here skips revocation")
