@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from sealserve.lab import levels
 from sealserve.lab.vectors.case import Accepted, Case
@@ -69,6 +70,11 @@ def _statuses(original: Original) -> Iterator[Case]:
 
 def relaunch_cases(original: Original) -> Iterator[Case]:
     """Of TDX 1.5 and later: the module at the launch, and the module now."""
+    yield from _modules_then_and_now(original)
+    yield from _levels_then_and_now(original)
+
+
+def _modules_then_and_now(original: Original) -> Iterator[Case]:
     good, old = tee_tcb_svn(GOOD.isv_svn), tee_tcb_svn(OLD.isv_svn)
     advised = TcbStatus.TD_RELAUNCH_ADVISED
     needed = TcbStatus.TD_RELAUNCH_ADVISED_CONFIGURATION_NEEDED
@@ -117,3 +123,42 @@ def relaunch_cases(original: Original) -> Iterator[Case]:
         original.with_body(tee_tcb_svn_2=tee_tcb_svn(GOOD.isv_svn, 0x7F)),
         "A verifier may look at the module of the launch alone.",
     )
+
+
+def _levels_then_and_now(original: Original) -> Iterator[Case]:
+    """The platform reached the third level at the launch, and reaches the first now."""
+    outdated, needed = TcbStatus.OUT_OF_DATE, TcbStatus.OUT_OF_DATE_CONFIGURATION_NEEDED
+    advised = TcbStatus.TD_RELAUNCH_ADVISED
+    configure = TcbStatus.TD_RELAUNCH_ADVISED_CONFIGURATION_NEEDED
+    for launched, now, expected in (
+        (outdated, TcbStatus.UP_TO_DATE, advised),
+        (outdated, TcbStatus.SW_HARDENING_NEEDED, advised),
+        (outdated, TcbStatus.CONFIGURATION_NEEDED, configure),
+        (outdated, TcbStatus.CONFIGURATION_AND_SW_HARDENING_NEEDED, configure),
+        (outdated, outdated, outdated),
+        (needed, TcbStatus.UP_TO_DATE, configure),
+        (needed, needed, needed),
+        (TcbStatus.UP_TO_DATE, TcbStatus.UP_TO_DATE, TcbStatus.UP_TO_DATE),
+        (TcbStatus.REVOKED, TcbStatus.UP_TO_DATE, Code.TCB_REVOKED),
+        (TcbStatus.UP_TO_DATE, TcbStatus.REVOKED, Code.TCB_REVOKED),
+    ):
+        yield _level_then_and_now(original, launched, now, expected)
+
+
+def _level_then_and_now(
+    original: Original, launched: TcbStatus, now: TcbStatus, expected: TcbStatus | Code
+) -> Case:
+    def state(info: dict[str, Any]) -> None:
+        info["tcbLevels"][0]["tcbStatus"] = now.value
+        info["tcbLevels"][2]["tcbStatus"] = launched.value
+
+    at_launch = tee_tcb_svn(GOOD.isv_svn)[:2] + levels.OUT_OF_DATE.tdx_component_svns[2:]
+    evidence = original.with_body(tee_tcb_svn=at_launch)
+    stated = original.restated("tcb_info", state).collateral.tcb_info
+    evidence = evidence.with_collateral(tcb_info=stated)
+    name = f"launched-{launched.lower()}-now-{now.lower()}"
+    change = f"At the launch the platform's level was {launched}, now it is {now}."
+    if isinstance(expected, Code):
+        return original.reject(_GROUP, name, change, expected, evidence)
+    accepted = Accepted(expected, levels.OUT_OF_DATE.advisories)
+    return original.accept(_GROUP, name, change, evidence, accepted)
