@@ -28,7 +28,7 @@ PORTS = ("8081", "8082", "4433", "8500", "8501")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(sealserve [^`]+)`")
 WORD = re.compile(r"[a-z]+(-[a-z]+)*")
-SECONDS = 110
+SECONDS = 280  # one process after the other, some dozens of them
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
@@ -52,6 +52,7 @@ def free_ports() -> dict[str, str]:
     return found
 
 
+@pytest.mark.timeout(SECONDS + 10)
 def test_the_quick_start_and_the_commands_of_every_page_run(tmp_path: Path) -> None:
     *steps, stop = shell_blocks(QUICK_START)
     script = ["set -euo pipefail", "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT", *steps]
