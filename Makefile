@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 FUZZ_SECONDS ?= 20
-CORPUS_TESTS := tests/interop/test_dcap_quotes.py tests/interop/test_dcap_vectors.py
+CORPUS_TESTS := tests/interop/test_dcap_quotes.py tests/interop/test_dcap_vectors.py \
+	tests/unit/verifier/test_rejections.py tests/unit/lab/test_lab_vectors.py
 
 .PHONY: help demo test test-corpus test-interop vectors fuzz check bench proto train clean
 
