@@ -226,6 +226,8 @@ def _gaps(
 ) -> list[str]:
     """What the forecast cannot speak about."""
     notes = [f"damaged, and to be fetched anew: {key.name}" for key in inventory.damaged]
+    if not inventory.kept:
+        notes.append("the cache has no collateral under the trust root that the policy names")
     for platform in sorted({tcb.platform for tcb in inventory.seen} - set(present), key=str):
         notes.append(f"no collateral is cached for {facts.kind(platform)}, which was seen")
     for platform, examination in present.items():

@@ -15,7 +15,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import logging
 import os
 import re
 import time
@@ -40,8 +39,6 @@ _PART_TEXT: Final = PART_LIMIT * 4 // 3 + 4  # base64
 ENTRY_LIMIT: Final = len(FILE_NAMES) * _PART_TEXT + 4096  # bytes
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _ABANDONED: Final = 3600.0  # seconds after which a half-written file is nobody's any more
-
-log = logging.getLogger(__name__)
 
 
 def default_folder() -> Path:
@@ -84,15 +81,14 @@ class CacheFolder:
             make_private(folder)
 
     def read(self, key: CollateralKey) -> Entry | None:
-        """The entry, not verified; None where there is none, or none that is whole."""
+        """The entry, not verified, or None; raises FormatError for what is torn or another's."""
         path = self._file(key)
         if not path.exists():
             return None
         try:
             return decode(read_file(path, limit=ENTRY_LIMIT), key)
-        except (ConfigError, FormatError) as error:
-            log.warning("the cached collateral in %s is not used: %s", path, error.message)
-            return None
+        except ConfigError as error:
+            raise FormatError(error.message) from error
 
     def write(self, key: CollateralKey, entry: Entry) -> None:
         """Put `entry` in the place of what is there; raises CollateralError."""

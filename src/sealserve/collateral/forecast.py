@@ -61,7 +61,7 @@ class Refusal:
     is_estimate: bool
     reason: Reason
     code: str
-    """As the audit record will have it."""
+    """Of the check that will refuse them: the verifier's or the policy's."""
     message: str
 
 
@@ -219,7 +219,7 @@ def _becomes_standard(early: VerifiedCollateral) -> datetime:
     dates += [level.date for level in early.qe_identity.levels]
     for module in early.tcb_info.tdx_module_identities:
         dates += [level.date for level in module.levels]
-    return max(dates) + EARLY_TO_STANDARD
+    return max(dates, default=early.tcb_info.issue_date) + EARLY_TO_STANDARD
 
 
 def _already(

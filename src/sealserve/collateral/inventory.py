@@ -15,6 +15,7 @@ from sealserve.collateral.evaluations import EvaluationMemory
 from sealserve.collateral.examination import Examination, examine, root_within
 from sealserve.collateral.key import CollateralKey
 from sealserve.collateral.sightings import PlatformTcb, Sightings
+from sealserve.errors import FormatError
 from sealserve.verifier import (
     INTEL_SGX_ROOT_CA,
     INTEL_SGX_ROOT_CA_SHA256,
@@ -31,7 +32,6 @@ class Kept:
     """One entry, and the highest numbers that were seen for its platform and edition."""
 
     key: CollateralKey
-    root_sha256: bytes
     entry: Entry
     examination: Examination
     highest: Evaluations
@@ -41,7 +41,6 @@ class Kept:
 class Inventory:
     """The entries of one trust root, and the platforms that were seen under it."""
 
-    root_sha256: bytes
     kept: tuple[Kept, ...]
     damaged: tuple[CollateralKey, ...]
     """Entries that cannot be read, and would be fetched anew."""
@@ -78,13 +77,15 @@ def inventory_of(
     memory = EvaluationMemory(folder.path)
     kept, damaged = [], []
     for key in folder.kept():
-        entry = folder.read(key)
-        if entry is None:
+        try:
+            entry = folder.read(key)
+        except FormatError:
             damaged.append(key)
             continue
-        examination = examine(entry.collateral, _root(entry, root_sha256), at, grace)
-        kept.append(Kept(key, root_sha256, entry, examination, memory.highest(key)))
-    return Inventory(root_sha256, tuple(kept), tuple(damaged), Sightings(folder.path).all())
+        if entry is not None:  # another process may have dropped it
+            examination = examine(entry.collateral, _root(entry, root_sha256), at, grace)
+            kept.append(Kept(key, entry, examination, memory.highest(key)))
+    return Inventory(tuple(kept), tuple(damaged), Sightings(folder.path).all())
 
 
 def _root(entry: Entry, sha256: bytes) -> TrustRoot:

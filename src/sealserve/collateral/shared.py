@@ -116,13 +116,14 @@ class SharedCollateral:
 
     def _on_disk(self, key: CollateralKey, clock: _Clock, grace: timedelta) -> Held | None:
         """What is in the folder, if it may be used: verified here, as if it had just come."""
-        entry = self._folder.read(key)
-        if entry is None:
-            return None
         try:
+            entry = self._folder.read(key)
+            if entry is None:
+                return None
             verified = self._verified(key, entry.collateral, clock(), grace)
         except (NetworkError, RejectedError) as error:
-            log.info(line("collateral_cache_unused", key=key.name, code=error.code))
+            reason = {"code": error.code, "reason": error.message}
+            log.info(line("collateral_cache_unused", key=key.name, **reason))
             return None
         return self._held(verified, grace, entry.fetched_at)
 

@@ -16,7 +16,7 @@ from sealserve.collateral.attempts import FIRST_PAUSE, LONGEST_PAUSE
 from sealserve.collateral.disk import MAX_ENTRIES, CacheFolder, Entry, decode, encode
 from sealserve.collateral.key import CollateralKey
 from sealserve.endorsements.collateral import Collateral
-from sealserve.errors import CollateralError, ConfigError, VerificationError
+from sealserve.errors import CollateralError, ConfigError, FormatError, VerificationError
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 KEY = CollateralKey("SGX", bytes.fromhex("00606a000000"), "platform", "standard")
@@ -133,7 +133,8 @@ def test_a_torn_or_foreign_file_is_no_entry_and_the_next_write_mends_it(folder, 
     folder.write(KEY, entry())
     path = file_of(folder)
     path.write_bytes(spoil(path.read_bytes()))
-    assert folder.read(KEY) is None
+    with pytest.raises(FormatError):
+        folder.read(KEY)
     folder.write(KEY, entry(b"new"))
     assert folder.read(KEY) == entry(b"new")
 
@@ -142,7 +143,8 @@ def test_a_file_without_end_is_not_read_to_its_end(folder):
     path = file_of(folder)
     with path.open("wb") as stream:
         stream.truncate(1 << 40)
-    assert folder.read(KEY) is None
+    with pytest.raises(FormatError, match="larger"):
+        folder.read(KEY)
 
 
 def test_an_entry_says_when_it_came_to_the_second_and_in_any_zone():
