@@ -75,6 +75,30 @@ def test_verified_collateral_is_judged_as_with_its_quote(cases: dict[str, Case])
     assert judged == {id: cases[id].expected for id in judged}
 
 
+DATED = (
+    *("crl-ca", "tcb-info-signer", "qe-identity-signer"),
+    *("root-ca-crl", "pck-crl", "tcb-info", "qe-identity"),
+)
+
+
+@pytest.mark.parametrize("part", DATED)
+def test_verified_collateral_begins_with_its_last_part_and_ends_with_its_first(
+    cases: dict[str, Case], part: str
+) -> None:
+    begins = cases[f"sgx-v3-{part}-begins-now"].evidence
+    ends = cases[f"sgx-v3-{part}-ends-now"].evidence
+    first = verify_collateral(begins.collateral, begins.trust_root, begins.at)
+    last = verify_collateral(ends.collateral, ends.trust_root, ends.at)
+    assert (first.valid_from, last.valid_until) == (begins.at, ends.at)
+    for quote, verified, outside in (
+        (begins.quote, first, begins.at - timedelta(seconds=1)),
+        (ends.quote, last, ends.at + timedelta(seconds=1)),
+    ):
+        with pytest.raises(VerificationError) as caught:
+            verify_quote(quote, verified, outside)
+        assert caught.value.code == Code.COLLATERAL_VALIDITY
+
+
 def test_verified_collateral_is_not_used_outside_its_dates(cases: dict[str, Case]) -> None:
     genuine = cases["sgx-v3-genuine"].evidence
     verified = verify_collateral(genuine.collateral, genuine.trust_root, genuine.at)

@@ -42,6 +42,11 @@ def _trust_root(original: Original) -> Iterator[Case]:
                 pki.ROOT_CA, now, issuer=original.stranger.authorities.root_ca
             ).certificate_pem,
         ),
+        (
+            "other-role",
+            "The trust root is a self-signed certificate with the name of a PCK CA.",
+            pki.issue(pki.PLATFORM_CA, now).certificate_pem,
+        ),
         ("path-length", "The trust root allows a longer path.", long_path.certificate_pem),
     ):
         evidence = replace(original.evidence, trust_root=pem)
