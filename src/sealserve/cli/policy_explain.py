@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -106,12 +106,10 @@ def _claims(asked: _Asked, policy: Policy) -> tuple[Claims, datetime]:
             "a quote is verified by its collateral: give --collateral",
             hint="a folder, one JSON file, the URL of a PCCS, or a service such as intel",
         )
-    now = asked.at or datetime.now(UTC)
-    sources = Sources(asked.collateral, asked.trust_root, now, skip_revocation=False)
-    outcome = verify_file(asked.quote, sources, grace=policy.collateral_grace(now))
-    if outcome.claims is None:
-        raise outcome.error or RejectedError("the evidence does not verify")
-    return outcome.claims, now
+    sources = Sources(asked.collateral, asked.trust_root, asked.at, skip_revocation=False)
+    grace = policy.collateral_grace(sources.now)
+    claims = verify_file(asked.quote, sources, grace=grace).verified()
+    return claims, claims.verified_at
 
 
 def _recorded(path: Path) -> Claims:

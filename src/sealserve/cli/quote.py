@@ -85,13 +85,13 @@ def verify(
       sealserve quote verify ratls.pem --collateral intel --policy policy.toml
     """
     policy = read_policy(policy_file) if policy_file else None
-    grace = policy.collateral_grace(sources.at) if policy else timedelta()
+    grace = policy.collateral_grace(sources.now) if policy else timedelta()
     outcome = verify_file(evidence, sources, grace=grace)
-    if outcome.claims is None or outcome.error is not None:
-        facts, exit_code = _rejected(outcome, sources), RejectedError.exit_code
+    if outcome.error is not None:
+        facts, exit_code = _rejected(outcome, outcome.error, sources), outcome.error.exit_code
     else:
-        result = _appraise(outcome.claims, policy, asked_for, sources)
-        facts = _appraised(outcome, outcome.claims, result, sources)
+        result = _appraise(outcome.verified(), policy, asked_for)
+        facts = _appraised(outcome, result, sources)
         exit_code = 0 if result.allowed else DeniedError.exit_code
     if as_json:
         print_json(facts)
@@ -100,18 +100,13 @@ def verify(
     context.exit(exit_code)
 
 
-def _appraise(
-    claims: Claims, policy: Policy | None, asked_for: str | None, sources: Sources
-) -> AttestationResult:
+def _appraise(claims: Claims, policy: Policy | None, asked_for: str | None) -> AttestationResult:
     if policy is None:
         return appraise_by_default(claims)
-    return appraise(claims, policy, asked_for=asked_for, now=sources.at)
+    return appraise(claims, policy, asked_for=asked_for, now=claims.verified_at)
 
 
-def _rejected(outcome: Outcome, sources: Sources) -> dict[str, Any]:
-    error = outcome.error
-    if error is None:
-        raise AssertionError("evidence without claims has an error")
+def _rejected(outcome: Outcome, error: RejectedError, sources: Sources) -> dict[str, Any]:
     tee = _claimed_tee(outcome.quote)
     return {
         "verdict": "reject",
@@ -136,9 +131,8 @@ def _claimed_tee(data: bytes) -> Tee | None:
         return None
 
 
-def _appraised(
-    outcome: Outcome, claims: Claims, result: AttestationResult, sources: Sources
-) -> dict[str, Any]:
+def _appraised(outcome: Outcome, result: AttestationResult, sources: Sources) -> dict[str, Any]:
+    claims = outcome.verified()
     standing = claims.standing
     if not isinstance(standing, DcapStanding):
         raise AssertionError("our own verifier spoke")

@@ -18,7 +18,6 @@ from sealserve.cli.output import json_option, note, print_json, print_table
 from sealserve.cli.result_keys import new_key, read_private_key, read_public_key
 from sealserve.cli.verification import (
     Moment,
-    Outcome,
     Sources,
     read_policy,
     verification_options,
@@ -26,7 +25,6 @@ from sealserve.cli.verification import (
 )
 from sealserve.errors import DeniedError, FormatError
 from sealserve.files import PUBLIC, read_file, write_file
-from sealserve.verifier import Claims
 
 MAX_SECONDS = 7 * 86400
 
@@ -128,11 +126,11 @@ def issue_(
     """
     signing_key = read_private_key(key_file)
     policy = read_policy(policy_file) if policy_file else None
-    grace = policy.collateral_grace(sources.at) if policy else timedelta()
+    grace = policy.collateral_grace(sources.now) if policy else timedelta()
     outcome = verify_file(evidence, sources, grace=grace)
-    claims = _claims(outcome)
+    claims = outcome.verified()
     appraised = (
-        appraise(claims, policy, asked_for=asked_for, now=sources.at)
+        appraise(claims, policy, asked_for=asked_for, now=claims.verified_at)
         if policy
         else appraise_by_default(claims)
     )
@@ -142,13 +140,13 @@ def issue_(
         policy_sha256=_policy_sha256(policy_file),
         evidence_sha256=hashlib.sha256(outcome.quote).hexdigest(),
         key=signing_key,
-        now=sources.at,
+        now=claims.verified_at,
         nonce=nonce,
         lifetime=timedelta(seconds=lifetime),
         with_platform_ids=with_platform_ids,
     )
     write_file(out, f"{token}\n".encode(), mode=PUBLIC)
-    found = verify_result(token, public_key=signing_key.public_key(), now=sources.at)
+    found = verify_result(token, public_key=signing_key.public_key(), now=claims.verified_at)
     _show(found, as_json=as_json)
     context.exit(0 if appraised.allowed else DeniedError.exit_code)
 
@@ -206,14 +204,6 @@ def verify(
     _show(found, as_json=as_json)
     accepted = {Tier.AFFIRMING, Tier.WARNING} if allow_warnings else {Tier.AFFIRMING}
     context.exit(0 if found.status in accepted else DeniedError.exit_code)
-
-
-def _claims(outcome: Outcome) -> Claims:
-    if outcome.error is not None:
-        raise outcome.error
-    if outcome.claims is None:
-        raise AssertionError("evidence without an error has claims")
-    return outcome.claims
 
 
 def _read_token(path: Path) -> str:

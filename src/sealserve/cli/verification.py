@@ -58,8 +58,13 @@ class Sources:
 
     collateral: str
     trust_root: Path | None
-    at: datetime
+    at: datetime | None
     skip_revocation: bool
+
+    @property
+    def now(self) -> datetime:
+        """The time that was named, or the present: later after a fetch than before it."""
+        return self.at or datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,14 @@ class Outcome:
     claims: Claims | None
     error: RejectedError | None
     is_certificate: bool = False
+
+    def verified(self) -> Claims:
+        """The claims, for who can go on with good ones only; raises what stands against them."""
+        if self.error is not None:
+            raise self.error
+        if self.claims is None:
+            raise AssertionError("there are claims or an error")
+        return self.claims
 
 
 def verification_options(command: _Command) -> _Command:
@@ -83,8 +96,7 @@ def verification_options(command: _Command) -> _Command:
         dangerously_skip_revocation: bool,
         **others: Any,
     ) -> Any:
-        moment = at or datetime.now(UTC)
-        sources = Sources(collateral, trust_root, moment, dangerously_skip_revocation)
+        sources = Sources(collateral, trust_root, at, dangerously_skip_revocation)
         return command(sources=sources, **others)
 
     for option in reversed(_OPTIONS):
@@ -148,12 +160,13 @@ def verify_file(path: Path, sources: Sources, *, grace: timedelta = timedelta())
         evidence = read_evidence(path)
         is_certificate = isinstance(evidence, RatlsEvidence)
         quote = evidence.quote if isinstance(evidence, RatlsEvidence) else evidence
-        platform = platform_of(quote, root, sources.at)
+        platform = platform_of(quote, root, sources.now)
+        collateral = parse_source(sources.collateral).collateral(platform)
         claims = verify(
             quote,
-            parse_source(sources.collateral).collateral(platform),
+            collateral,
             trust_root=root,
-            now=sources.at,
+            now=sources.now,  # a service may have issued it this very moment
             grace=grace,
             dangerously_skip_revocation=sources.skip_revocation,
         )

@@ -31,6 +31,13 @@ class WorldSource:
         return self.world.quote(ENCLAVE.report(report_data))
 
 
+class Stolen(WorldSource):
+    """A source of genuine quotes that bind nothing."""
+
+    def quote(self, report_data: bytes) -> bytes:
+        return super().quote(bytes(64))
+
+
 @dataclass(frozen=True)
 class Case:
     """The files of one verification."""
@@ -151,10 +158,6 @@ def test_a_certificate_must_also_bind_its_key(
     made.write("own.der", make_certificate(WorldSource(made.world)).certificate_der)
     assert verified(capsys, made, code=0, file="own.der")["verdict"] == "accept"
 
-    class Stolen(WorldSource):
-        def quote(self, report_data: bytes) -> bytes:
-            return super().quote(bytes(64))
-
     made.write("stolen.der", make_certificate(Stolen(made.world), style="legacy").certificate_der)
     shown = verified(capsys, made, code=2, file="stolen.der")
     assert (shown["verdict"], shown["code"]) == ("reject", "binding.report-data")
@@ -207,6 +210,26 @@ def test_a_policy_decides_by_its_rules(tmp_path: Path, capsys: pytest.CaptureFix
     assert (shown["verdict"], shown["code"]) == ("deny", "policy.tcb-status")
     assert (shown["rule"], shown["tcb_status"]) == ("digits", "OutOfDate")
     assert shown["hint"]
+
+
+def test_no_command_goes_on_with_a_genuine_quote_in_a_certificate_that_it_does_not_bind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = case(tmp_path)
+    made.write("stolen.der", make_certificate(Stolen(made.world), style="legacy").certificate_der)
+    file, stolen = policy(made), str(tmp_path / "stolen.der")
+    main_key = str(tmp_path / "verifier.key")
+    with pytest.raises(SystemExit):
+        main(["result", "key", "--out", main_key])
+    for words in (
+        ["policy", "explain", str(file), "--quote", stolen],
+        ["result", "issue", stolen, "--policy", str(file), "--key", main_key, "--out", "never"],
+    ):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main([*words, *made.arguments, "--json"])
+        assert caught.value.code == 2
+        assert "binding.report-data" in capsys.readouterr().out
 
 
 def test_the_name_that_was_asked_for_counts_where_the_policy_says_so(
