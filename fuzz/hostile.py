@@ -188,6 +188,7 @@ def json(limit: int, start: bytes, end: bytes) -> Inputs:
         "one text": filled(b"a", limit, start + b'"', b'"' + end),
         "one text of escapes": filled(b"\\u0041", limit, start + b'"', b'"' + end),
         "names": _names(limit, start, end),
+        "half a surrogate pair": start + b'"\\ud800"' + end,
     }
 
 
@@ -212,10 +213,13 @@ def statements() -> Inputs:
     return json(SIGNED_JSON_LIMIT, b'{"tcbLevels":', b"}")
 
 
-def one_file() -> Inputs:
+def one_file(sound: bytes) -> Inputs:
     """The one-file form of collateral, with what it should not have."""
-    long_text = filled(b"a", ONE_FILE_LIMIT, b'{"tcb_info":"', b'"}')
-    return {**json(ONE_FILE_LIMIT, b'{"tcb_info":', b"}"), "one part": long_text}
+    return {
+        **json(ONE_FILE_LIMIT, b'{"tcb_info":', b"}"),
+        "one part": filled(b"a", ONE_FILE_LIMIT, b'{"tcb_info":"', b'"}'),
+        "a part with half a surrogate pair": sound.replace(b': "', b': "\\ud800', 1),
+    }
 
 
 def token(limit: int) -> Inputs:

@@ -53,7 +53,7 @@ _STATEMENT_WORDS = tuple(
         *("tcbLevels", "tcb", "sgxtcbcomponents", "tdxtcbcomponents", "svn", "pcesvn", "tcbDate"),
         *("tcbStatus", "advisoryIDs", "UpToDate", "OutOfDate", "Revoked", "isvsvn", "miscselect"),
         *("miscselectMask", "attributes", "attributesMask", "mrsigner", "isvprodid", "tdxModule"),
-        "tdxModuleIdentities",
+        *("tdxModuleIdentities", "\\ud800"),
     )
 )
 _PEM_WORDS = (b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----")
@@ -98,7 +98,9 @@ TARGETS: dict[str, Target] = {
     "one-file-collateral": Target(
         Collateral.from_json,
         (FormatError, CollateralError),
-        *(seeds.one_file_collateral, hostile.one_file, _STATEMENT_WORDS),
+        seeds.one_file_collateral,
+        lambda: hostile.one_file(seeds.one_file_collateral()[0]),
+        _STATEMENT_WORDS,
     ),
     "verify-quote": Target(parsers.whole_quote, _VERIFICATION, seeds.quotes),
     "verify-collateral": Target(

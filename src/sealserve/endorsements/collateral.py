@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from sealserve.endorsements.crl import to_der
-from sealserve.endorsements.signed_json import split
+from sealserve.endorsements.signed_json import check_containers, split
 from sealserve.errors import CollateralError, FormatError
 
 PckCa: TypeAlias = Literal["platform", "processor"]
@@ -93,7 +93,7 @@ class Collateral:
         for part, name in (("tcb_info", "tcbInfo"), ("qe_identity", "enclaveIdentity")):
             signature = _text(members, f"{part}_signature")
             parts[part] = f'{{"{name}":{parts[part]},"signature":"{signature}"}}'
-        return cls._of({part: value.encode() for part, value in parts.items()})
+        return cls._of({part: _utf8(part, value) for part, value in parts.items()})
 
     @classmethod
     def _of(cls, parts: Mapping[str, bytes]) -> Collateral:
@@ -122,13 +122,22 @@ class Collateral:
 
 
 def _members(text: str | bytes) -> Mapping[str, object]:
+    data = text if isinstance(text, bytes) else _utf8("text", text)
+    check_containers(data, "collateral file")
     try:
-        value = json.loads(text)
+        value = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise FormatError("collateral file is not JSON") from error
     if not isinstance(value, dict):
         raise FormatError("collateral file holds no JSON object")
     return value
+
+
+def _utf8(name: str, text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        raise FormatError(f"collateral file: {name!r} is no text of Unicode") from None
 
 
 def _text(members: Mapping[str, object], name: str) -> str:

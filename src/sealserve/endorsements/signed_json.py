@@ -20,6 +20,8 @@ from typing import Any, NoReturn, TypeVar
 from sealserve.errors import FormatError
 
 SIGNED_JSON_LIMIT = 256 << 10  # bytes; the largest TCB info of today has 30 KB
+# Objects and arrays, which cost a parser the most for their size; 250 TCB levels have 9000.
+_CONTAINER_LIMIT = 16384
 _SIGNATURE_BYTES = 64
 _Choice = TypeVar("_Choice", bound=StrEnum)
 _HEX = re.compile(r"[0-9A-Fa-f]*+")
@@ -57,8 +59,21 @@ def _pattern(name: str) -> re.Pattern[bytes]:
     return re.compile(text.encode(), re.DOTALL)
 
 
+def check_containers(data: bytes, where: str) -> None:
+    """Raise FormatError for a JSON text with so many objects and arrays that reading it is dear.
+
+    Brackets within texts count too.
+    """
+    found = data.count(b"{") + data.count(b"[")
+    if found > _CONTAINER_LIMIT:
+        raise FormatError(
+            f"{where}: {found} objects and arrays; at most {_CONTAINER_LIMIT} are read"
+        )
+
+
 def read_object(data: bytes, where: str) -> Members:
     """The one JSON object that `data` is; `where` names it in errors. Raises FormatError."""
+    check_containers(data, where)
     try:
         value = json.loads(
             data.decode(),

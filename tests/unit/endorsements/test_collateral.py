@@ -93,11 +93,19 @@ def test_a_member_that_is_not_there_is_named(collateral: Collateral, name: str) 
         pytest.param("[" * 100000, id="deep"),
         pytest.param(" " * (ONE_FILE_LIMIT + 1), id="too-large"),
         pytest.param(b"\xff", id="not-utf8"),
+        pytest.param("\ud800", id="half-a-surrogate-pair"),
+        pytest.param("[" + "[]," * 20000 + "0]", id="too-many-arrays"),
     ],
 )
 def test_what_is_no_such_object_is_refused(text: str | bytes) -> None:
     with pytest.raises((FormatError, CollateralError)):
         Collateral.from_json(text)
+
+
+def test_a_part_that_holds_half_a_surrogate_pair_is_refused(collateral: Collateral) -> None:
+    members = one_file(collateral) | {"tcb_info_issuer_chain": "\ud800"}
+    with pytest.raises(FormatError, match="tcb_info_issuer_chain"):
+        Collateral.from_json(json.dumps(members))
 
 
 def test_a_part_that_is_too_large_is_refused(collateral: Collateral) -> None:

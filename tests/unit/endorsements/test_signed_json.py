@@ -76,6 +76,7 @@ def test_a_member_put_between_becomes_part_of_what_must_be_signed() -> None:
         pytest.param('{"a":NaN}', id="nan"),
         pytest.param('{"a":Infinity}', id="infinity"),
         pytest.param('{"a":' + "9" * 5000 + "}", id="five-thousand-digits"),
+        pytest.param('{"a":[' + "{}," * 20000 + "0]}", id="twenty-thousand-objects"),
         pytest.param('{"a":' + "[" * 100000 + "]" * 100000 + "}", id="deep"),
         pytest.param("\ufeff{}", id="byte-order-mark"),
     ],
