@@ -18,7 +18,7 @@ DOCS = Path(__file__).parents[3] / "docs"
 def rows(document: str) -> list[list[str]]:
     """The rows of the document's tables whose first cell is a code."""
     text = (DOCS / document).read_text()
-    lines = re.findall(r"^\| `([A-Za-z_.-]+)` \|(.*)\|$", text, re.MULTILINE)
+    lines = re.findall(r"^\| `([A-Za-z0-9_.-]+)` \|(.*)\|$", text, re.MULTILINE)
     return [[code, *(cell.strip() for cell in cells.split("|"))] for code, cells in lines]
 
 
