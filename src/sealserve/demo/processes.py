@@ -14,7 +14,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from sealserve.errors import NetworkError
@@ -45,14 +46,26 @@ def run(words: Sequence[str], *, folder: Path) -> subprocess.CompletedProcess[st
 
 
 _libc = ctypes.CDLL(None)
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _end_with_parent() -> None:
     """Between fork and exec: have the kernel end this process when its parent is gone.
 
-    One call into libc, which takes no lock that another thread could hold.
+    Calls into libc alone, which take no lock that another thread could hold.
     """
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """Hold back what would end us: raised among Python's own hooks of a fork it would be lost."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Service:
@@ -61,7 +74,7 @@ class Service:
     def __init__(self, name: str, command: Sequence[str], *, folder: Path, log: Path) -> None:
         self.name = name
         self.log = log
-        with log.open("wb") as output:
+        with log.open("wb") as output, _signals_later():
             self._process = subprocess.Popen(
                 list(command),
                 cwd=folder,

@@ -25,7 +25,8 @@ PCCS_SECONDS = 3.0
 QCNL_CONFIG = "etc/sgx_default_qcnl.conf"
 
 _PACKAGE = "sealserve"
-_DEVELOPMENT = frozenset({"dev", "train", "interop", "all"})  # extras that running does not need
+# Extras that running does not need.
+_DEVELOPMENT = frozenset({"all", "bench", "dev", "fuzz", "interop", "train"})
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)[^;]*(?:;.*\bextra == ['\"]([A-Za-z0-9._-]+)['\"])?")
 _QCNL_URL = re.compile(r"[\"']?pccs_url[\"']?\s*[:=]\s*[\"']?([^\s\"',]+)", re.IGNORECASE)
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})  # no proxy leads there
