@@ -7,14 +7,12 @@ Certificate Revocation List Profile Specification, sections 1 and 2.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -29,6 +27,8 @@ CHAIN_LIMIT = 32 << 10  # bytes of PEM
 ALTERED_KEY = "certificate.key"
 """The code of a certificate whose key is no point of its curve: nobody issued that."""
 
+_SIGNED_PARTS = 7  # version, serial number, algorithm, issuer, validity, subject, key
+_WHITE_SPACE = b" \t\n\r\f\v"
 _BEGIN, _END = rb"-----BEGIN CERTIFICATE-----", rb"-----END CERTIFICATE-----"
 _BLOCK = re.compile(_BEGIN + rb"([A-Za-z0-9+/=\s]++)" + _END + rb"\s*+")
 
@@ -47,7 +47,9 @@ _ECDSA_WITH_SHA256 = SignatureAlgorithmOID.ECDSA_WITH_SHA256
 _ALGORITHM_IDENTIFIER = der.encode(
     der.OBJECT_IDENTIFIER, der.oid_content(_ECDSA_WITH_SHA256.dotted_string)
 )
-_ROLES: dict[str | bytes, Role] = {role.value: role for role in Role}
+_COMMON_NAME = (der.OBJECT_IDENTIFIER, der.oid_content(NameOID.COMMON_NAME.dotted_string))
+_TEXTS = (der.UTF8_STRING, der.PRINTABLE_STRING)
+_ROLES: dict[der.Element, Role] = {(kind, role.encode()): role for role in Role for kind in _TEXTS}
 # What `cryptography` may raise; a warning only where the process made warnings errors.
 X509_ERRORS = (
     ValueError,
@@ -62,20 +64,27 @@ X509_ERRORS = (
 PCK_CAS = (Role.PLATFORM_CA, Role.PROCESSOR_CA)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Certificate:
-    """One certificate, read to its last field; `role` is None where the name is none of Intel's."""
+    """One certificate, read to its last field; `role` is None where the name is none of Intel's.
+
+    Two that were read from the same bytes are two: what is known of one was found out about it.
+    """
 
     der: bytes = field(repr=False)
+    signed: bytes = field(repr=False)
+    """The part of `der` that its signature is over."""
+    signature: bytes = field(repr=False)
+    """DER."""
     role: Role | None
-    subject: x509.Name
-    issuer: x509.Name
+    subject: bytes
+    """The content of the DER Name, as for `issuer`: two names are the same if their bytes are."""
+    issuer: bytes
     serial_number: int
     not_before: datetime
     not_after: datetime
-    extensions: x509.Extensions = field(repr=False, compare=False)
+    extensions: x509.Extensions = field(repr=False)
     public_key: ec.EllipticCurvePublicKey
-    parsed: x509.Certificate = field(repr=False)
 
 
 def parse_chain(pem: bytes, known: Collection[Certificate] = ()) -> tuple[Certificate, ...]:
@@ -87,40 +96,76 @@ def parse_chain(pem: bytes, known: Collection[Certificate] = ()) -> tuple[Certif
     if len(pem) > CHAIN_LIMIT:
         raise FormatError(f"the chain has {len(pem)} bytes, at most {CHAIN_LIMIT} are read")
     by_der = {certificate.der: certificate for certificate in known}
-    return tuple(by_der.get(der) or parse_certificate(der) for der in _blocks(pem))
+    return tuple(by_der.get(block) or parse_certificate(block) for block in _blocks(pem))
 
 
-@lru_cache(maxsize=256)
-def parse_certificate(der: bytes) -> Certificate:
+def parse_certificate(der_bytes: bytes) -> Certificate:
     """One certificate from DER; raises FormatError, also for any key but P-256 (`ALTERED_KEY`: for
     a key that is none).
 
-    Every field is read here, because `cryptography` reads them late and any may be malformed. What
-    was read is remembered: a platform's certificate comes with every one of its quotes.
+    Every field is read here, because `cryptography` reads them late and any may be malformed.
+    Nothing is remembered: whoever sends certificates would decide what memory is for.
     """
     try:
-        parsed = x509.load_der_x509_certificate(der)
+        parsed = x509.load_der_x509_certificate(der_bytes)
         if parsed.serial_number <= 0:
             raise FormatError("a certificate's serial number is not positive")
+        signed = parsed.tbs_certificate_bytes
+        issuer, subject = _names(signed)
+        common_names(issuer)
+        names = common_names(subject)
         return Certificate(
-            der=der,
-            role=_role(parsed.subject),
-            subject=parsed.subject,
-            issuer=parsed.issuer,
+            der=der_bytes,
+            signed=signed,
+            signature=parsed.signature,
+            role=_ROLES.get(names[0]) if len(names) == 1 else None,
+            subject=subject,
+            issuer=issuer,
             serial_number=parsed.serial_number,
             not_before=parsed.not_valid_before_utc,
             not_after=parsed.not_valid_after_utc,
             extensions=parsed.extensions,
             public_key=_p256_key(parsed),
-            parsed=parsed,
         )
     except X509_ERRORS as error:
         raise FormatError(f"a certificate cannot be read: {error}") from error
 
 
-def _role(subject: x509.Name) -> Role | None:
-    names = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return _ROLES.get(names[0].value) if len(names) == 1 else None
+def _names(signed: bytes) -> tuple[bytes, bytes]:
+    """Issuer and subject in the signed part of a certificate (RFC 5280, section 4.1).
+
+    It must name the algorithm that stands beside it, too (section 4.1.1.2): of a CRL `cryptography`
+    checks that as it reads it, of a certificate it does not.
+    """
+    elements = der.decode_all(der.decode(signed, der.SEQUENCE))
+    if len(elements) < _SIGNED_PARTS or elements[2] != (der.SEQUENCE, _ALGORITHM_IDENTIFIER):
+        raise FormatError("what is signed names another algorithm than the signature")
+    return elements[3][1], elements[5][1]
+
+
+def common_names(name: bytes) -> list[der.Element]:
+    """The common names in the content of a DER Name, which is a list of sets of pairs.
+
+    Raises FormatError, also where a text in it is none.
+    """
+    pairs = [
+        der.decode_all(pair)
+        for _, attributes in der.decode_all(name)
+        for _, pair in der.decode_all(attributes)
+    ]
+    try:
+        for _, (kind, text) in pairs:
+            if kind in _TEXTS:
+                text.decode()
+    except ValueError as error:
+        raise FormatError(f"a name is no pairs of identifier and text: {error}") from error
+    return [value for kind, value in pairs if kind == _COMMON_NAME]
+
+
+def shown(name: bytes) -> str:
+    """What the content of a DER Name, which was read before, calls itself."""
+    texts = [text.decode("utf-8", "replace") for _, text in common_names(name)]
+    return repr(", ".join(texts)[:100]) if texts else "nobody"
 
 
 def check_algorithm(found: x509.ObjectIdentifier) -> None:
@@ -129,19 +174,8 @@ def check_algorithm(found: x509.ObjectIdentifier) -> None:
         raise FormatError(f"the signature is by {found.dotted_string}, not ECDSA with SHA-256")
 
 
-def _check_inner_algorithm(tbs: bytes) -> None:
-    """What is signed names the same algorithm: RFC 5280, section 4.1.1.2.
-
-    Of a CRL `cryptography` checks that as it reads it, of a certificate it does not.
-    """
-    elements = der.decode_all(der.decode(tbs, der.SEQUENCE))
-    if elements[2:3] != [(der.SEQUENCE, _ALGORITHM_IDENTIFIER)]:  # behind version and serial number
-        raise FormatError("what is signed names another algorithm than the signature")
-
-
 def _p256_key(certificate: x509.Certificate) -> ec.EllipticCurvePublicKey:
     check_algorithm(certificate.signature_algorithm_oid)
-    _check_inner_algorithm(certificate.tbs_certificate_bytes)
     try:
         key = certificate.public_key()
     except ValueError as error:
@@ -151,9 +185,8 @@ def _p256_key(certificate: x509.Certificate) -> ec.EllipticCurvePublicKey:
     return key
 
 
-@lru_cache(maxsize=64)
-def _blocks(pem: bytes) -> tuple[bytes, ...]:
-    """The DER of each certificate; remembered, as the same few chains come again and again."""
+def _blocks(pem: bytes) -> list[bytes]:
+    """The DER of each certificate."""
     text = pem.rstrip(b"\0").strip()
     blocks: list[bytes] = []
     offset = 0
@@ -167,11 +200,11 @@ def _blocks(pem: bytes) -> tuple[bytes, ...]:
         offset = block.end()
     if not blocks:
         raise FormatError("the chain holds no certificate")
-    return tuple(blocks)
+    return blocks
 
 
 def _decode(text: bytes) -> bytes:
     try:
-        return base64.b64decode(b"".join(text.split()), validate=True)
+        return binascii.a2b_base64(text.translate(None, _WHITE_SPACE), strict_mode=True)
     except binascii.Error as error:
         raise FormatError(f"a PEM certificate is no base64: {error}") from error

@@ -14,7 +14,8 @@ from datetime import datetime
 
 from cryptography import x509
 
-from sealserve.endorsements.chain import X509_ERRORS, check_algorithm
+from sealserve.endorsements import der
+from sealserve.endorsements.chain import X509_ERRORS, check_algorithm, common_names
 from sealserve.errors import FormatError
 
 CRL_LIMIT = 256 << 10  # bytes of DER, some ten thousand entries; Intel's largest of today has 4 KB
@@ -33,7 +34,10 @@ class Crl:
     """A CRL: who issued it, from when to when it speaks, and which serial numbers it names."""
 
     parsed: x509.CertificateRevocationList = field(repr=False)
-    issuer: x509.Name
+    signed: bytes = field(repr=False)
+    """The part that its signature is over."""
+    issuer: bytes
+    """The content of the DER Name."""
     this_update: datetime
     next_update: datetime
 
@@ -71,15 +75,27 @@ def parse_crl(data: bytes) -> Crl:
         _check_extensions(crl)
         if next_update is None:
             raise FormatError("the CRL has no nextUpdate: nobody could tell when it is too old")
-        return Crl(crl, crl.issuer, crl.last_update_utc, next_update)
+        signed = crl.tbs_certlist_bytes
+        return Crl(crl, signed, _issuer(signed), crl.last_update_utc, next_update)
     except X509_ERRORS as error:
         raise FormatError(f"the CRL cannot be read: {error}") from error
 
 
+def _issuer(signed: bytes) -> bytes:
+    """Of a list of version 2, which alone has extensions (RFC 5280, section 5.1.2)."""
+    version, _, issuer, *_ = der.decode_all(der.decode(signed, der.SEQUENCE))
+    if version[0] != der.INTEGER:
+        raise FormatError("the CRL is not of version 2")
+    common_names(issuer[1])
+    return issuer[1]
+
+
 def _check_extensions(crl: x509.CertificateRevocationList) -> None:
+    extensions = list(crl.extensions)
+    kinds = {type(extension.value) for extension in extensions}
     for required in _REQUIRED:
-        if not any(isinstance(extension.value, required) for extension in crl.extensions):
+        if required not in kinds:
             raise FormatError(f"the CRL has no {required.__name__} extension")
-    for extension in crl.extensions:
+    for extension in extensions:
         if extension.critical:
             raise FormatError(f"the CRL has the critical extension {extension.oid.dotted_string}")

@@ -17,10 +17,13 @@ INTEGER = 0x02
 OCTET_STRING = 0x04
 OBJECT_IDENTIFIER = 0x06
 ENUMERATED = 0x0A
+UTF8_STRING = 0x0C
+PRINTABLE_STRING = 0x13
 SEQUENCE = 0x30
 
 _MAX_LENGTH_BYTES = 3  # 16 MiB: more than anything read here may be
 _MULTI_BYTE_TAG = 0x1F
+_LONG_FORM = 0x80  # below it, the first byte of a length is the length
 
 
 Element: TypeAlias = tuple[int, bytes]
@@ -39,32 +42,30 @@ def decode(data: bytes, tag: int) -> bytes:
 def decode_all(data: bytes) -> list[Element]:
     """The elements that follow one another in `data`, as in the content of a SEQUENCE."""
     elements = []
-    offset = 0
-    while offset < len(data):
+    offset, end = 0, len(data)
+    while offset < end:
         tag = data[offset]
         if tag & _MULTI_BYTE_TAG == _MULTI_BYTE_TAG:
             raise FormatError(f"DER tag 0x{tag:02x} has more than one byte")
-        start, length = _length(data, offset + 1)
-        if length > len(data) - start:
-            raise FormatError(f"DER element says {length} bytes, {len(data) - start} are there")
+        first = data[offset + 1] if offset + 1 < end else _LONG_FORM
+        start, length = (offset + 2, first) if first < _LONG_FORM else _length(data, offset + 1)
+        if length > end - start:
+            raise FormatError(f"DER element says {length} bytes, {end - start} are there")
         elements.append((tag, data[start : start + length]))
         offset = start + length
     return elements
 
 
 def _length(data: bytes, offset: int) -> tuple[int, int]:
-    """Where the content begins, and its length."""
+    """Where the content begins, and its length, from a length in the long form."""
     if offset >= len(data):
         raise FormatError("DER element ends before its length")
-    first = data[offset]
-    if first < 0x80:
-        return offset + 1, first
-    count = first & 0x7F
+    count = data[offset] & 0x7F
     encoded = data[offset + 1 : offset + 1 + count]
     if not 1 <= count <= _MAX_LENGTH_BYTES or len(encoded) != count:
         raise FormatError(f"DER length of {count} bytes is indefinite, too long or cut short")
     length = int.from_bytes(encoded, "big")
-    if length < 0x80 or encoded[0] == 0:
+    if length < _LONG_FORM or encoded[0] == 0:
         raise FormatError("DER length is not in its shortest form")
     return offset + 1 + count, length
 
@@ -88,10 +89,10 @@ def decode_boolean(content: bytes) -> bool:
 def encode(tag: int, *contents: bytes) -> bytes:
     """One element around the contents joined."""
     content = b"".join(contents)
-    if len(content) < 0x80:
+    if len(content) < _LONG_FORM:
         return bytes((tag, len(content))) + content
     size = (len(content).bit_length() + 7) // 8
-    return bytes((tag, 0x80 | size)) + len(content).to_bytes(size, "big") + content
+    return bytes((tag, _LONG_FORM | size)) + len(content).to_bytes(size, "big") + content
 
 
 def encode_unsigned(value: int, tag: int = INTEGER) -> bytes:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 from sealserve.endorsements import der
 from sealserve.errors import FormatError
@@ -55,12 +54,8 @@ class PckExtensions:
     configuration: PlatformConfiguration | None = None
 
 
-@lru_cache(maxsize=256)
 def parse_pck_extension(data: bytes) -> PckExtensions:
-    """The fields of the extension's value (DER); raises FormatError.
-
-    What was read is remembered: a platform's certificate comes with every one of its quotes.
-    """
+    """The fields of the extension's value (DER); raises FormatError."""
     fields = _fields(der.decode(data, der.SEQUENCE), ())
     tcb = _fields(_content(fields, _TCB, der.SEQUENCE), (_TCB,))
     svns = [_unsigned(tcb, component, maximum=0xFF) for component in range(1, COMPONENTS + 1)]
@@ -101,18 +96,20 @@ def build_pck_extension(extensions: PckExtensions) -> bytes:
 
 def _fields(content: bytes, parent: tuple[int, ...]) -> dict[int, der.Element]:
     """The `SEQUENCE { OID, value }` entries of one level, by the last arc of their OIDs."""
-    prefix = _PREFIX + bytes(parent)
+    parent_oid = _PREFIX + bytes(parent)
+    head = bytes((der.OBJECT_IDENTIFIER, len(parent_oid) + 1)) + parent_oid
     fields: dict[int, der.Element] = {}
     for tag, entry in der.decode_all(content):
-        pair = der.decode_all(entry) if tag == der.SEQUENCE else []
-        if len(pair) != 2 or pair[0][0] != der.OBJECT_IDENTIFIER:
-            raise FormatError("an entry of the SGX extension is no pair of OID and value")
-        oid = pair[0][1]
-        if len(oid) != len(prefix) + 1 or not oid.startswith(prefix):
-            raise FormatError(f"unexpected OID {oid.hex()} in the SGX extension")
-        if oid[-1] in fields:
-            raise FormatError(f"{_name((*parent, oid[-1]))} is there twice in the SGX extension")
-        fields[oid[-1]] = pair[1]
+        values = der.decode_all(entry[len(head) + 1 :])
+        if tag != der.SEQUENCE or not entry.startswith(head) or len(values) != 1:
+            raise FormatError(
+                f"an entry of the SGX extension is no pair of an OID under {_name(parent)} and a "
+                f"value: {entry[: len(head) + 1].hex()}"
+            )
+        arc = entry[len(head)]
+        if arc in fields:
+            raise FormatError(f"{_name((*parent, arc))} is there twice in the SGX extension")
+        fields[arc] = values[0]
     return fields
 
 

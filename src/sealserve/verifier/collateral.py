@@ -117,19 +117,17 @@ def verify_collateral(
     *,
     grace: timedelta = NO_GRACE,
     dangerously_skip_revocation: bool = False,
-    known: tuple[Certificate, ...] = (),
 ) -> VerifiedCollateral:
     """Steps 3 and 4 as far as they do not depend on a quote.
 
     `trust_root` is one certificate, PEM or DER, or the root loaded before; `now` knows its zone.
     `grace` is how long CRLs, TCB info and QE identity are used past their next update; certificates
     never. `dangerously_skip_revocation` leaves the CRLs unread: a revoked platform passes, and the
-    claims say so. `known` are certificates that were verified under the root before. Raises
-    VerificationError.
+    claims say so. Raises VerificationError.
     """
     root = trust_root if isinstance(trust_root, TrustRoot) else load_trust_root(trust_root)
     # 3. The CRLs of both CAs.
-    revocation = None if dangerously_skip_revocation else _crls(collateral, root, now, grace, known)
+    revocation = None if dangerously_skip_revocation else _crls(collateral, root, now, grace)
     # 4. The two statements of Intel's TCB signer.
     root_ca_crl = revocation.root_ca_crl if revocation else None
     tcb_path, tcb_info = verify_statement(
@@ -148,7 +146,6 @@ def verify_collateral(
         root,
         root_ca_crl,
         now,
-        known=tcb_path,
         grace=grace,
     )
     crls = (revocation.root_ca_crl, revocation.pck_crl) if revocation else ()
@@ -192,17 +189,11 @@ def check_not_rolled_back(collateral: VerifiedCollateral, seen: Evaluations) -> 
             )
 
 
-def _crls(
-    collateral: Collateral,
-    root: TrustRoot,
-    now: datetime,
-    grace: timedelta,
-    known: tuple[Certificate, ...],
-) -> Revocation:
+def _crls(collateral: Collateral, root: TrustRoot, now: datetime, grace: timedelta) -> Revocation:
     """Both CRLs, and that the root's does not name the CA of the other."""
     root_ca_crl = pki.verify_crl(collateral.root_ca_crl, root.certificate, now, grace)
     pck_ca_path = pki.verify_path(
-        collateral.pck_crl_issuer_chain, pki.PCK_CA_PATH, root.certificate, now, _CRL_CODES, known
+        collateral.pck_crl_issuer_chain, pki.PCK_CA_PATH, root.certificate, now, _CRL_CODES
     )
     pki.check_not_revoked(pck_ca_path[0], root_ca_crl)
     pck_crl = pki.verify_crl(collateral.pck_crl, pck_ca_path[0], now, grace)
@@ -216,14 +207,10 @@ def verify_statement(
     root: TrustRoot,
     root_ca_crl: Crl | None,
     now: datetime,
-    known: tuple[Certificate, ...] = (),
     grace: timedelta = NO_GRACE,
 ) -> tuple[tuple[Certificate, ...], _T]:
-    """The signer's path and the statement in `body`, its signature checked before it is parsed.
-
-    `known` are certificates that were verified under `root` before.
-    """
-    path = pki.verify_path(chain, pki.TCB_SIGNING_PATH, root.certificate, now, kind.path, known)
+    """The signer's path and the statement in `body`, its signature checked before it is parsed."""
+    path = pki.verify_path(chain, pki.TCB_SIGNING_PATH, root.certificate, now, kind.path)
     if root_ca_crl is not None:
         pki.check_not_revoked(path[0], root_ca_crl)
     with rejecting(kind.format):

@@ -59,7 +59,6 @@ def verify(
         now,
         grace=grace,
         dangerously_skip_revocation=dangerously_skip_revocation,
-        known=(evidence.pck_ca,),
     )
     return _judge(evidence, verified, now)
 
@@ -122,7 +121,7 @@ def _check_revocation(evidence: Evidence, collateral: VerifiedCollateral) -> Non
     if revocation is None:  # skipped by its unsafe name; the claims will say so
         return
     found, needed = revocation.pck_ca, evidence.pck_ca
-    if found is not needed and (
+    if found.der != needed.der and (
         (found.subject, found.public_key) != (needed.subject, needed.public_key)
     ):
         raise rejection(

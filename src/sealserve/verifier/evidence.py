@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from cryptography import x509
 
@@ -69,7 +70,13 @@ def read_evidence(
     pck, pck_ca, _ = pki.verify_path(
         quote.certification_data, pki.PCK_PATH, root.certificate, now, PCK_CODES, known
     )
-    return Evidence(quote, pck, pck_ca, read_pck_extensions(pck))
+    return Evidence(quote, pck, pck_ca, _verified_extensions(pck))
+
+
+@lru_cache(maxsize=pki.CHAINS_REMEMBERED)
+def _verified_extensions(pck: Certificate) -> PckExtensions:
+    """Of a certificate that was verified; remembered with it."""
+    return read_pck_extensions(pck)
 
 
 def read_pck_extensions(pck: Certificate) -> PckExtensions:

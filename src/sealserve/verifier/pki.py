@@ -11,14 +11,22 @@ Source: Intel SGX PCK Certificate and Certificate Revocation List Profile Specif
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import pairwise
 
 from cryptography import x509
 
-from sealserve.endorsements.chain import ALTERED_KEY, PCK_CAS, Certificate, Role, parse_chain
+from sealserve.endorsements.chain import (
+    ALTERED_KEY,
+    PCK_CAS,
+    Certificate,
+    Role,
+    parse_chain,
+    shown,
+)
 from sealserve.endorsements.crl import Crl, parse_crl
 from sealserve.errors import FormatError
 from sealserve.verifier import signatures
@@ -28,6 +36,7 @@ PCK_PATH = ((Role.PCK,), PCK_CAS, (Role.ROOT_CA,))
 PCK_CA_PATH = (PCK_CAS, (Role.ROOT_CA,))
 TCB_SIGNING_PATH = ((Role.TCB_SIGNING,), (Role.ROOT_CA,))
 
+CHAINS_REMEMBERED = 160
 # Profile, sections 1.3 and 2.3: how many CAs may stand below; None is no CA.
 _PATH_LENGTHS = {
     Role.ROOT_CA: 1,
@@ -57,16 +66,35 @@ class PathCodes:
 
 def verify_path(
     pem: bytes,
-    path: Sequence[Collection[Role]],
+    path: tuple[tuple[Role, ...], ...],
     root: Certificate,
     now: datetime,
     codes: PathCodes,
-    known: Collection[Certificate] = (),
+    known: tuple[Certificate, ...] = (),
 ) -> tuple[Certificate, ...]:
-    """The certificates of `pem` in the order of `path`, which they were verified to be.
+    """The certificates of `pem` in the order of `path`, which they were verified to be, valid now.
 
     The order in `pem` is free, since each role can stand in one place only. Certificates in `known`
     were verified under `root` before: of them only the dates are checked again.
+    """
+    ordered = _verify_signatures(pem, path, root, codes, known)
+    _check_dates(ordered, now, codes.validity)
+    return ordered
+
+
+@lru_cache(maxsize=CHAINS_REMEMBERED)
+def _verify_signatures(
+    pem: bytes,
+    path: tuple[tuple[Role, ...], ...],
+    root: Certificate,
+    codes: PathCodes,
+    known: tuple[Certificate, ...],
+) -> tuple[Certificate, ...]:
+    """All but the dates: what holds of a chain once holds of it at any time.
+
+    So it is remembered: one platform's chain comes with each of its quotes, and all collateral has
+    the same CAs and the same signer. Rejections are none of what `lru_cache` keeps, so that nothing
+    is remembered but what verified under the root, and a stranger's certificates take no memory.
     """
     try:
         certificates = parse_chain(pem, known=(*known, root))
@@ -84,9 +112,19 @@ def verify_path(
         if not any(certificate is other for other in known):
             check_profile(certificate, codes.path)
             check_issued_by(certificate, issuer, codes.path)
-    for certificate in ordered:
-        _check_dates(certificate, now, codes.validity)
     return ordered
+
+
+def _check_dates(certificates: Iterable[Certificate], now: datetime, code: Code) -> None:
+    """Reject certificates of which one is not valid now, at both ends."""
+    for certificate in certificates:
+        if not certificate.not_before <= now <= certificate.not_after:
+            raise rejection(
+                code,
+                f"{_name(certificate)} is valid from {certificate.not_before} "
+                f"to {certificate.not_after}, and it is {now}",
+                hint="if these dates look right, look at this machine's clock",
+            )
 
 
 def verify_crl(
@@ -103,11 +141,9 @@ def verify_crl(
     if crl.issuer != issuer.subject:
         raise rejection(
             Code.CRL_MISSING,
-            f"there is no CRL of {_name(issuer)}, only one of {crl.issuer.rfc4514_string()}",
+            f"there is no CRL of {_name(issuer)}, only one of {shown(crl.issuer)}",
         )
-    if not signatures.is_der_valid(
-        issuer.public_key, crl.parsed.signature, crl.parsed.tbs_certlist_bytes
-    ):
+    if not signatures.is_der_valid(issuer.public_key, crl.parsed.signature, crl.signed):
         raise rejection(Code.CRL_SIGNATURE, f"the CRL of {_name(issuer)} is not signed by it")
     if not crl.this_update <= now <= crl.next_update + grace:
         raise rejection(
@@ -153,9 +189,8 @@ def check_profile(certificate: Certificate, code: Code) -> None:
 
 def check_issued_by(certificate: Certificate, issuer: Certificate, code: Code) -> None:
     """Reject a certificate that `issuer` did not sign, or that names another issuer."""
-    parsed = certificate.parsed
     if certificate.issuer != issuer.subject or not signatures.is_der_valid(
-        issuer.public_key, parsed.signature, parsed.tbs_certificate_bytes
+        issuer.public_key, certificate.signature, certificate.signed
     ):
         raise rejection(code, f"{_name(certificate)} is not issued by {_name(issuer)}")
 
@@ -173,15 +208,5 @@ def _in_order(
     return tuple(place[0] for place in found)
 
 
-def _check_dates(certificate: Certificate, now: datetime, code: Code) -> None:
-    if not certificate.not_before <= now <= certificate.not_after:
-        raise rejection(
-            code,
-            f"{_name(certificate)} is valid from {certificate.not_before} "
-            f"to {certificate.not_after}, and it is {now}",
-            hint="if these dates look right, look at this machine's clock",
-        )
-
-
 def _name(certificate: Certificate) -> str:
-    return certificate.role or f"{certificate.subject.rfc4514_string()[:100]!r}"
+    return certificate.role or shown(certificate.subject)

@@ -7,7 +7,7 @@ handed its root, and what rests on another root than Intel's is marked as simula
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from sealserve.endorsements.chain import Certificate, Role, parse_certificate, parse_chain
@@ -43,7 +43,7 @@ INTEL_SGX_ROOT_CA_SHA256 = bytes.fromhex(
 class TrustRoot:
     """A root certificate that was checked to be one, and the SHA-256 of its DER."""
 
-    certificate: Certificate
+    certificate: Certificate = field(compare=False)
     sha256: bytes
 
     @property
