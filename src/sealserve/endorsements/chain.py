@@ -13,6 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -27,6 +28,7 @@ CHAIN_LIMIT = 32 << 10  # bytes of PEM
 ALTERED_KEY = "certificate.key"
 """The code of a certificate whose key is no point of its curve: nobody issued that."""
 
+_NAME_LIMIT = 1024  # bytes; Intel's have about 110
 _SIGNED_PARTS = 7  # version, serial number, algorithm, issuer, validity, subject, key
 _WHITE_SPACE = b" \t\n\r\f\v"
 _BEGIN, _END = rb"-----BEGIN CERTIFICATE-----", rb"-----END CERTIFICATE-----"
@@ -143,11 +145,15 @@ def _names(signed: bytes) -> tuple[bytes, bytes]:
     return elements[3][1], elements[5][1]
 
 
-def common_names(name: bytes) -> list[der.Element]:
+@lru_cache(maxsize=64)
+def common_names(name: bytes) -> tuple[der.Element, ...]:
     """The common names in the content of a DER Name, which is a list of sets of pairs.
 
-    Raises FormatError, also where a text in it is none.
+    Raises FormatError, also where a text in it is none. Names are short, and the same few come
+    again and again: they are remembered.
     """
+    if len(name) > _NAME_LIMIT:
+        raise FormatError(f"a name has {len(name)} bytes, at most {_NAME_LIMIT} are read")
     pairs = [
         der.decode_all(pair)
         for _, attributes in der.decode_all(name)
@@ -159,7 +165,7 @@ def common_names(name: bytes) -> list[der.Element]:
                 text.decode()
     except ValueError as error:
         raise FormatError(f"a name is no pairs of identifier and text: {error}") from error
-    return [value for kind, value in pairs if kind == _COMMON_NAME]
+    return tuple(value for kind, value in pairs if kind == _COMMON_NAME)
 
 
 def shown(name: bytes) -> str:

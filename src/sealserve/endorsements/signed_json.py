@@ -171,8 +171,8 @@ class Members:
             column = ()
         if (
             len(column) != count
-            or set(map(type, column)) != {int}
-            or not 0 <= min(column) <= max(column) <= maximum
+            or {*map(type, column)} != {int}
+            or not (min(column) >= 0 and max(column) <= maximum)
         ):
             self._refuse(name, f"{count} objects with a whole number {member!r} up to {maximum}")
         return column

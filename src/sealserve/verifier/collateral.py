@@ -192,12 +192,19 @@ def check_not_rolled_back(collateral: VerifiedCollateral, seen: Evaluations) -> 
 def _crls(collateral: Collateral, root: TrustRoot, now: datetime, grace: timedelta) -> Revocation:
     """Both CRLs, and that the root's does not name the CA of the other."""
     root_ca_crl = pki.verify_crl(collateral.root_ca_crl, root.certificate, now, grace)
-    pck_ca_path = pki.verify_path(
-        collateral.pck_crl_issuer_chain, pki.PCK_CA_PATH, root.certificate, now, _CRL_CODES
-    )
+    pck_ca_path = verify_pck_ca(collateral, root, now)
     pki.check_not_revoked(pck_ca_path[0], root_ca_crl)
     pck_crl = pki.verify_crl(collateral.pck_crl, pck_ca_path[0], now, grace)
     return Revocation(root_ca_crl, pck_ca_path, pck_crl)
+
+
+def verify_pck_ca(
+    collateral: Collateral, root: TrustRoot, now: datetime
+) -> tuple[Certificate, ...]:
+    """The path of the CA that issues the PCK CRL; raises VerificationError."""
+    return pki.verify_path(
+        collateral.pck_crl_issuer_chain, pki.PCK_CA_PATH, root.certificate, now, _CRL_CODES
+    )
 
 
 def verify_statement(

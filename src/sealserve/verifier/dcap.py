@@ -23,12 +23,19 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from sealserve.endorsements.chain import Certificate
 from sealserve.endorsements.collateral import Collateral
 from sealserve.endorsements.tcb_status import TcbStatus
+from sealserve.errors import VerificationError
 from sealserve.verifier import pki, qe, signatures, tcb
 from sealserve.verifier.claims import Claims
 from sealserve.verifier.codes import Code, rejection
-from sealserve.verifier.collateral import NO_GRACE, VerifiedCollateral, verify_collateral
+from sealserve.verifier.collateral import (
+    NO_GRACE,
+    VerifiedCollateral,
+    verify_collateral,
+    verify_pck_ca,
+)
 from sealserve.verifier.conclusion import conclude
 from sealserve.verifier.evaluation import Evaluation, evaluate
 from sealserve.verifier.evidence import Evidence, Platform, read_evidence
@@ -51,7 +58,7 @@ def verify(
     """
     root = trust_root if isinstance(trust_root, TrustRoot) else load_trust_root(trust_root)
     # 1. and 2. The quote, and the certificates of its platform.
-    evidence = read_evidence(quote, root, now)
+    evidence = read_evidence(quote, root, now, _likely_ca(collateral, root, now))
     # 3. and 4. as far as they do not depend on the quote.
     verified = verify_collateral(
         collateral,
@@ -81,6 +88,17 @@ def platform_of(quote: bytes, trust_root: bytes | TrustRoot, now: datetime) -> P
     """
     root = trust_root if isinstance(trust_root, TrustRoot) else load_trust_root(trust_root)
     return read_evidence(quote, root, now).platform
+
+
+def _likely_ca(collateral: Collateral, root: TrustRoot, now: datetime) -> tuple[Certificate, ...]:
+    """The CA of the PCK CRL, most often the platform's own, so that it is verified once only.
+
+    None if it does not verify: what it is rejected for is step 3's to say.
+    """
+    try:
+        return (verify_pck_ca(collateral, root, now)[0],)
+    except VerificationError:
+        return ()
 
 
 def _judge(evidence: Evidence, collateral: VerifiedCollateral, now: datetime) -> Claims:
