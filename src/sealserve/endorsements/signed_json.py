@@ -75,12 +75,7 @@ def read_object(data: bytes, where: str) -> Members:
     """The one JSON object that `data` is; `where` names it in errors. Raises FormatError."""
     check_containers(data, where)
     try:
-        value = json.loads(
-            data.decode(),
-            object_pairs_hook=_unique,
-            parse_float=_refuse_number,
-            parse_constant=_refuse_number,
-        )
+        value = _DECODER.decode(data.decode())
     except FormatError as error:
         raise FormatError(f"{where}: {error}") from None
     except (ValueError, RecursionError) as error:
@@ -135,14 +130,10 @@ class Members:
 
     def date(self, name: str) -> datetime:
         """A time in UTC, to the second."""
-        expected = "a time such as 2026-05-26T20:26:40Z"
-        text = self.text(name)
-        if not _DATE.fullmatch(text):
-            self._refuse(name, expected)
-        try:
-            return datetime.fromisoformat(text)
-        except ValueError:
-            self._refuse(name, expected)
+        date = _date(self.text(name))
+        if date is None:
+            self._refuse(name, "a time such as 2026-05-26T20:26:40Z")
+        return date
 
     def one_of(self, name: str, kind: type[_Choice]) -> _Choice:
         """One of the words that `kind` lists."""
@@ -182,7 +173,7 @@ class Members:
         if name not in self._values:
             return ()
         values = tuple(self._list(name, count))
-        if not all(isinstance(value, str) and len(value) <= maximum for value in values):
+        if not {*map(type, values)} <= {str} or max(map(len, values), default=0) > maximum:
             self._refuse(name, f"texts of at most {maximum} characters")
         return values
 
@@ -197,6 +188,17 @@ class Members:
         raise FormatError(f"{self._where}.{name}: found {found}, expected {expected}")
 
 
+@lru_cache(maxsize=256)
+def _date(text: str) -> datetime | None:
+    """None if it is none. Levels share their dates, and statements of one day theirs."""
+    if not _DATE.fullmatch(text):
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     values = dict(pairs)
     if len(values) != len(pairs):
@@ -206,3 +208,8 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _refuse_number(text: str) -> NoReturn:
     raise FormatError(f"{text[:20]!r} is no whole number")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_float=_refuse_number, parse_constant=_refuse_number
+)

@@ -65,6 +65,10 @@ class TcbInfo:
     """In TCB info for TDX, like those that follow."""
     tdx_module_identities: tuple[TdxModuleIdentity, ...] = ()
 
+    def __hash__(self) -> int:
+        """By what tells most of them apart: what is found out by one is remembered with it."""
+        return hash((self.id, self.fmspc, self.issue_date, self.evaluation_data_number))
+
 
 def parse_tcb_info(signed: bytes) -> TcbInfo:
     """The TCB info in the bytes that were signed; raises FormatError."""

@@ -55,7 +55,7 @@ _REQUIRED_EXTENSIONS = (
 _CRITICAL_EXTENSIONS = (x509.KeyUsage, x509.BasicConstraints)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class PathCodes:
     """What a path is rejected with: bytes that are no chain, a wrong path, wrong dates."""
 

@@ -11,6 +11,7 @@ Source: Intel SGX and TDX Provisioning Certification Service API, version 4, "Ge
 
 from __future__ import annotations
 
+from functools import lru_cache
 from operator import ge
 
 from sealserve.endorsements.levels import IsvLevel
@@ -27,6 +28,7 @@ _BESIDE_OUT_OF_DATE = {
     TcbStatus.CONFIGURATION_NEEDED: TcbStatus.OUT_OF_DATE_CONFIGURATION_NEEDED,
     TcbStatus.CONFIGURATION_AND_SW_HARDENING_NEEDED: TcbStatus.OUT_OF_DATE_CONFIGURATION_NEEDED,
 }
+LEVELS_REMEMBERED = 64
 # Where TEE_TCB_SVN begins to count: the first two are the module's version, and from version 1 on
 # the module has an identity that judges them.
 _SVNS_OF_MODULE = 2
@@ -39,13 +41,9 @@ def platform_level(
 
     `tee_tcb_svn` is a trust domain's, 16 bytes; None for SGX.
     """
-    for level in info.levels:
-        if (
-            platform.pce_svn >= level.pce_svn
-            and _reached(platform.component_svns, level.component_svns)
-            and (tee_tcb_svn is None or _module_reached(tee_tcb_svn, level.tdx_component_svns))
-        ):
-            return level
+    level = _first_level(info, platform.component_svns, platform.pce_svn, tee_tcb_svn)
+    if level is not None:
+        return level
     of_module = "" if tee_tcb_svn is None else f", TEE_TCB_SVN {tee_tcb_svn.hex()}"
     raise rejection(
         Code.TCB_NOT_SUPPORTED,
@@ -53,6 +51,21 @@ def platform_level(
         f"components {platform.component_svns.hex()}, PCESVN {platform.pce_svn}{of_module}",
         hint="the platform is older than anything Intel still speaks about: update it",
     )
+
+
+@lru_cache(maxsize=LEVELS_REMEMBERED)
+def _first_level(
+    info: TcbInfo, component_svns: bytes, pce_svn: int, tee_tcb_svn: bytes | None
+) -> TcbLevel | None:
+    """Remembered, so that a platform's next quote costs the same however many levels there are."""
+    for level in info.levels:
+        if (
+            pce_svn >= level.pce_svn
+            and _reached(component_svns, level.component_svns)
+            and (tee_tcb_svn is None or _module_reached(tee_tcb_svn, level.tdx_component_svns))
+        ):
+            return level
+    return None
 
 
 def qe_level(identity: QeIdentity, isv_svn: int) -> IsvLevel:
