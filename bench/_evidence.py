@@ -99,7 +99,7 @@ def other_verifier() -> ModuleType | None:
 
 
 def other_verification(module: ModuleType, scene: Scene) -> Callable[[bytes], object]:
-    """`dcap_qvl.verify` of a quote by the same collateral, under the same root, at the same time."""
+    """`dcap_qvl.verify` of a quote by the same collateral and root, at the same time."""
     given = scene.collateral
     tcb_info = split(given.tcb_info, "tcbInfo")
     qe_identity = split(given.qe_identity, "enclaveIdentity")
