@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -20,15 +22,23 @@ from sealserve.endorsements.signed_json import split
 from sealserve.endorsements.tcb_info import parse_tcb_info
 from sealserve.errors import ConfigError, FormatError, SealServeError, VerificationError
 from sealserve.lab.identity import EnclaveIdentity
+from sealserve.lab.trust_domain import TrustDomainIdentity
 from sealserve.lab.world import World
 from sealserve.verifier import Claims, load_trust_root, verify
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 WORLD = World.create(now=NOW)
 COLLATERAL = WORLD.collateral()
-QUOTE = WORLD.quote(EnclaveIdentity(bytes(32), bytes(32)).report(bytes(64)))
+ENCLAVE, DOMAIN = EnclaveIdentity(bytes(32), bytes(32)), TrustDomainIdentity(bytes(48))
+QUOTES = {
+    "sgx-v3": WORLD.quote(ENCLAVE.report(bytes(64))),
+    "sgx-v5": WORLD.quote(ENCLAVE.report(bytes(64)), 5),
+    "tdx-v4": WORLD.td_quote(DOMAIN.report(bytes(64)), 4),
+    "tdx-v5": WORLD.td_quote(DOMAIN.report_15(bytes(64)), 5),
+}
 ROOT = load_trust_root(WORLD.root_ca_pem)
 TCB_INFO = split(COLLATERAL.tcb_info, "tcbInfo").signed
+TDX_TCB_INFO = split(WORLD.collateral("TDX").tcb_info, "tcbInfo").signed
 QE_IDENTITY = split(COLLATERAL.qe_identity, "enclaveIdentity").signed
 PCK = next(
     extension.value.public_bytes()
@@ -71,6 +81,7 @@ def read_policy(data: bytes) -> None:
 PARSERS: dict[str, tuple[Callable[[bytes], object], bytes, type[SealServeError]]] = {
     "pck": (parse_pck_extension, PCK, FormatError),
     "tcb-info": (parse_tcb_info, TCB_INFO, FormatError),
+    "tcb-info-tdx": (parse_tcb_info, TDX_TCB_INFO, FormatError),
     "qe-identity": (parse_qe_identity, QE_IDENTITY, FormatError),
     "signed-json": (lambda data: split(data, "tcbInfo"), COLLATERAL.tcb_info, FormatError),
     "crl": (lambda data: parse_crl(to_der(data)), COLLATERAL.pck_crl, FormatError),
@@ -100,37 +111,42 @@ def test_a_parser_raises_nothing_but_its_own_error(
         parse(text)
 
 
+@pytest.mark.parametrize("form", QUOTES)
 @given(data=st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_damaged_quote_is_rejected_unless_the_damage_is_outside_of_it(
-    data: st.DataObject,
+    form: str, data: st.DataObject
 ) -> None:
-    quote = data.draw(damaged(QUOTE))
+    quote = data.draw(damaged(QUOTES[form]))
     try:
-        claims = verify(quote, COLLATERAL, trust_root=ROOT, now=NOW)
+        found = verify(quote, collateral_of(form), trust_root=ROOT, now=NOW)
     except VerificationError:
         return
-    assert claims.target.mr_enclave == bytes(32)
-    assert claims.report_data == bytes(64)
+    assert found == claims(form)
 
 
+@pytest.mark.parametrize("form", ["sgx-v3", "tdx-v5"])
 @given(data=st.data(), part=st.sampled_from(sorted(FILE_NAMES)))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_damaged_collateral_is_rejected_unless_it_says_the_same(
-    data: st.DataObject, part: str
+    form: str, data: st.DataObject, part: str
 ) -> None:
-    good = claims()
-    parts = {name: getattr(COLLATERAL, name) for name in FILE_NAMES}
-    parts[part] = data.draw(damaged(parts[part]))
+    good = collateral_of(form)
+    changed = replace(good, **{part: data.draw(damaged(getattr(good, part)))})
     try:
-        found = verify(QUOTE, Collateral(**parts), trust_root=ROOT, now=NOW)
+        found = verify(QUOTES[form], changed, trust_root=ROOT, now=NOW)
     except VerificationError:
         return
-    assert found == good
+    assert found == claims(form)
 
 
-def claims() -> Claims:
-    return verify(QUOTE, COLLATERAL, trust_root=ROOT, now=NOW)
+def collateral_of(form: str) -> Collateral:
+    return WORLD.collateral("TDX" if form.startswith("tdx") else "SGX")
+
+
+@cache
+def claims(form: str) -> Claims:
+    return verify(QUOTES[form], collateral_of(form), trust_root=ROOT, now=NOW)
 
 
 @given(st.binary(max_size=600))

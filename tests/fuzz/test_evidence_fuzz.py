@@ -20,6 +20,9 @@ from sealserve.evidence import cbor
 from sealserve.evidence.kind import detect
 from sealserve.evidence.quote import (
     INTEL_QE_VENDOR_ID,
+    TEE_TYPE_SGX,
+    TEE_TYPE_TDX,
+    BodyType,
     CertificationDataType,
     Quote,
     parse_quote,
@@ -35,6 +38,7 @@ from sealserve.evidence.ratls import (
 )
 from sealserve.evidence.report import SgxReport
 from sealserve.evidence.sigstruct import check_signature, parse_sigstruct
+from sealserve.evidence.td_report import TdReport
 
 SAMPLES = Path(__file__).parents[1] / "data" / "gramine"
 SIGSTRUCT = (SAMPLES / "sigstruct" / "sample.sig").read_bytes()
@@ -71,24 +75,43 @@ reports = st.builds(
     isv_family_id=exactly(16),
     report_data=exactly(64),
 )
-quotes = st.builds(
-    Quote,
-    version=st.just(3),
-    attestation_key_type=st.just(2),
-    tee_type=st.just(0),
-    qe_svn=unsigned(16),
-    pce_svn=unsigned(16),
-    qe_vendor_id=st.just(INTEL_QE_VENDOR_ID),
-    user_data=exactly(20),
-    body=reports,
-    signature=exactly(64),
-    attestation_key=exactly(64),
-    qe_report=reports,
-    qe_report_signature=exactly(64),
-    qe_auth_data=st.binary(max_size=200),
-    certification_data_type=st.sampled_from(CertificationDataType),
-    certification_data=st.binary(max_size=200),
-    trailing=st.binary(max_size=50),
+td_reports = st.sampled_from([584, 648, 885]).flatmap(exactly).map(TdReport.parse)
+TD_BODY_TYPES = {584: BodyType.TD_10, 648: BodyType.TD_15, 885: BodyType.TD_15_EX}
+
+
+@st.composite
+def quotes_of(draw: st.DrawFn, version: int, tee_type: int) -> Quote:
+    """Of every form that this version has for this kind of TEE."""
+    body = draw(reports if tee_type == TEE_TYPE_SGX else td_reports)
+    if version == 4 and isinstance(body, TdReport):
+        body = TdReport.parse(body.serialize()[:584])
+    body_type = None
+    if version == 5:
+        body_type = TD_BODY_TYPES[body.size] if isinstance(body, TdReport) else BodyType.SGX
+    return Quote(
+        version=version,
+        attestation_key_type=2,
+        tee_type=tee_type,
+        qe_svn=draw(unsigned(16)),
+        pce_svn=draw(unsigned(16)),
+        qe_vendor_id=INTEL_QE_VENDOR_ID,
+        user_data=draw(exactly(20)),
+        body=body,
+        signature=draw(exactly(64)),
+        attestation_key=draw(exactly(64)),
+        qe_report=draw(reports),
+        qe_report_signature=draw(exactly(64)),
+        qe_auth_data=draw(st.binary(max_size=200)),
+        certification_data_type=draw(st.sampled_from(CertificationDataType)),
+        certification_data=draw(st.binary(max_size=200)),
+        trailing=draw(st.binary(max_size=50)),
+        body_type=body_type,
+    )
+
+
+quotes = st.one_of(
+    *(quotes_of(version, TEE_TYPE_SGX) for version in (3, 4, 5)),
+    *(quotes_of(version, TEE_TYPE_TDX) for version in (4, 5)),
 )
 cbor_values = st.recursive(
     st.one_of(

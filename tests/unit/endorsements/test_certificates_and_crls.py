@@ -46,6 +46,18 @@ def test_a_name_that_is_almost_intels_gives_no_role(name: str) -> None:
     assert certificate.role is None
 
 
+def test_a_name_of_more_bytes_than_are_read_is_refused() -> None:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "a" * 64)] * 16)
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, NOW, NOW)
+        .add_extension(x509.BasicConstraints(True, 1), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    with pytest.raises(FormatError, match="a name has"):
+        parse_certificate(certificate.public_bytes(Encoding.DER))
+
+
 def test_a_tls_feature_that_nobody_knows_is_a_format_error() -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "x")])
