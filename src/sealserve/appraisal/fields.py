@@ -74,15 +74,20 @@ def _end(value: object) -> datetime:
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise ValueError(f"{value.isoformat()} names no zone: write {value.isoformat()}Z")
-        return value.astimezone(UTC)
+        return _within_time(value, lambda: value.astimezone(UTC))
     if isinstance(value, date):
-        try:
-            return datetime.combine(value + timedelta(days=1), time(), UTC)
-        except OverflowError:
-            raise ValueError(f"{value} is no end") from None
+        return _within_time(value, lambda: datetime.combine(value + timedelta(days=1), time(), UTC))
     raise ValueError(
         f"found {value!r:.{_SHOWN}}, expected a date such as 2027-03-31, without quotes"
     )
+
+
+def _within_time(written: date, end: Callable[[], datetime]) -> datetime:
+    """`end()`, which in UTC may be before the first year or after the last."""
+    try:
+        return end()
+    except OverflowError:
+        raise ValueError(f"{written.isoformat()} is no end: in UTC there is no such time") from None
 
 
 def _reason(value: str) -> str:

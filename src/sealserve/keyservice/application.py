@@ -84,6 +84,10 @@ def reload(loaded: Loaded, service: KeyService, verifier: Verifier) -> None:
     except SealServeError as error:
         log.error(line("reload_failed", code=error.code, reason=error.message))
         return
+    except Exception as error:  # noqa: BLE001  a fault of our own: the old rules serve on
+        # Its words may be those of a secret's file, and so may its traceback's.
+        log.error(line("reload_failed", code="internal", reason=type(error).__name__))
+        return
     verifier.renew()
     log.info(line("reloaded", policy_sha256=service.rules.policy_sha256))
     _warn_of_exceptions(service.rules)

@@ -93,7 +93,9 @@ def test_a_reason_has_some_substance(reason: str) -> None:
         ("2026", "a date such as"),
         ("12:00:00", "a date such as"),
         ("2026-12-31T12:00:00", "names no zone: write 2026-12-31T12:00:00Z"),
-        ("9999-12-31", "is no end"),
+        ("9999-12-31", "exceptions[0].expires: 9999-12-31 is no end"),
+        ("9999-12-31T23:59:59-12:00", "exceptions[0].expires: 9999-12-31T23:59:59-12:00 is no end"),
+        ("0001-01-01T00:00:00+12:00", "exceptions[0].expires: 0001-01-01T00:00:00+12:00 is no end"),
         ('"never"', "a date such as"),
     ],
 )

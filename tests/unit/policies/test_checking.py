@@ -77,6 +77,8 @@ INVALID = {
     ),
     "an exception without an end": ([*exception(*HARDENED)[:3], HARDENED[0]], [2]),
     "an end in quotes": (exception(*HARDENED, expires='"2026-09-01"'), [5]),
+    "an end after the last year": (exception(*HARDENED, expires="9999-12-31T23:59:59-12:00"), [5]),
+    "an end before the first": (exception(*HARDENED, expires="0001-01-01T00:00:00+12:00"), [5]),
     "half a signer": (identity("server", *BY_SIGNER[:2]), [2]),
     "no TOML": (["a = "], [2]),
     "a key twice": (["a = 1", "a = 2"], [3]),
