@@ -38,6 +38,7 @@ _TD_ATTRIBUTES = {
 _MISC_SELECT = {0: "EXINFO", 1: "CPINFO"}
 _FLAGS_BITS = 64
 _TD_UNDER_DEBUG = 0xFF
+_TD_MIGRATABLE = 1 << 29
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,11 @@ def misc_select_bytes(misc_select: int) -> bytes:
 def td_under_debug(attributes: bytes) -> bytes:
     """The bits of the group *TD under debug* that are set in 8 bytes."""
     return bytes((attributes[0] & _TD_UNDER_DEBUG,)) + bytes(7)
+
+
+def td_migratable(attributes: bytes) -> bool:
+    """Whether service TDs may move the TD to another platform: bit 29 of 8 bytes."""
+    return bool(int.from_bytes(attributes, "little") & _TD_MIGRATABLE)
 
 
 def _names(attributes: bytes, known: Mapping[int, str]) -> str:

@@ -2,7 +2,8 @@
 
 What an identity does not name must be as in the plainest target: no debugging, no configuration of
 the loader's or the host's, no service TD, the attributes of `attributes.py`. A field that the
-verifier does not state fails where it is named and is passed over where it is not.
+verifier does not state fails where it is named and is passed over where it is not; but for the
+service TDs of a TD that they may migrate, which must be stated.
 """
 
 from __future__ import annotations
@@ -143,9 +144,9 @@ def _trust_domain(target: TrustDomain, wanted: TdxIdentity) -> Iterator[Conditio
         (PolicyCode.MR_CONFIG_ID, "mr_config_id"),
         (PolicyCode.MR_OWNER, "mr_owner"),
         (PolicyCode.MR_OWNER_CONFIG, "mr_owner_config"),
-        (PolicyCode.MR_SERVICE_TD, "mr_service_td"),
     ):
         yield from _named_or_zero(code, key, getattr(target, key), getattr(wanted, key), wanted)
+    yield from _service_tds(target, wanted)
     yield judged(
         PolicyCode.SEAM_ATTRIBUTES,
         "seam_attributes",
@@ -184,6 +185,23 @@ def _named_or_zero(
         fix=f"find out who set it, and what it changes; if it is meant, name it in {key} of "
         f"identity {wanted.name!r}",
     )
+
+
+def _service_tds(target: TrustDomain, wanted: TdxIdentity) -> Iterator[Condition]:
+    """Of a TD that service TDs may move, silence about them is no answer."""
+    named, code, key = wanted.mr_service_td, PolicyCode.MR_SERVICE_TD, "mr_service_td"
+    if target.mr_service_td is not None:
+        yield from _named_or_zero(code, key, target.mr_service_td, named, wanted)
+    elif named is not None or attributes.td_migratable(target.td_attributes):
+        yield judged(
+            code,
+            key,
+            False,
+            found=_NOT_STATED,
+            expected="zero, as it is not named" if named is None else named.hex(),
+            fix="quote it in version 5, on TDX 1.5 or later: other quotes do not say which service "
+            "TDs are bound to it",
+        )
 
 
 def _bits(

@@ -122,18 +122,24 @@ def _of_enclave(identity: SgxIdentity) -> Mapping[str, Extent]:
 
 def _of_domain(identity: TdxIdentity) -> Mapping[str, Extent]:
     measurements = {f"rtmr{number}": any_of(each) for number, each in enumerate(identity.rtmrs)}
+    bits = attributes.SILENT_TD.pinned(identity.td_attributes, identity.td_attributes_mask)
     stated = ("mr_signer_seam", "mr_config_id", "mr_owner", "mr_owner_config")
     return {
         "mr_td": any_of(identity.mr_td),
         **measurements,
         "mr_seam": any_of(identity.mr_seam),
         **{key: any_of([getattr(identity, key) or bytes(48)]) for key in stated},
-        "mr_service_td": _named_or_zero(identity.mr_service_td, 48),
-        "td_attributes": Pinned(
-            attributes.SILENT_TD.pinned(identity.td_attributes, identity.td_attributes_mask)
-        ),
+        "mr_service_td": _service_tds(identity, bits),
+        "td_attributes": Pinned(bits),
         "xfam": _single(identity.xfam),
     }
+
+
+def _service_tds(identity: TdxIdentity, bits: Bits) -> AnyOf:
+    """Of a TD that may migrate they must be stated, and every TD of the identity may or none."""
+    if attributes.td_migratable(bits.value):
+        return AnyOf(frozenset((identity.mr_service_td or bytes(48),)))
+    return _named_or_zero(identity.mr_service_td, 48)
 
 
 def any_of(values: Iterable[object] | None) -> AnyOf:

@@ -17,6 +17,8 @@ ONE32, ONE48, ONE64 = b"\x01" * 32, b"\x01" * 48, b"\x01" * 64
 XFRM = bytes.fromhex("e700000000000000")
 XFRM_MASK = f'attributes_mask = "{"00" * 8}{"ff" * 8}"'
 DOMAIN = trust_domain()
+MIGRATABLE = bytes.fromhex("0000003000000000")
+MIGRATION = f'{TDX}\ntd_attributes = "0000002000000000"\ntd_attributes_mask = "0000002000000000"'
 
 
 def codes(target: SgxEnclave | TrustDomain, identity: str) -> list[PolicyCode]:
@@ -183,6 +185,11 @@ def test_an_enclave_that_differs_in_one_respect_fails_that_condition_alone(
             id="PERFMON where named",
         ),
         pytest.param(
+            {"td_attributes": MIGRATABLE, "mr_service_td": bytes(48)},
+            MIGRATION,
+            id="MIGRATABLE where named, and no service TD",
+        ),
+        pytest.param(
             {"td_attributes": bytes(8)},
             f'{TDX}\ntd_attributes = "{"00" * 8}"\ntd_attributes_mask = "0000001000000000"',
             id="SEPT_VE_DISABLE named as clear",
@@ -261,6 +268,18 @@ def test_debug_that_is_allowed_is_still_not_the_debug_that_a_pin_excludes() -> N
             id="a service TD that is named and not stated",
         ),
         pytest.param(
+            {"td_attributes": MIGRATABLE, "mr_service_td": None},
+            MIGRATION,
+            PolicyCode.MR_SERVICE_TD,
+            id="service TDs that are not stated where they may migrate the TD",
+        ),
+        pytest.param(
+            {"td_attributes": MIGRATABLE, "mr_service_td": ONE48},
+            MIGRATION,
+            PolicyCode.MR_SERVICE_TD,
+            id="service TDs that are not named where they may migrate the TD",
+        ),
+        pytest.param(
             {"seam_attributes": b"\x01" + bytes(7)},
             TDX,
             PolicyCode.SEAM_ATTRIBUTES,
@@ -279,6 +298,14 @@ def test_a_trust_domain_that_differs_in_one_respect_fails_that_condition_alone(
     changes: dict, identity: str, code: PolicyCode
 ) -> None:
     assert codes(replace(DOMAIN, **changes), identity) == [code]
+
+
+@pytest.mark.parametrize("identity", [MIGRATION, f'{MIGRATION}\nmr_service_td = "{"01" * 48}"'])
+def test_service_tds_that_a_quote_does_not_state_are_asked_of_one_that_does(identity: str) -> None:
+    target = replace(DOMAIN, td_attributes=MIGRATABLE, mr_service_td=None)
+    result = appraise(claims(target), policy(identity), asked_for=None, now=NOW)
+    (failed,) = result.outcomes[0].failed
+    assert "quote it in version 5" in str(failed.fix)
 
 
 def test_attributes_are_told_by_name() -> None:

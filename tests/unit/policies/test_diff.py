@@ -217,6 +217,11 @@ def test_the_order_within_lists_and_the_way_of_writing_are_no_difference():
     assert diff(old, new) == ()
 
 
+def test_service_tds_of_a_td_that_may_migrate_are_zero_by_silence_as_by_name():
+    named = identity(GUEST, **MIGRATABLE, mr_service_td="00" * 48)
+    assert diff(policy(**identity(GUEST, **MIGRATABLE)), policy(**named)) == ()
+
+
 def test_long_lists_are_cut_short():
     many = [f"{number:064x}" for number in range(1, 21)]
     (only,) = diff(policy(), policy(**identity(mr_enclave=[A, *many])))
@@ -225,6 +230,7 @@ def test_long_lists_are_cut_short():
 
 # Few values, so that policies and claims often meet.
 HASHES = ["00" * 32, A, B]
+MIGRATABLE = {"td_attributes": "0000002000000000", "td_attributes_mask": "0000002000000000"}
 
 
 def optional(name, strategy):
@@ -264,6 +270,7 @@ tdx = table(
     *[(some(["00" * 48]) | st.just("any")).map(lambda v, n=n: {f"rtmr{n}": v}) for n in range(4)],
     optional("mr_service_td", st.sampled_from(["00" * 48, "aa" * 48])),
     optional("mr_owner", st.sampled_from(["00" * 48, "aa" * 48])),
+    st.sampled_from([{}, MIGRATABLE]),
     tee="TDX",
 )
 rules = st.lists(
@@ -310,6 +317,7 @@ guests = st.builds(
     made_claims.trust_domain,
     mr_td=st.sampled_from([bytes(48), b"\xaa" * 48]),
     mr_service_td=st.sampled_from([None, bytes(48), b"\xaa" * 48]),
+    td_attributes=st.sampled_from([bytes.fromhex(f"000000{byte}00000000") for byte in (10, 30)]),
 )
 standings = st.builds(
     made_claims.dcap_standing,
