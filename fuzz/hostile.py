@@ -131,6 +131,7 @@ def crls() -> Inputs:
     begin = b"-----BEGIN X509 CRL-----"
     return {
         "entries": _crl(PART_LIMIT),
+        "names of its issuer": _crl_of_names(PART_LIMIT),
         "entries as hex": _crl(PART_LIMIT // 2).hex().encode(),
         "almost hex": filled(b"ab", PART_LIMIT, b"", b"?"),
         "blanks": filled(b" ", PART_LIMIT, b"", b"?"),
@@ -155,6 +156,18 @@ def _crl(limit: int) -> bytes:
     entries = (der.SEQUENCE, b"".join(map(_entry, range(room))))
     content = _joined([*before, entries, extensions])
     return der.encode(der.SEQUENCE, der.encode(der.SEQUENCE, content), _joined(signature))
+
+
+def _crl_of_names(limit: int) -> bytes:
+    """A CRL that says in as many words as fit who issued it."""
+    names = [x509.DNSName("a")] * ((limit - 512) // 3)
+    signed = (
+        x509.CertificateRevocationListBuilder(_name(1), NOW, NOW + timedelta(1))
+        .add_extension(x509.CRLNumber(1), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier(None, names, 1), critical=False)
+        .sign(KEY, hashes.SHA256())
+    )
+    return signed.public_bytes(Encoding.DER)
 
 
 def _joined(elements: Iterable[der.Element]) -> bytes:

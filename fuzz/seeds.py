@@ -260,6 +260,11 @@ def azure_key_sets() -> list[bytes]:
     return [azure().instance.certs()]
 
 
+def azure_certificates() -> list[bytes]:
+    """Of the keys in that set."""
+    return [_der(key.certificate) for key in azure().instance.keys]
+
+
 def claims() -> list[Claims]:
     """Of an enclave and of a trust domain."""
     quotes_of = (world().quote(ENCLAVE.report(bytes(64))), quotes()[3])

@@ -134,6 +134,9 @@ TARGETS: dict[str, Target] = {
         seeds.azure_key_sets,
         lambda: hostile.json(KEYS_LIMIT, b'{"keys":', b"}"),
     ),
+    "azure-certificate": Target(
+        parsers.azure_certificate, _VERIFICATION, seeds.azure_certificates, hostile.certificates
+    ),
     "result-token": Target(
         parsers.result_token, _VERIFICATION, seeds.results, lambda: hostile.token(RESULT_LIMIT)
     ),

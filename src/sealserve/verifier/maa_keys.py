@@ -12,16 +12,15 @@ documentation; the REST interface's `GET /certs`.
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 
 from sealserve import jws
+from sealserve.endorsements.chain import X509_ERRORS
 from sealserve.errors import FormatError
 from sealserve.verifier.codes import rejecting, rejection
 from sealserve.verifier.maa_codes import MaaCode
@@ -93,7 +92,7 @@ def _certified(described: jws.Members, now: datetime) -> list[RSAPublicKey]:
     try:
         certificate = x509.load_der_x509_certificate(base64.b64decode(first, validate=True))
         key = certificate.public_key()
-    except (binascii.Error, ValueError, UnsupportedAlgorithm):
+    except X509_ERRORS:  # among them what base64 raises, a ValueError
         raise rejection(MaaCode.KEY_CERTIFICATE, "the key's certificate cannot be read") from None
     if not isinstance(key, RSAPublicKey):
         raise rejection(MaaCode.KEY_CERTIFICATE, "the key's certificate is not for an RSA key")

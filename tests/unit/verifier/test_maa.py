@@ -373,6 +373,12 @@ ELLIPTIC = encode(
     .public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 )
 
+VERSION_6 = base64.b64encode(
+    base64.b64decode(KEYS[0].jwk()["x5c"][0]).replace(
+        bytes.fromhex("a003020102"), bytes.fromhex("a003020105"), 1
+    )
+).decode()
+
 
 @pytest.mark.parametrize(
     "changes",
@@ -399,6 +405,7 @@ KEY_FAULTS = {
     "a certificate that is not base64": ({"x5c": ["***"]}, MaaCode.KEY_CERTIFICATE),
     "a certificate that cannot be read": ({"x5c": ["AAAA"]}, MaaCode.KEY_CERTIFICATE),
     "a bare key for a certificate": ({"x5c": [ELLIPTIC]}, MaaCode.KEY_CERTIFICATE),
+    "a certificate of version 6": ({"x5c": [VERSION_6]}, MaaCode.KEY_CERTIFICATE),
     "an expired certificate": (
         EXPIRED.jwk() | numbers(EXPIRED),
         MaaCode.KEY_CERTIFICATE_VALIDITY,
