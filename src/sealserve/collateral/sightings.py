@@ -121,8 +121,11 @@ class Sightings:
 def tcb_of(quote: bytes) -> PlatformTcb:
     """The security versions behind a quote, as it says itself; raises a RejectedError."""
     parsed = parse_quote(quote)
-    pck, pck_ca, *_ = parse_chain(parsed.certification_data)
-    extensions = read_pck_extensions(pck)
+    # By role: a chain verifies in any order.
+    chain = {each.role: each for each in parse_chain(parsed.certification_data)}
+    if Role.PCK not in chain:
+        raise FormatError("the quote has no PCK certificate")
+    extensions = read_pck_extensions(chain[Role.PCK])
     body = parsed.body
     is_td = isinstance(body, TdReport)
     svns = (body.tee_tcb_svn, body.tee_tcb_svn_2) if isinstance(body, TdReport) else ()
@@ -130,7 +133,7 @@ def tcb_of(quote: bytes) -> PlatformTcb:
         platform=Platform(
             tee="TDX" if is_td else "SGX",
             fmspc=extensions.fmspc,
-            ca="platform" if pck_ca.role is Role.PLATFORM_CA else "processor",
+            ca="platform" if Role.PLATFORM_CA in chain else "processor",
         ),
         component_svns=extensions.component_svns,
         pce_svn=extensions.pce_svn,

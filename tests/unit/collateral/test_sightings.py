@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from sealserve.collateral import sightings
 from sealserve.collateral.sightings import PlatformTcb, Sightings, tcb_of
 from sealserve.errors import ConfigError
+from sealserve.evidence.quote import parse_quote, serialize_quote
 from sealserve.evidence.report import SgxReport
 from sealserve.evidence.td_report import TdReport
 from sealserve.lab import levels
@@ -73,6 +75,18 @@ def test_the_same_on_the_same_day_is_written_once(seen, quote, claims, tmp_path,
     tomorrow = dataclasses.replace(claims, verified_at=now + timedelta(days=1))
     seen.saw(quote, tomorrow)
     assert seen.all() == {TCB: now.replace(hour=0) + timedelta(days=1)}
+
+
+def test_a_chain_in_any_order_names_the_same_platform(quote, world, now):
+    """It verifies in any, so whoever sends it chooses."""
+    parsed = parse_quote(quote)
+    begin = b"-----BEGIN CERTIFICATE-----"
+    _, *certificates = parsed.certification_data.rstrip(b"\x00").split(begin)
+    for order in itertools.permutations(certificates):
+        chain = b"".join(begin + each.rstrip() + b"\n" for each in order)
+        shuffled = serialize_quote(dataclasses.replace(parsed, certification_data=chain))
+        verify(shuffled, world.collateral(), trust_root=world.root_ca_pem, now=now)
+        assert tcb_of(shuffled) == TCB
 
 
 def test_a_trust_domain_brings_the_versions_of_its_module(world):
