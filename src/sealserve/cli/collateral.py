@@ -10,6 +10,7 @@ import click
 
 from sealserve.cli import collateral_facts as facts
 from sealserve.cli.collateral_fetch import fetch
+from sealserve.cli.collateral_forget import forget
 from sealserve.cli.collateral_options import (
     ca_file_option,
     cache_option,
@@ -19,11 +20,11 @@ from sealserve.cli.collateral_options import (
 )
 from sealserve.cli.output import json_option, note, print_json
 from sealserve.cli.verification import Moment, read_policy
+from sealserve.collateral.checks import check_is_for
 from sealserve.collateral.disk import default_folder, roots
 from sealserve.collateral.examination import Examination, examine
 from sealserve.collateral.forecast import forecast as foresee
 from sealserve.collateral.inventory import Inventory, inventory_of, take_inventory
-from sealserve.collateral.shared import check_is_for
 from sealserve.collateral.source import (
     CollateralFile,
     CollateralFolder,
@@ -49,6 +50,7 @@ def collateral() -> None:
 
 
 collateral.add_command(fetch)
+collateral.add_command(forget)
 
 
 @collateral.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,16 +11,18 @@ from sealserve.cli import collateral_facts as facts
 from sealserve.cli.collateral_options import (
     ca_file_option,
     cache_option,
+    parse_fmspc,
     read_root,
     subscription_key_option,
     trust_root_option,
 )
 from sealserve.cli.output import json_option, note, print_json
 from sealserve.cli.verification import read_evidence
+from sealserve.collateral.checks import check_is_for
 from sealserve.collateral.disk import CacheFolder, default_folder
 from sealserve.collateral.examination import Examination, examine
 from sealserve.collateral.key import CollateralKey
-from sealserve.collateral.shared import SharedCollateral, check_is_for
+from sealserve.collateral.shared import SharedCollateral
 from sealserve.collateral.source import CollateralSource, parse_source
 from sealserve.endorsements.collateral import Collateral, PckCa, Tee
 from sealserve.endorsements.pccs import Update
@@ -31,7 +32,6 @@ from sealserve.files import PUBLIC, write_file
 from sealserve.verifier import Platform, TrustRoot, platform_of, verify_collateral
 
 _NO_AGE = timedelta(0)  # whoever asks for it wants it now
-_FMSPC = re.compile(r"[0-9a-fA-F]{12}")
 
 
 @click.command()
@@ -132,9 +132,7 @@ def _platform(
         evidence = read_evidence(quote)
         data = evidence.quote if isinstance(evidence, RatlsEvidence) else evidence
         return platform_of(data, root, now)
-    if not _FMSPC.fullmatch(fmspc or ""):
-        raise UsageError(f"the FMSPC {fmspc!r} has not 12 hex digits")
-    return Platform(tee or "SGX", bytes.fromhex(fmspc or ""), ca or "platform")
+    return Platform(tee or "SGX", parse_fmspc(fmspc or ""), ca or "platform")
 
 
 def _to_cache(

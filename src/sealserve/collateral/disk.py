@@ -98,6 +98,16 @@ class CacheFolder:
         except (OSError, UsageError) as error:
             raise CollateralError(f"cannot keep collateral in {self._entries}: {error}") from error
 
+    def forget(self, key: CollateralKey) -> bool:
+        """Drop the entry; whether there was one. Raises CollateralError."""
+        try:
+            self._file(key).unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise CollateralError(f"cannot delete {self._file(key)}: {error.strerror}") from error
+        return True
+
     def kept(self) -> list[CollateralKey]:
         """The keys of the entries, in order."""
         found = (CollateralKey.parse(path.stem) for path in self._entries.glob("*.json"))

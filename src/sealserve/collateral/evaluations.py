@@ -7,14 +7,18 @@ and what is older is refused from then on (`sealserve.verifier.check_not_rolled_
 
     DIR/<SHA-256 of the trust root>/evaluations.json
 
-There is no way to lower a number but to delete this file, which is an operator's act
-(docs/operations.md). A file that cannot be read is an error for that reason, and not an empty
-memory.
+A row is what was seen with one kind of platform. TCB info is of that kind alone; the QE identity is
+of the TEE, so the highest number in any of its rows holds for all of them.
+
+There is no way to lower a number but to forget a row or to delete this file, which are an
+operator's acts (docs/operations.md). A file that cannot be read is an error for that reason, and
+not an empty memory.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -24,6 +28,7 @@ from sealserve.endorsements.pccs import Update
 from sealserve.endorsements.signed_json import Members, read_object
 from sealserve.errors import CollateralError, ConfigError, FormatError, UsageError
 from sealserve.files import read_file, write_file
+from sealserve.logline import line
 from sealserve.verifier import Evaluations, Tee
 
 FILE_NAME: Final = "evaluations.json"
@@ -36,6 +41,8 @@ _LIMIT = 16 << 20  # bytes
 Subject: TypeAlias = tuple[Tee, bytes, Update]
 """What Intel numbers together: one kind of TEE on one kind of platform, in one edition."""
 
+log = logging.getLogger(__name__)
+
 
 class EvaluationMemory:
     """The memory in one folder. Safe to share between threads and processes."""
@@ -47,20 +54,41 @@ class EvaluationMemory:
 
     def highest(self, key: CollateralKey) -> Evaluations:
         """The highest numbers seen, 0 where none was; raises CollateralError."""
-        return self._read().get(_subject(key), Evaluations(0, 0))
+        return _highest(self._read(), _subject(key))
 
-    def remember(self, key: CollateralKey, found: Evaluations) -> None:
-        """Make numbers durable that were verified; raises CollateralError when that failed."""
-        if _higher(self.highest(key), found) == self.highest(key):
+    def remember(self, key: CollateralKey, found: Evaluations, source: str) -> None:
+        """Make numbers durable that were verified; raises CollateralError when that failed.
+
+        `source` is where they came from, in words: a number that rises is logged with it.
+        """
+        subject = _subject(key)
+        row = self._read().get(subject)
+        if row is not None and _higher(row, found) == row:
             return
         with locked(self._lock, timeout=LOCK_TIMEOUT):
             rows = self._read()
-            subject = _subject(key)
+            before = _highest(rows, subject)
             rows[subject] = _higher(rows.get(subject, found), found)
-            try:
-                write_file(self.path, _encode(rows))
-            except (OSError, UsageError) as error:
-                raise CollateralError(f"cannot write {self.path}: {error}") from error
+            self._write(rows)
+        _log_raised(key, before, found, source)
+
+    def forget(self, key: CollateralKey) -> Evaluations | None:
+        """Give up the row of `key`, an operator's act: what it was, or None; raises as `remember`.
+
+        A QE identity's number that other rows have is still the highest.
+        """
+        with locked(self._lock, timeout=LOCK_TIMEOUT):
+            rows = self._read()
+            forgotten = rows.pop(_subject(key), None)
+            if forgotten is not None:
+                self._write(rows)
+            return forgotten
+
+    def _write(self, rows: dict[Subject, Evaluations]) -> None:
+        try:
+            write_file(self.path, _encode(rows))
+        except (OSError, UsageError) as error:
+            raise CollateralError(f"cannot write {self.path}: {error}") from error
 
     def _read(self) -> dict[Subject, Evaluations]:
         if not self.path.exists():
@@ -74,6 +102,24 @@ class EvaluationMemory:
                 hint="restore it from a copy; without the file, older collateral than was seen "
                 "is accepted again",
             ) from error
+
+
+def _highest(rows: dict[Subject, Evaluations], subject: Subject) -> Evaluations:
+    tee, _, update = subject
+    identities = [row.qe_identity for (a, _, b), row in rows.items() if (a, b) == (tee, update)]
+    own = rows.get(subject, Evaluations(0, 0))
+    return Evaluations(own.tcb_info, max(identities, default=0))
+
+
+def _log_raised(key: CollateralKey, before: Evaluations, found: Evaluations, source: str) -> None:
+    """From now on older data is refused: an operator must be able to tell since when, and why."""
+    for what, old, new in (
+        ("TCB info", before.tcb_info, found.tcb_info),
+        ("QE identity", before.qe_identity, found.qe_identity),
+    ):
+        if 0 < old < new:
+            facts: dict[str, object] = {"of": what, "old": old, "new": new, "source": source}
+            log.warning(line("evaluation_number_raised", key=key.name, **facts))
 
 
 def _higher(one: Evaluations, other: Evaluations) -> Evaluations:

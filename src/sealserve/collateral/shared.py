@@ -3,9 +3,11 @@
 1. What the folder has is used if it is whole, verifies, is not rolled back, and is young.
 2. Otherwise it is fetched, by one process for all: the others wait for its lock and take what it
    brought, or hear what failed, and nobody asks again before a pause is over.
-3. What was fetched is verified, compared with the numbers seen before, remembered, kept.
-4. Where that fails, what there is goes on in use for as long as it is valid: an outage neither
-   stops a service at once nor keeps anything alive beyond the end that Intel signed.
+3. What was fetched is verified, compared with what is at hand, of which no part may be newer, and
+   with the numbers seen before; these are remembered, and it is kept.
+4. Where that fails, what there is goes on in use for as long as it is valid and nobody has seen a
+   higher number: an outage neither stops a service at once nor keeps anything alive beyond the end
+   that Intel signed.
 
 All of it blocks. `sealserve.collateral.cached` keeps what comes out in memory.
 """
@@ -18,28 +20,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from sealserve.collateral.admission import Admission
 from sealserve.collateral.attempts import Attempts, Failure
+from sealserve.collateral.checks import check_not_older
 from sealserve.collateral.disk import CacheFolder, Entry
-from sealserve.collateral.evaluations import EvaluationMemory
 from sealserve.collateral.held import Held
 from sealserve.collateral.key import CollateralKey
 from sealserve.collateral.sightings import Sightings
 from sealserve.collateral.source import CollateralSource
-from sealserve.endorsements.chain import Role
-from sealserve.endorsements.collateral import Collateral, PckCa
 from sealserve.endorsements.pccs import DEFAULT_TIMEOUT, Update
-from sealserve.errors import CollateralError, NetworkError, RejectedError
+from sealserve.errors import CollateralError, NetworkError, RejectedError, VerificationError
 from sealserve.logline import line
-from sealserve.verifier import (
-    Code,
-    Evaluations,
-    Platform,
-    TrustRoot,
-    VerifiedCollateral,
-    check_not_rolled_back,
-    verify_collateral,
-)
-from sealserve.verifier.codes import rejection
+from sealserve.verifier import Platform, TrustRoot, VerifiedCollateral
 from sealserve.verifier.collateral import NO_GRACE
 
 PATIENCE: Final = 2 * DEFAULT_TIMEOUT  # seconds to wait for another process that fetches
@@ -72,9 +64,8 @@ class SharedCollateral:
     ) -> None:
         """`folder` is of `root`, and made."""
         self._source = source
-        self._root = root
         self._folder = folder
-        self._memory = EvaluationMemory(folder.path)
+        self._admission = Admission(root, folder)
         self.sightings = Sightings(folder.path)
         self._update = update
         self._max_age = max_age
@@ -93,23 +84,25 @@ class SharedCollateral:
         """
         key = CollateralKey.of(platform, self._update)
         clock = _Clock(now, time.monotonic())
+        known = present
         if present is None or not present.may_serve(now, grace):
             present = self._on_disk(key, clock, grace)
             # A folder or file of the operator's is read by each process as it is now.
             if present is not None and present.is_young(now) and not self._source.is_local:
                 return present
-        outcome = self._renewed(key, clock, grace, present)
+        outcome = self._renewed(key, clock, grace, known or present)
         if isinstance(outcome, Held):
             return outcome
-        if present is not None and present.may_serve(clock(), grace):
-            return present.put_off(outcome.retry_at)
-        raise outcome.error()
+        present = self._going_on(key, clock, grace, present)
+        if present is None:
+            raise outcome.error()
+        return present.put_off(outcome.retry_at)
 
     def fetch(self, platform: Platform, now: datetime) -> Held:
         """Fetch for a person who asks for it now, whatever there is; raises as `obtain`."""
         key, clock = CollateralKey.of(platform, self._update), _Clock(now, time.monotonic())
         with self._folder.locked(key, timeout=PATIENCE) as attempts:
-            outcome = self._fetched(key, attempts, clock, NO_GRACE)
+            outcome = self._fetched(key, attempts, clock, NO_GRACE, None)
         if isinstance(outcome, Failure):
             raise outcome.error()
         return outcome
@@ -120,12 +113,29 @@ class SharedCollateral:
             entry = self._folder.read(key)
             if entry is None:
                 return None
-            verified = self._verified(key, entry.collateral, clock(), grace)
+            verified = self._admission.of_kept(key, entry, clock(), grace)
         except (NetworkError, RejectedError) as error:
             reason = {"code": error.code, "reason": error.message}
             log.info(line("collateral_cache_unused", key=key.name, **reason))
             return None
         return self._held(verified, grace, entry.fetched_at)
+
+    def _going_on(
+        self, key: CollateralKey, clock: _Clock, grace: timedelta, present: Held | None
+    ) -> Held | None:
+        """What to go on with after a failure: `present`, unless another process has seen newer.
+
+        Then what the folder has of that process, however old. Raises CollateralError when the
+        memory cannot be read.
+        """
+        if present is not None and present.may_serve(clock(), grace):
+            try:
+                self._admission.check_highest(key, present.verified)
+            except VerificationError as error:
+                log.warning(line("collateral_outrun", key=key.name, reason=error.message))
+            else:
+                return present
+        return self._on_disk(key, clock, grace)
 
     def _renewed(
         self, key: CollateralKey, clock: _Clock, grace: timedelta, present: Held | None
@@ -138,7 +148,7 @@ class SharedCollateral:
                 failure = attempts.failure(self._source.name, clock())
                 if failure is not None and not self._source.is_local:
                     return failure
-                outcome = self._fetched(key, attempts, clock, grace)
+                outcome = self._fetched(key, attempts, clock, grace, present)
         except CollateralError as error:  # no lock, so whoever has it is at it still
             outcome = Failure.of(self._source.name, clock(), error)
         self._log(key, outcome, present)
@@ -146,31 +156,35 @@ class SharedCollateral:
 
     def _is_news(self, others: Held, present: Held | None, now: datetime) -> bool:
         """Whether another process has just fetched what we are about to fetch."""
-        is_newer = present is None or others.fetched_at > present.fetched_at
-        return is_newer and others.is_young(now)
+        if not others.is_young(now):
+            return False
+        if present is None:
+            return True
+        if present.may_serve(now, NO_GRACE) and not others.may_serve(now, NO_GRACE):
+            return False
+        try:
+            check_not_older(others.verified, present.verified)
+        except VerificationError:
+            return False
+        return others.fetched_at > present.fetched_at
 
     def _fetched(
-        self, key: CollateralKey, attempts: Attempts, clock: _Clock, grace: timedelta
+        self,
+        key: CollateralKey,
+        attempts: Attempts,
+        clock: _Clock,
+        grace: timedelta,
+        present: Held | None,
     ) -> Held | Failure:
         try:
             collateral = self._source.collateral(key.platform)
-            check_has_crls(collateral)
-            verified = self._verified(key, collateral, clock(), grace)
+            entry = Entry(collateral, clock.began, self._source.name)  # as old as the question
+            verified = self._admission.of_fetched(key, entry, clock(), grace, present)
         except (NetworkError, RejectedError) as error:
             return attempts.failed(self._source.name, clock(), error)
-        # It is as old as the question that it answers.
-        self._keep(key, Entry(collateral, clock.began, self._source.name))
+        self._keep(key, entry)
         attempts.succeeded()
         return self._held(verified, grace, clock.began)
-
-    def _verified(
-        self, key: CollateralKey, collateral: Collateral, now: datetime, grace: timedelta
-    ) -> VerifiedCollateral:
-        verified = verify_collateral(collateral, self._root, now, grace=grace)
-        check_is_for(key.platform, verified)
-        check_not_rolled_back(verified, self._memory.highest(key))
-        self._memory.remember(key, evaluations(verified))  # durable before it is used
-        return verified
 
     def _keep(self, key: CollateralKey, entry: Entry) -> None:
         try:
@@ -199,43 +213,3 @@ class SharedCollateral:
 
     def _held(self, verified: VerifiedCollateral, grace: timedelta, fetched_at: datetime) -> Held:
         return Held.of(verified, grace=grace, fetched_at=fetched_at, max_age=self._max_age)
-
-
-def evaluations(verified: VerifiedCollateral) -> Evaluations:
-    """The evaluation data numbers that collateral has."""
-    return Evaluations(
-        verified.tcb_info.evaluation_data_number, verified.qe_identity.evaluation_data_number
-    )
-
-
-def check_has_crls(collateral: Collateral) -> None:
-    """A folder may lack them, for evidence of long ago; here nothing is used without."""
-    if not (collateral.pck_crl and collateral.root_ca_crl):
-        raise CollateralError(
-            "there are no CRLs, so nobody could tell what was revoked",
-            hint="fetch the collateral anew: pck.crl and root_ca.crl belong to it",
-        )
-
-
-def check_is_for(platform: Platform, verified: VerifiedCollateral) -> None:
-    """Collateral for another kind of platform is none; raises VerificationError."""
-    found = platform_served(verified)
-    if found != platform:
-        raise rejection(
-            Code.TCB_INFO_MISMATCH if found.ca == platform.ca else Code.CRL_MISSING,
-            f"asked was for {_name(platform)}, and the collateral is for {_name(found)}",
-            hint="name a source that has collateral for this platform",
-        )
-
-
-def platform_served(verified: VerifiedCollateral) -> Platform:
-    """The kind of platform that collateral is for."""
-    if verified.revocation is None:
-        raise AssertionError("nothing here skips revocation")
-    is_platform_ca = verified.revocation.pck_ca.role is Role.PLATFORM_CA
-    ca: PckCa = "platform" if is_platform_ca else "processor"
-    return Platform(verified.tee, verified.tcb_info.fmspc, ca)
-
-
-def _name(platform: Platform) -> str:
-    return f"{platform.tee} on FMSPC {platform.fmspc.hex()} with the {platform.ca} CA"
