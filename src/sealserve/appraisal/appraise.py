@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from sealserve.appraisal import standing, target
+from sealserve.appraisal import platforms, standing, target
 from sealserve.appraisal.conditions import About, Condition, Cover, PolicyCode, any_of, judged
 from sealserve.appraisal.identities import Identity
 from sealserve.appraisal.policy import Policy, Rule
@@ -136,7 +136,7 @@ def _conditions(
     fmspc = claims.standing.fmspc if isinstance(claims.standing, DcapStanding) else None
     cover = Cover(policy.exceptions, rule.name, fmspc, now)
     yield from standing.of_verifier(claims, policy, cover)
-    yield from standing.of_platform(claims, policy.platform)
+    yield from platforms.of_platform(claims, policy.platform)
     yield from target.of_identity(claims.target, identity)
     yield target.debug_unless_excepted(claims.target, cover)
     yield from standing.of_tcb(claims, cover)

@@ -52,6 +52,9 @@ class PolicyCode(StrEnum):
     FMSPC = "policy.fmspc", About.PLATFORM
     PLATFORM_ID = "policy.platform-id", About.PLATFORM
     EVALUATION_DATA_NUMBER = "policy.evaluation-data-number", About.PLATFORM
+    DYNAMIC_PLATFORM = "policy.dynamic-platform", About.PLATFORM
+    CACHED_KEYS = "policy.cached-keys", About.PLATFORM
+    SMT_ENABLED = "policy.smt-enabled", About.PLATFORM
 
     TEE = "policy.tee", About.TARGET
     MEASUREMENT = "policy.measurement", About.TARGET

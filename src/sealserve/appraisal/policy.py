@@ -43,12 +43,16 @@ GRACE_LIMIT_HOURS = 30 * 24  # as long as Intel's collateral lasts
 
 
 class PlatformRules(Table):
-    """What every platform must be; a list that is not there leaves it open."""
+    """What every platform must be; a key that is not there leaves it open."""
 
     fmspcs: SomeOf[Bytes6] | None = None
     platform_ids: SomeOf[Bytes16] | None = None
     """PPIDs or platform instance ids."""
     minimum_tcb_evaluation_data_number: Annotated[int, Field(ge=1, le=0xFFFF_FFFF)] | None = None
+    dynamic_platform: bool | None = None
+    """What the PCK certificate must say, as of the two that follow; None leaves it open."""
+    cached_keys: bool | None = None
+    smt_enabled: bool | None = None
 
 
 class AzureAttestation(Table):

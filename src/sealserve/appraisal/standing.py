@@ -1,4 +1,4 @@
-"""Conditions on the platform's standing: who verified it, on what, and how Intel judges it."""
+"""Conditions on a platform's standing: who verified it, on what, and how Intel judges it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from functools import partial
 
 from sealserve.appraisal.conditions import Condition, Cover, PolicyCode, any_of, judged
 from sealserve.appraisal.fields import INTEL_ROOT
-from sealserve.appraisal.policy import PlatformRules, Policy, PolicyException
+from sealserve.appraisal.policy import Policy, PolicyException
 from sealserve.verifier.claims import AzureStanding, Claims, DcapStanding, TcbStatus
 
 _INTEL = "Intel's SGX Root CA"
-_AZURE_IS_SILENT = "nothing: Azure Attestation does not say"
-_OURSELVES = "verify the quote itself, as a token does not say where it was made"
-
 _FIRMWARE = "update the platform's firmware and microcode"
 _SETTINGS = "change the platform's settings (BIOS, hyper-threading) as the advisories say"
 _HARDEN = "build the target with the mitigations that the advisories describe"
@@ -40,34 +37,6 @@ def of_verifier(claims: Claims, policy: Policy, cover: Cover) -> Iterator[Condit
     yield _trust_root(standing, policy)
     yield _revocation(standing)
     yield _collateral_age(standing, cover)
-
-
-def of_platform(claims: Claims, rules: PlatformRules) -> Iterator[Condition]:
-    """The platform's rules, as far as there are any: no exception carries them."""
-    standing = claims.standing if isinstance(claims.standing, DcapStanding) else None
-    if rules.fmspcs is not None:
-        yield judged(
-            PolicyCode.FMSPC,
-            "platform.fmspcs",
-            standing is not None and standing.fmspc in rules.fmspcs,
-            found=standing.fmspc.hex() if standing else _AZURE_IS_SILENT,
-            expected=any_of(fmspc.hex() for fmspc in rules.fmspcs),
-            fix=_on_a_platform(standing, "kind", "its FMSPC to platform.fmspcs"),
-        )
-    if rules.platform_ids is not None:
-        yield _platform_id(standing, rules.platform_ids)
-    if rules.minimum_tcb_evaluation_data_number is not None:
-        found = standing.tcb_evaluation_data_number if standing else None
-        yield judged(
-            PolicyCode.EVALUATION_DATA_NUMBER,
-            "platform.minimum_tcb_evaluation_data_number",
-            found is not None and found >= rules.minimum_tcb_evaluation_data_number,
-            found=_AZURE_IS_SILENT if found is None else str(found),
-            expected=f"{rules.minimum_tcb_evaluation_data_number} or more",
-            fix="fetch newer collateral (update=early has Intel's next numbers first)"
-            if standing
-            else _OURSELVES,
-        )
 
 
 def of_tcb(claims: Claims, cover: Cover) -> Iterator[Condition]:
@@ -174,25 +143,6 @@ def _token(standing: AzureStanding, policy: Policy, now: datetime) -> Iterator[C
         found=f"a token that is good until {standing.token_valid_until.isoformat()}",
         expected=f"a token that is good at {now.isoformat()}",
         fix="ask for a new token",
-    )
-
-
-def _on_a_platform(standing: DcapStanding | None, one: str, entry: str) -> str:
-    if standing is None:
-        return _OURSELVES
-    return f"run it on an accepted {one} of platform; or, if this one is meant, add {entry}"
-
-
-def _platform_id(standing: DcapStanding | None, accepted: tuple[bytes, ...]) -> Condition:
-    found = [] if standing is None else [standing.ppid, standing.platform_instance_id]
-    ids = [each for each in found if each is not None]
-    return judged(
-        PolicyCode.PLATFORM_ID,
-        "platform.platform_ids",
-        any(each in accepted for each in ids),
-        found=" and ".join(each.hex() for each in ids) or _AZURE_IS_SILENT,
-        expected=any_of(each.hex() for each in accepted),
-        fix=_on_a_platform(standing, "machine", "its PPID or instance id to platform.platform_ids"),
     )
 
 

@@ -53,6 +53,7 @@ _CONFIGURATION_STATUSES = frozenset(
 _TD_MEASUREMENTS = frozenset(
     {PolicyCode.MR_TD, PolicyCode.RTMR0, PolicyCode.RTMR1, PolicyCode.RTMR2}
 )
+_SETUP = frozenset({PolicyCode.DYNAMIC_PLATFORM, PolicyCode.CACHED_KEYS, PolicyCode.SMT_ENABLED})
 _FOREIGN_ROOT = frozenset({PolicyCode.SIMULATED, PolicyCode.TRUST_ROOT})
 
 
@@ -142,6 +143,8 @@ def _configuration(claims: Claims, held: Mapping[PolicyCode, bool]) -> Iterator[
         return
     if _may_be_revoked(claims):
         yield NOT_SHOWN
+    if failed & _SETUP:
+        yield CONTRAINDICATED
     if standing.tcb_status in _CONFIGURATION_STATUSES:
         yield CONTRAINDICATED if PolicyCode.TCB_STATUS in failed else VULNERABLE
     yield NO_KNOWN_VULNERABILITY

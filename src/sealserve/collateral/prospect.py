@@ -1,7 +1,8 @@
 """What a policy would say of a platform at given versions, under given collateral, on some day.
 
 The verifier's judgement of versions and the policy's of standings are asked, neither is repeated.
-The target is nobody's: conditions on it, and on one single machine, are left out.
+The target is nobody's: conditions on it, on one single machine and on how it was set up are left
+out.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ STANDING: Final = (
     )
     - AGE
     - {PolicyCode.PLATFORM_ID, PolicyCode.DEBUG}
+    - {PolicyCode.DYNAMIC_PLATFORM, PolicyCode.CACHED_KEYS, PolicyCode.SMT_ENABLED}
 )
 
 

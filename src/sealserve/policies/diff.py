@@ -75,7 +75,14 @@ def _of_platform(policy: Policy) -> Mapping[str, Extent]:
         "minimum_tcb_evaluation_data_number": Range(
             platform.minimum_tcb_evaluation_data_number or 0
         ),
+        "dynamic_platform": _flag(platform.dynamic_platform),
+        "cached_keys": _flag(platform.cached_keys),
+        "smt_enabled": _flag(platform.smt_enabled),
     }
+
+
+def _flag(wanted: bool | None) -> Extent:
+    return any_of(None if wanted is None else ["true" if wanted else "false"])
 
 
 def _of_azure(policy: Policy) -> Mapping[str, Extent]:

@@ -10,6 +10,7 @@ import pytest
 from made_claims import INTEL, NOW, claims, dcap_standing, trust_domain
 from made_policies import SGX, TDX, exception, policy
 from sealserve.appraisal import PolicyCode, appraise, appraise_by_default
+from sealserve.errors import ConfigError
 from sealserve.verifier.claims import AzureStanding, DcapStanding, TcbStatus
 
 FMSPC = bytes.fromhex("00606a000000")
@@ -27,6 +28,11 @@ AZURE = AzureStanding(
     simulated=False,
 )
 MAA = f'[maa]\nissuers = ["{ISSUER}"]\npolicy_hashes = ["{"x" * 43}"]\n'
+SETUP = {
+    "dynamic_platform": PolicyCode.DYNAMIC_PLATFORM,
+    "cached_keys": PolicyCode.CACHED_KEYS,
+    "smt_enabled": PolicyCode.SMT_ENABLED,
+}
 LAB_ROOT = f'trust_root = "{"09" * 32}"\n'
 
 
@@ -102,6 +108,17 @@ def codes(standing: DcapStanding | AzureStanding, head: str = "") -> list[Policy
             [PolicyCode.EVALUATION_DATA_NUMBER],
             id="an older evaluation",
         ),
+        *[
+            pytest.param(
+                replace(DCAP, **{key: found}),
+                f"[platform]\n{key} = {str(wanted).lower()}",
+                [] if found is wanted else [code],
+                id=f"{key} {found} where {wanted} is named",
+            )
+            for key, code in SETUP.items()
+            for found in (None, False, True)
+            for wanted in (False, True)
+        ],
         pytest.param(DCAP, MAA, [], id="our own verifier, whatever [maa] says"),
         pytest.param(AZURE, MAA, [], id="a token of the named instance and policy"),
         pytest.param(AZURE, "", [PolicyCode.MAA], id="a token where none is accepted"),
@@ -132,6 +149,7 @@ def codes(standing: DcapStanding | AzureStanding, head: str = "") -> list[Policy
                 (f'fmspcs = ["{FMSPC.hex()}"]', PolicyCode.FMSPC),
                 (f'platform_ids = ["{PPID.hex()}"]', PolicyCode.PLATFORM_ID),
                 ("minimum_tcb_evaluation_data_number = 1", PolicyCode.EVALUATION_DATA_NUMBER),
+                *((f"{key} = false", code) for key, code in SETUP.items()),
             )
         ],
     ],
@@ -150,6 +168,18 @@ def test_no_exception_accepts_evidence_that_was_not_checked_for_revocation() -> 
     evidence = claims(standing=replace(DCAP, revocation_checked=False))
     result = appraise(evidence, policy(more=weak), asked_for=None, now=NOW)
     assert result.code is PolicyCode.REVOCATION
+
+
+@pytest.mark.parametrize("key", SETUP)
+@pytest.mark.parametrize("found", [None, False, True])
+def test_how_a_platform_is_set_up_counts_only_where_it_is_named(key: str, found: bool) -> None:
+    assert codes(replace(DCAP, **{key: found})) == []
+
+
+@pytest.mark.parametrize("value", ['"false"', "0", "[false]"])
+def test_how_a_platform_is_set_up_is_named_as_true_or_false(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"platform\.smt_enabled: .* expected true or false"):
+        policy(head=f"[platform]\nsmt_enabled = {value}")
 
 
 def test_a_status_that_a_token_states_is_judged() -> None:

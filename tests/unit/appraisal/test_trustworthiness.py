@@ -222,6 +222,12 @@ ROWS = {
         {"hardware": 96},
         Tier.CONTRAINDICATED,
     ),
+    "hyper-threading where none is wanted": (
+        claims(standing=dcap_standing(smt_enabled=True)),
+        platform("smt_enabled = false"),
+        {"configuration": 96},
+        Tier.CONTRAINDICATED,
+    ),
     "Azure's token": (token(), policy(head=AZURE), {"configuration": None}, Tier.AFFIRMING),
     "Azure's token that nobody asked for": (
         token(),

@@ -147,11 +147,12 @@ def test_an_up_to_date_platform_is_not_refused_for_its_standing(foresee):
     assert reasons == {Reason.COLLATERAL, Reason.CERTIFICATE}
 
 
-def test_platform_rules_are_asked_too_but_for_single_machines(foresee):
+def test_platform_rules_are_asked_too_but_for_what_one_machine_alone_is(foresee):
     rules = '[platform]\nfmspcs = ["00606a000000"]\nplatform_ids = ["' + "00" * 16 + '"]\n'
     found = only(foresee(UP_TO_DATE, platform=rules), Reason.REFUSED_ALREADY)
     assert {each.code for each in found} == {"policy.fmspc"}
     lone = '[platform]\nplatform_ids = ["' + "ff" * 16 + '"]\n'
+    lone += "dynamic_platform = false\ncached_keys = false\nsmt_enabled = false\n"
     assert only(foresee(UP_TO_DATE, platform=lone), Reason.REFUSED_ALREADY) == []
 
 

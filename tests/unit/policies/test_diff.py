@@ -112,6 +112,10 @@ STEPS = {
         {},
         "minimum_tcb_evaluation_data_number: was 17 or more, is 0 or more",
     ),
+    **{
+        f"whatever {key}": ({"platform": {key: False}}, {}, f"{key}: was false, is any")
+        for key in ("dynamic_platform", "cached_keys", "smt_enabled")
+    },
     "Azure Attestation": (
         {},
         {"maa": {"issuers": ["https://a.example"], "policy_hashes": ["A" * 43]}},
@@ -191,6 +195,12 @@ OTHERS = {
         {**rule(name="x"), **exception(rules=["x"])},
         "rule 'x'",
         "renamed: was 'digits'",
+    ),
+    "another way of setting platforms up": (
+        {"platform": {"smt_enabled": True}},
+        {"platform": {"smt_enabled": False}},
+        "platform",
+        "smt_enabled: added false, removed true",
     ),
     "another order": (
         {"rules": [RULE, {**RULE, "name": "more", "secret": "more"}]},
@@ -299,7 +309,11 @@ policies = table(
     rules.map(lambda value: {"rules": value}),
     exceptions.map(lambda value: {"exceptions": value}),
     optional("maa", st.just({"issuers": ["https://a.example"], "policy_hashes": ["A" * 43]})),
-    optional("platform", some(["00" * 6, "01" * 6]).map(lambda value: {"fmspcs": value})),
+    optional(
+        "platform",
+        some(["00" * 6, "01" * 6]).map(lambda value: {"fmspcs": value})
+        | st.booleans().map(lambda value: {"smt_enabled": value}),
+    ),
     version=2,
 )
 enclaves = st.builds(
@@ -323,6 +337,7 @@ standings = st.builds(
     made_claims.dcap_standing,
     tcb_status=st.sampled_from([TcbStatus.UP_TO_DATE, TcbStatus.OUT_OF_DATE]),
     fmspc=st.sampled_from([bytes(6), b"\x01" * 6]),
+    smt_enabled=st.sampled_from([None, False, True]),
 )
 tokens = made_claims.any_of(AzureStanding).map(
     lambda each: AzureStanding(
@@ -381,7 +396,10 @@ def test_a_policy_does_not_differ_from_itself(tables):
 
 COMPARED = {
     Policy: {"trust_root", "platform", "maa", "identities", "rules", "exceptions"},
-    PlatformRules: {"fmspcs", "platform_ids", "minimum_tcb_evaluation_data_number"},
+    PlatformRules: {
+        *("fmspcs", "platform_ids", "minimum_tcb_evaluation_data_number"),
+        *("dynamic_platform", "cached_keys", "smt_enabled"),
+    },
     AzureAttestation: {"issuers", "policy_hashes"},
     Rule: {"name", "identities", "secret", "encoding", "asked_for"},
     PolicyException: set(EXCEPTION)
