@@ -71,6 +71,54 @@ def fetch(run, pccs):
     )
 
 
+class TestForget:
+    ARGUMENTS = ("--fmspc", FMSPC.hex(), "--cache", "cache")
+
+    @pytest.fixture
+    def misled(self, fetch, pccs):
+        """The cache after a service answered early data as standard, and then no more."""
+        pccs.edition = "early"
+        assert fetch(*self.ARGUMENTS)[0] == 0
+        pccs.edition = None
+        code, _, told = fetch(*self.ARGUMENTS)
+        assert code == 2
+        assert "COLLATERAL_ROLLBACK" in told
+
+    def test_one_kind_of_platform_is_given_up_and_standard_data_is_taken(self, run, fetch, misled):
+        code, report, _ = run("forget", *self.ARGUMENTS, "--trust-root", "root.pem", "--json")
+        assert code == 0
+        assert report == {
+            "cache": "cache",
+            "entries": [KEY.name],
+            "tcb_info_number_forgotten": 18,
+            "qe_identity_number_forgotten": 18,
+            "qe_identity_number_left": None,
+        }
+        code, report, _ = fetch(*self.ARGUMENTS, "--json")
+        assert (code, report["tcb_info_evaluation_data_number"]) == (0, 17)
+
+    @pytest.mark.parametrize("other", [("--tee", "TDX"), ("--update", "early")], ids=" ".join)
+    def test_another_tee_or_edition_is_not_given_up(self, run, fetch, misled, other):
+        code, _, told = run("forget", *self.ARGUMENTS, "--trust-root", "root.pem", *other)
+        assert code == 0
+        assert "no numbers were remembered" in told
+        assert fetch(*self.ARGUMENTS)[0] == 2
+
+    @pytest.mark.parametrize(
+        ("arguments", "found"),
+        [
+            (("--fmspc", "00606a", "--cache", "cache", "--trust-root", "root.pem"), "12 hex"),
+            (("--fmspc", FMSPC.hex(), "--cache", "cache"), "trust root"),
+            (("--fmspc", FMSPC.hex(), "--cache", "none", "--trust-root", "root.pem"), "nothing"),
+        ],
+        ids=["no FMSPC", "another root", "no cache"],
+    )
+    def test_what_is_not_there_is_told(self, run, misled, arguments, found):
+        code, _, told = run("forget", *arguments)
+        assert code == 1
+        assert found in told
+
+
 class TestFetch:
     def test_a_quote_says_which_platform_and_the_cache_has_it(self, fetch, place, pccs, world):
         code, report, _ = fetch("quote.bin", "--json")
