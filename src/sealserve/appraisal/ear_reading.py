@@ -8,7 +8,8 @@
     5. Its status is what it sums up.
 
 The first check that fails ends it with a VerificationError, whose code (`ResultCode`) is the
-check's own. A result that passes is authentic; whether its status is good enough, the caller says.
+check's own. A result that passes is authentic; whether its status is good enough, the caller says,
+and `check_executables` whether anybody looked at what runs, on which the status does not depend.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from pydantic import ValidationError
 
 from sealserve import jws
-from sealserve.appraisal.ear import policy_id, thumbprint
+from sealserve.appraisal.ear import DEFAULT_POLICY, policy_id, thumbprint
 from sealserve.appraisal.ear_model import EAR_PROFILE, MEDIA_TYPE, Appraisal, Ear, OurClaim
-from sealserve.appraisal.trustworthiness import VECTOR, Tier, worst
-from sealserve.errors import FormatError, VerificationError
+from sealserve.appraisal.trustworthiness import VECTOR, Tier, tier_of, worst
+from sealserve.errors import DeniedError, FormatError, VerificationError
 
 RESULT_LIMIT: Final = 64 << 10  # characters
 CLOCK_DIFFERENCE: Final = timedelta(seconds=60)
@@ -34,7 +35,7 @@ CLOCK_DIFFERENCE: Final = timedelta(seconds=60)
 
 
 class ResultCode(StrEnum):
-    """Why a result was rejected."""
+    """Why a result was rejected or, by the last two, is not relied on."""
 
     FORMAT = "RESULT_FORMAT"
     ALGORITHM = "RESULT_ALGORITHM"
@@ -47,6 +48,8 @@ class ResultCode(StrEnum):
     NONCE = "RESULT_NONCE"
     POLICY = "RESULT_POLICY"
     STATUS = "RESULT_STATUS"
+    DEFAULT_POLICY = "RESULT_DEFAULT_POLICY"
+    EXECUTABLES = "RESULT_EXECUTABLES"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,30 @@ def verify_result(
     _check_expected(found, nonce, policy_sha256)
     _check_status(ear, appraisal)
     return found
+
+
+def check_executables(
+    found: VerifiedResult, *, allow_default_policy: bool = False, policy_is_known: bool = False
+) -> None:
+    """Whether the appraisal was about this executable, and not only about its platform.
+
+    The default appraisal affirms any executable. A policy may leave part of a TD open; that is
+    for those who know the policy: `policy_is_known` where `verify_result` was given its digest.
+    Raises DeniedError.
+    """
+    if found.policy == DEFAULT_POLICY:
+        if not allow_default_policy:
+            raise DeniedError(
+                "the result is by the default policy, which any executable passes",
+                code=ResultCode.DEFAULT_POLICY,
+                hint="ask the verifier for a result by a policy that names the executable",
+            )
+    elif tier_of(found.vector.get("executables", 0)) is Tier.NONE and not policy_is_known:
+        raise DeniedError(
+            f"the result says nothing of what runs: its policy {found.policy} leaves it open",
+            code=ResultCode.EXECUTABLES,
+            hint="read that policy and, if what it leaves open will do, name its file",
+        )
 
 
 def _check_header(token: str, key: EllipticCurvePublicKey) -> None:

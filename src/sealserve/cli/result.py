@@ -11,7 +11,12 @@ import click
 
 from sealserve.appraisal import appraise, appraise_by_default
 from sealserve.appraisal.ear import LIFETIME, issue, jwk, thumbprint
-from sealserve.appraisal.ear_reading import RESULT_LIMIT, VerifiedResult, verify_result
+from sealserve.appraisal.ear_reading import (
+    RESULT_LIMIT,
+    VerifiedResult,
+    check_executables,
+    verify_result,
+)
 from sealserve.appraisal.policy import POLICY_LIMIT
 from sealserve.appraisal.trustworthiness import Tier
 from sealserve.cli.output import json_option, note, print_json, print_table
@@ -19,7 +24,7 @@ from sealserve.cli.result_keys import new_key, read_private_key, read_public_key
 from sealserve.cli.verification import (
     Moment,
     Sources,
-    read_policy,
+    read_policy_with_digest,
     verification_options,
     verify_file,
 )
@@ -125,7 +130,7 @@ def issue_(
         --nonce "$nonce" --lifetime 300 --out result.jwt
     """
     signing_key = read_private_key(key_file)
-    policy = read_policy(policy_file) if policy_file else None
+    policy, digest = read_policy_with_digest(policy_file) if policy_file else (None, None)
     grace = policy.collateral_grace(sources.now) if policy else timedelta()
     outcome = verify_file(evidence, sources, grace=grace)
     claims = outcome.verified()
@@ -137,7 +142,7 @@ def issue_(
     token = issue(
         appraised,
         claims,
-        policy_sha256=_policy_sha256(policy_file),
+        policy_sha256=digest,
         evidence_sha256=hashlib.sha256(outcome.quote).hexdigest(),
         key=signing_key,
         now=claims.verified_at,
@@ -169,6 +174,11 @@ def issue_(
     help="It must be no older.",
 )
 @click.option("--allow-warnings", is_flag=True, help='Exit with 0 for the status "warning", too.')
+@click.option(
+    "--allow-default-policy",
+    is_flag=True,
+    help="Exit with 0 although nobody looked at which executable it is.",
+)
 @click.option("--at", type=Moment(), help="The time to verify at.  [default: now]")
 @json_option
 @click.pass_context
@@ -180,13 +190,16 @@ def verify(
     nonce: str | None,
     max_age: int | None,
     allow_warnings: bool,
+    allow_default_policy: bool,
     at: datetime | None,
     as_json: bool,
 ) -> None:
     """Verify the result in the file TOKEN, and say what it states.
 
     The exit code is 0 when its status is "affirming", 4 when it is any other, 2 when the result is
-    not signed by the key, is malformed, has expired, or is not what was asked for.
+    not signed by the key, is malformed, has expired, or is not what was asked for. It is 4, too,
+    when the result says nothing of which executable runs: by the default policy, unless
+    --allow-default-policy is given, and by a policy that leaves it open and is not named here.
 
     \b
     Example:
@@ -201,8 +214,14 @@ def verify(
         nonce=nonce,
         policy_sha256=_policy_sha256(policy_file),
     )
-    _show(found, as_json=as_json)
     accepted = {Tier.AFFIRMING, Tier.WARNING} if allow_warnings else {Tier.AFFIRMING}
+    if found.status in accepted:
+        check_executables(
+            found,
+            allow_default_policy=allow_default_policy,
+            policy_is_known=policy_file is not None,
+        )
+    _show(found, as_json=as_json)
     context.exit(0 if found.status in accepted else DeniedError.exit_code)
 
 

@@ -7,6 +7,7 @@ asked for only when the quote's PCK chain stands under the named root.
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -142,8 +143,14 @@ def read_evidence(path: Path) -> bytes | RatlsEvidence:
 
 def read_policy(path: Path) -> Policy:
     """The policy in the file at `path`; raises ConfigError."""
+    return read_policy_with_digest(path)[0]
+
+
+def read_policy_with_digest(path: Path) -> tuple[Policy, str]:
+    """The policy in the file at `path`, and the hex SHA-256 of the very bytes that it was in."""
+    data = read_file(path, limit=POLICY_LIMIT)
     try:
-        return parse_policy(read_file(path, limit=POLICY_LIMIT).decode())
+        return parse_policy(data.decode()), hashlib.sha256(data).hexdigest()
     except UnicodeDecodeError as error:
         raise ConfigError(f"the policy {path} is not UTF-8 text") from error
 

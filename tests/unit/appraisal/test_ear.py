@@ -17,8 +17,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from made_claims import NOW, any_claims, azure_standing, claims, dcap_standing, sgx_enclave
-from made_policies import policy
+from made_claims import (
+    NOW,
+    any_claims,
+    azure_standing,
+    claims,
+    dcap_standing,
+    sgx_enclave,
+    trust_domain,
+)
+from made_policies import TDX, policy
 from sealserve.appraisal import appraise, appraise_by_default
 from sealserve.appraisal.ear import DEFAULT_POLICY, LIFETIME, issue, jwk, thumbprint
 from sealserve.appraisal.ear_model import EAR_PROFILE, OUR_CLAIM
@@ -26,10 +34,17 @@ from sealserve.appraisal.ear_reading import (
     CLOCK_DIFFERENCE,
     ResultCode,
     VerifiedResult,
+    check_executables,
     verify_result,
 )
 from sealserve.appraisal.trustworthiness import Tier, status, vector_of
-from sealserve.errors import RejectedError, SealServeError, UsageError, VerificationError
+from sealserve.errors import (
+    DeniedError,
+    RejectedError,
+    SealServeError,
+    UsageError,
+    VerificationError,
+)
 from sealserve.verifier.claims import Claims, DcapStanding, Standing
 
 unhurried = settings(deadline=None)  # a loaded machine is no failure
@@ -168,6 +183,46 @@ def test_any_appraisal_that_is_issued_is_read_back(
     assert (found.ours.allowed, found.ours.code) == (result.allowed, result.code)
     assert found.simulated is about.simulated
     assert found.policy == (DEFAULT_POLICY if by_default else f"sha256:{POLICY_SHA256}")
+
+
+def by_default() -> VerifiedResult:
+    issued = {"evidence_sha256": EVIDENCE_SHA256, "key": KEY, "now": NOW}
+    return read(issue(appraise_by_default(GOOD), GOOD, policy_sha256=None, **issued))
+
+
+def by_a_policy_that_leaves_registers_open() -> VerifiedResult:
+    found = claims(trust_domain(), GOOD.standing)
+    result = appraise(found, policy(TDX), asked_for=None, now=NOW)
+    issued = {"evidence_sha256": EVIDENCE_SHA256, "key": KEY, "now": NOW}
+    return read(issue(result, found, policy_sha256=POLICY_SHA256, **issued))
+
+
+@pytest.mark.parametrize(
+    ("made", "by_name", "other", "code"),
+    [
+        (by_default, "allow_default_policy", "policy_is_known", ResultCode.DEFAULT_POLICY),
+        (
+            by_a_policy_that_leaves_registers_open,
+            "policy_is_known",
+            "allow_default_policy",
+            ResultCode.EXECUTABLES,
+        ),
+    ],
+)
+def test_a_result_that_says_nothing_of_the_executable_is_relied_on_by_name_alone(
+    made, by_name: str, other: str, code: ResultCode
+) -> None:
+    found = made()
+    assert found.status is Tier.AFFIRMING
+    for options in ({}, {other: True}):
+        with pytest.raises(DeniedError) as caught:
+            check_executables(found, **options)
+        assert caught.value.code == code
+    check_executables(found, **{by_name: True})
+
+
+def test_a_result_about_an_executable_is_relied_on_as_it_is() -> None:
+    check_executables(read(token()))
 
 
 def test_a_denial_is_a_result_too() -> None:

@@ -15,7 +15,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from sealserve.cli import main
+from sealserve.cli import main, verification
+from sealserve.files import read_file
 from sealserve.lab.faults import NO_FAULTS, Faults
 from sealserve.lab.identity import EnclaveIdentity
 from sealserve.lab.world import World
@@ -149,9 +150,33 @@ def test_what_is_issued_is_what_a_relying_party_is_told(made: Case) -> None:
 
 
 def test_a_warning_is_not_good_enough_unless_that_is_said(made: Case) -> None:
-    made.issue()
+    made.issue("--policy", made.path("policy.toml"))
     assert made.verify(code=4)["status"] == "warning"
     assert made.verify("--allow-warnings", code=0)["status"] == "warning"
+
+
+def test_the_default_policy_is_not_good_enough_unless_that_is_said(made: Case) -> None:
+    issued = made.issue()
+    assert "executables" not in issued["trustworthiness"]
+    assert made.verify("--allow-warnings")["error"]["code"] == "RESULT_DEFAULT_POLICY"
+    assert made.verify("--allow-warnings", "--allow-default-policy", code=0) == issued
+    assert made.verify("--allow-default-policy", code=4)["status"] == "warning"
+
+
+def test_the_digest_is_that_of_the_policy_that_was_applied(made: Case, monkeypatch) -> None:
+    """The file is replaced as soon as it was read for the first time."""
+    path = made.path("policy.toml")
+    applied = path.read_bytes()
+
+    def replacing(file: Path, *, limit: int) -> bytes:
+        data = read_file(file, limit=limit)
+        if file == path:
+            path.write_text("version = 2")
+        return data
+
+    monkeypatch.setattr(verification, "read_file", replacing)
+    issued = made.issue("--policy", path)
+    assert issued["policy"] == f"sha256:{hashlib.sha256(applied).hexdigest()}"
 
 
 def test_a_person_is_told_that_a_lab_is_simulated(made: Case) -> None:
