@@ -19,6 +19,7 @@ from fuzz.seeds import KEY, NOW
 from sealserve.endorsements import der
 from sealserve.endorsements.chain import CHAIN_LIMIT
 from sealserve.endorsements.collateral import ONE_FILE_LIMIT, PART_LIMIT
+from sealserve.endorsements.crl import CRL_LIMIT
 from sealserve.endorsements.signed_json import SIGNED_JSON_LIMIT
 from sealserve.evidence.certificate import MAX_CERTIFICATE_BYTES
 from sealserve.evidence.quote import MAX_QUOTE_BYTES
@@ -131,7 +132,7 @@ def crls() -> Inputs:
     begin = b"-----BEGIN X509 CRL-----"
     return {
         "entries": _crl(PART_LIMIT),
-        "names of its issuer": _crl_of_names(PART_LIMIT),
+        "names of its issuer": _crl_of_names(CRL_LIMIT),
         "entries as hex": _crl(PART_LIMIT // 2).hex().encode(),
         "almost hex": filled(b"ab", PART_LIMIT, b"", b"?"),
         "blanks": filled(b" ", PART_LIMIT, b"", b"?"),

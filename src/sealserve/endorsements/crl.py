@@ -20,6 +20,9 @@ from sealserve.errors import FormatError
 
 CRL_LIMIT = 256 << 10  # bytes of DER, some ten thousand entries; Intel's largest of today has 4 KB
 
+_EXTENSIONS_LIMIT = 4096  # bytes; Intel's have about 50
+_EXTENSIONS = 0xA0  # the tag of a CRL's extensions: [0], constructed
+
 _PEM = re.compile(
     rb"\s*+-----BEGIN X509 CRL-----([A-Za-z0-9+/=\s]++)-----END X509 CRL-----\s*+", re.DOTALL
 )
@@ -64,28 +67,39 @@ def to_der(data: bytes) -> bytes:
 def parse_crl(data: bytes) -> Crl:
     """The CRL in `data` (DER, at most 256 KiB); raises FormatError.
 
-    The limit is what keeps a list that nobody signed from costing more than a moment.
+    Two limits keep a list that nobody signed from costing more than a moment: its own, and the one
+    of its extensions, which `cryptography` turns into objects name by name.
     """
     if len(data) > CRL_LIMIT:
         raise FormatError(f"the CRL has {len(data)} bytes, at most {CRL_LIMIT} are read")
     try:
         crl = x509.load_der_x509_crl(data)
         check_algorithm(crl.signature_algorithm_oid)
-        next_update = crl.next_update_utc
+        signed = crl.tbs_certlist_bytes
+        issuer = _issuer(signed)
         _check_extensions(crl)
+        next_update = crl.next_update_utc
         if next_update is None:
             raise FormatError("the CRL has no nextUpdate: nobody could tell when it is too old")
-        signed = crl.tbs_certlist_bytes
-        return Crl(crl, signed, _issuer(signed), crl.last_update_utc, next_update)
+        return Crl(crl, signed, issuer, crl.last_update_utc, next_update)
     except X509_ERRORS as error:
         raise FormatError(f"the CRL cannot be read: {error}") from error
 
 
 def _issuer(signed: bytes) -> bytes:
-    """Of a list of version 2, which alone has extensions (RFC 5280, section 5.1.2)."""
-    version, _, issuer, *_ = der.decode_all(der.decode(signed, der.SEQUENCE))
+    """Of a list of version 2, which alone has extensions (RFC 5280, section 5.1.2).
+
+    Their size is looked at here, before anybody reads them.
+    """
+    version, _, issuer, *others = der.decode_all(der.decode(signed, der.SEQUENCE))
     if version[0] != der.INTEGER:
         raise FormatError("the CRL is not of version 2")
+    for tag, content in others:
+        if tag == _EXTENSIONS and len(content) > _EXTENSIONS_LIMIT:
+            raise FormatError(
+                f"the CRL's extensions have {len(content)} bytes, "
+                f"at most {_EXTENSIONS_LIMIT} are read"
+            )
     common_names(issuer[1])
     return issuer[1]
 

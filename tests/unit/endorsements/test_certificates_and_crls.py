@@ -225,6 +225,26 @@ def crl_builder(root: pki.Holder) -> x509.CertificateRevocationListBuilder:
     )
 
 
+def test_a_crl_whose_extensions_are_large_is_refused_before_they_are_read(
+    root: pki.Holder,
+) -> None:
+    assert parse_crl(crl_of_names(root, 1000)).this_update == NOW
+    with pytest.raises(FormatError, match="at most 4096 are read"):
+        parse_crl(crl_of_names(root, 2000))
+
+
+def crl_of_names(root: pki.Holder, count: int) -> bytes:
+    """A CRL whose issuer has this many names, of 3 bytes each."""
+    builder = x509.CertificateRevocationListBuilder(root.certificate.subject, NOW, NOW)
+    issuer = x509.AuthorityKeyIdentifier(b"key", [x509.DNSName("a")] * count, 1)
+    crl = (
+        builder.add_extension(x509.CRLNumber(1), critical=False)
+        .add_extension(issuer, critical=False)
+        .sign(root.key, hashes.SHA256())
+    )
+    return crl.public_bytes(Encoding.DER)
+
+
 @pytest.mark.parametrize(
     "extend",
     [
