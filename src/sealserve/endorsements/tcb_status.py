@@ -27,4 +27,4 @@ class TcbStatus(StrEnum):
 
 
 STATED = tuple(status for status in TcbStatus if not status.startswith("TDRelaunchAdvised"))
-"""The statuses that a signed statement may give to a level."""
+"""The statuses that a signed statement may give to a level, from the best to the worst."""

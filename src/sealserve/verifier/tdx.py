@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from sealserve.endorsements.levels import IsvLevel
 from sealserve.endorsements.tcb_info import TcbInfo
-from sealserve.endorsements.tcb_status import TcbStatus
+from sealserve.endorsements.tcb_status import STATED, TcbStatus
 from sealserve.endorsements.tdx_module import TdxModuleIdentity
 from sealserve.evidence.td_report import TdReport
 from sealserve.verifier import tcb
@@ -68,14 +68,11 @@ def advise(launched: TcbStatus, current: TcbStatus) -> TcbStatus:
     """The status of a TD, from the merged one at its launch and the merged one of today.
 
     A relaunch is advised when the TD was launched on an outdated module and runs on one that is
-    not. Were today's the worse of the two, which no update can bring about, it would count.
+    not. Else the worse of the two counts, in the order of `STATED`; where that is today's, no
+    update has brought it about.
     """
-    if TcbStatus.REVOKED in (launched, current):
-        return TcbStatus.REVOKED
-    if current in _OUTDATED:
-        return launched if launched in _OUTDATED else current
-    if launched not in _OUTDATED:
-        return launched
+    if launched not in _OUTDATED or current in (*_OUTDATED, TcbStatus.REVOKED):
+        return max(launched, current, key=STATED.index)
     if launched in _CONFIGURATION_NEEDED or current in _CONFIGURATION_NEEDED:
         return TcbStatus.TD_RELAUNCH_ADVISED_CONFIGURATION_NEEDED
     return TcbStatus.TD_RELAUNCH_ADVISED

@@ -113,11 +113,16 @@ def test_a_module_that_reaches_no_level_is_rejected(found: bytes) -> None:
         (OUT_CONF, UP, RELAUNCH_CONF),
         (OUT_CONF, CONF, RELAUNCH_CONF),
         (OUT, OUT, OUT),
-        (OUT, OUT_CONF, OUT),
+        (OUT, OUT_CONF, OUT_CONF),
         (OUT_CONF, OUT, OUT_CONF),
         (UP, UP, UP),
         (SW, UP, SW),
         (CONF, UP, CONF),
+        (UP, SW, SW),
+        (SW, CONF, CONF),
+        (CONF_SW, CONF, CONF_SW),
+        (UP, CONF_SW, CONF_SW),
+        (CONF_SW, OUT, OUT),
         (UP, OUT, OUT),
         (SW, OUT_CONF, OUT_CONF),
         (REVOKED, UP, REVOKED),
@@ -125,7 +130,7 @@ def test_a_module_that_reaches_no_level_is_rejected(found: bytes) -> None:
         (OUT, REVOKED, REVOKED),
     ],
 )
-def test_a_relaunch_is_advised_where_only_the_launch_is_outdated(
+def test_a_relaunch_is_advised_where_only_the_launch_is_outdated_else_the_worse_counts(
     launched: TcbStatus, current: TcbStatus, status: TcbStatus
 ) -> None:
     assert tdx.advise(launched, current) is status
