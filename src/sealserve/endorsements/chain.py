@@ -95,10 +95,15 @@ def parse_chain(pem: bytes, known: Collection[Certificate] = ()) -> tuple[Certif
     NUL bytes at the end are left off, as real quotes have them. A certificate whose bytes are those
     of one in `known` is that one, and is not parsed again. Raises FormatError.
     """
-    if len(pem) > CHAIN_LIMIT:
-        raise FormatError(f"the chain has {len(pem)} bytes, at most {CHAIN_LIMIT} are read")
+    return parse_certificates(read_blocks(pem), known)
+
+
+def parse_certificates(
+    blocks: tuple[bytes, ...], known: Collection[Certificate] = ()
+) -> tuple[Certificate, ...]:
+    """The same, of the DER of each certificate."""
     by_der = {certificate.der: certificate for certificate in known}
-    return tuple(by_der.get(block) or parse_certificate(block) for block in _blocks(pem))
+    return tuple(by_der.get(block) or parse_certificate(block) for block in blocks)
 
 
 def parse_certificate(der_bytes: bytes) -> Certificate:
@@ -191,8 +196,10 @@ def _p256_key(certificate: x509.Certificate) -> ec.EllipticCurvePublicKey:
     return key
 
 
-def _blocks(pem: bytes) -> list[bytes]:
-    """The DER of each certificate."""
+def read_blocks(pem: bytes) -> tuple[bytes, ...]:
+    """The DER of each certificate in `pem`, in its order and not parsed; raises FormatError."""
+    if len(pem) > CHAIN_LIMIT:
+        raise FormatError(f"the chain has {len(pem)} bytes, at most {CHAIN_LIMIT} are read")
     text = pem.rstrip(b"\0").strip()
     blocks: list[bytes] = []
     offset = 0
@@ -206,7 +213,7 @@ def _blocks(pem: bytes) -> list[bytes]:
         offset = block.end()
     if not blocks:
         raise FormatError("the chain holds no certificate")
-    return blocks
+    return tuple(blocks)
 
 
 def _decode(text: bytes) -> bytes:

@@ -24,7 +24,8 @@ from sealserve.endorsements.chain import (
     PCK_CAS,
     Certificate,
     Role,
-    parse_chain,
+    parse_certificates,
+    read_blocks,
     shown,
 )
 from sealserve.endorsements.crl import Crl, parse_crl
@@ -77,14 +78,16 @@ def verify_path(
     The order in `pem` is free, since each role can stand in one place only. Certificates in `known`
     were verified under `root` before: of them only the dates are checked again.
     """
-    ordered = _verify_signatures(pem, path, root, codes, known)
+    with rejecting(codes.format):
+        blocks = read_blocks(pem)
+    ordered = _verify_signatures(blocks, path, root, codes, known)
     _check_dates(ordered, now, codes.validity)
     return ordered
 
 
 @lru_cache(maxsize=CHAINS_REMEMBERED)
 def _verify_signatures(
-    pem: bytes,
+    blocks: tuple[bytes, ...],
     path: tuple[tuple[Role, ...], ...],
     root: Certificate,
     codes: PathCodes,
@@ -93,11 +96,12 @@ def _verify_signatures(
     """All but the dates: what holds of a chain once holds of it at any time.
 
     So it is remembered: one platform's chain comes with each of its quotes, and all collateral has
-    the same CAs and the same signer. Rejections are none of what `lru_cache` keeps, so that nothing
+    the same CAs and the same signer. It is remembered by its DER, since PEM can be spelt in many
+    ways and a stranger may choose. Rejections are none of what `lru_cache` keeps, so that nothing
     is remembered but what verified under the root, and a stranger's certificates take no memory.
     """
     try:
-        certificates = parse_chain(pem, known=(*known, root))
+        certificates = parse_certificates(blocks, known=(*known, root))
     except FormatError as error:
         code = codes.path if error.code == ALTERED_KEY else codes.format
         raise rejection(code, error.message, error.hint) from error

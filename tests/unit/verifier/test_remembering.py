@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sealserve.errors import VerificationError
+from sealserve.evidence.quote import parse_quote, serialize_quote
 from sealserve.lab import pki as lab_pki
 from sealserve.lab.faults import Faults
 from sealserve.lab.identity import EnclaveIdentity
@@ -53,6 +54,19 @@ def test_a_strangers_chains_take_no_memory(world: World) -> None:
         with pytest.raises(VerificationError):
             verify_collateral(stranger.collateral(), root, NOW)
     assert chains_remembered() == before
+
+
+def test_a_chain_that_is_spelt_in_another_way_is_remembered_as_the_same(world: World) -> None:
+    quote = parse_quote(world.quote(REPORT))
+    spaced = replace(quote, certification_data=quote.certification_data.replace(b"\n", b" \n"))
+    platform_of(serialize_quote(quote), world.root_ca_pem, NOW)
+    before = pki._verify_signatures.cache_info()
+    root = load_trust_root(world.root_ca_pem)
+    for _ in range(2):
+        platform_of(serialize_quote(quote), root, NOW)
+        platform_of(serialize_quote(spaced), root, NOW)
+    after = pki._verify_signatures.cache_info()
+    assert (after.misses - before.misses, after.hits - before.hits) == (1, 3)
 
 
 def test_a_chain_that_is_remembered_under_one_root_is_not_verified_under_another(
