@@ -1,9 +1,9 @@
 """Verified collateral in memory, for a service that answers many requests at once.
 
-Only a platform whose PCK certificate was verified is asked for (`sealserve.verifier.platform_of`),
-so that nobody with a made-up certificate makes this service fetch. Who needs the same collateral
-waits for the one renewal; nobody else waits, and a waiter holds no thread. What is in use and not
-yet old is renewed beside its use, and nobody waits for that at all.
+Only a platform that signed what was presented is asked for (`sealserve.verifier.platform_of`), so
+that nobody with a made-up certificate or quote makes this service fetch. Who needs the same
+collateral waits for the one renewal; nobody else waits, and a waiter holds no thread. What is in
+use and not yet old is renewed beside its use, and nobody waits for that at all.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from sealserve.endorsements.crl import Crl
 from sealserve.endorsements.qe_identity import QeIdentity, parse_qe_identity
 from sealserve.endorsements.signed_json import split
 from sealserve.endorsements.tcb_info import TcbInfo, TcbInfoId, parse_tcb_info
-from sealserve.verifier import pki, signatures
+from sealserve.verifier import pki, qe, signatures
 from sealserve.verifier.codes import Code, rejecting, rejection
 from sealserve.verifier.roots import TrustRoot, load_trust_root
 
@@ -48,7 +48,7 @@ class VerifiedCollateral:
 
     It is good for quotes of one kind of TEE on one kind of platform (`tee`, `tcb_info.fmspc`) whose
     PCK certificates were issued by `revocation.pck_ca`, from `valid_from` to `usable_until`, both
-    included.
+    included. `qe_identity` is of the enclave that makes these quotes.
     """
 
     root: TrustRoot
@@ -66,7 +66,7 @@ class VerifiedCollateral:
     @property
     def tee(self) -> Tee:
         """What it is about."""
-        return "TDX" if self.tcb_info.id is TcbInfoId.TDX else "SGX"
+        return _tee(self.tcb_info)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +148,7 @@ def verify_collateral(
         now,
         grace=grace,
     )
+    qe.check_kind(qe_identity, _tee(tcb_info))
     crls = (revocation.root_ca_crl, revocation.pck_crl) if revocation else ()
     pck_ca_path = revocation.pck_ca_path if revocation else ()
     certificates = [
@@ -168,6 +169,10 @@ def verify_collateral(
         valid_until=min(certificates_end, next_update),
         usable_until=min(certificates_end, next_update + grace),
     )
+
+
+def _tee(tcb_info: TcbInfo) -> Tee:
+    return "TDX" if tcb_info.id is TcbInfoId.TDX else "SGX"
 
 
 def check_not_rolled_back(collateral: VerifiedCollateral, seen: Evaluations) -> None:

@@ -11,8 +11,10 @@
     7. The platform, its quoting enclave and its TDX module reach TCB levels; these are merged.
     8. The claims come out. Accepting them is the policy's business.
 
-The first check that fails ends it with a VerificationError, whose code (`codes.Code`) is the
-check's own. Steps 3 and 4 are the same for all quotes of one kind of platform: `verify_collateral`
+Who signed what in steps 5 and 6 comes before steps 3 and 4: it needs no collateral, and nobody
+should fetch any for evidence that is not signed (`platform_of`). The first check that fails ends it
+with a VerificationError, whose code (`codes.Code`) is the check's own (`steps` has their order).
+Steps 3 and 4 are the same for all quotes of one kind of platform: `verify_collateral`
 does them once, `verify_quote` the rest for each quote. Nothing here opens a file, a socket or a
 clock. Source: Intel SGX ECDSA Quote Library Reference, appendix A.4; Intel TDX DCAP Quoting Library
 API, appendix A; Intel SGX and TDX Provisioning Certification Service API, version 4; what the
@@ -27,7 +29,7 @@ from sealserve.endorsements.chain import Certificate
 from sealserve.endorsements.collateral import Collateral
 from sealserve.endorsements.tcb_status import TcbStatus
 from sealserve.errors import VerificationError
-from sealserve.verifier import pki, qe, signatures, tcb
+from sealserve.verifier import pki, qe, tcb
 from sealserve.verifier.claims import Claims
 from sealserve.verifier.codes import Code, rejection
 from sealserve.verifier.collateral import (
@@ -57,7 +59,7 @@ def verify(
     zone; the rest is as for `verify_collateral`. Raises VerificationError.
     """
     root = trust_root if isinstance(trust_root, TrustRoot) else load_trust_root(trust_root)
-    # 1. and 2. The quote, and the certificates of its platform.
+    # 1., 2., 5. and 6. The quote, the certificates of its platform, and what they signed.
     evidence = read_evidence(quote, root, now, _likely_ca(collateral, root, now))
     # 3. and 4. as far as they do not depend on the quote.
     verified = verify_collateral(
@@ -75,16 +77,19 @@ def verify_quote(quote: bytes, collateral: VerifiedCollateral, now: datetime) ->
 
     Raises VerificationError.
     """
-    # 1. and 2. The quote, and the certificates of its platform.
+    # 1., 2., 5. and 6. The quote, the certificates of its platform, and what they signed.
     known = (collateral.revocation.pck_ca,) if collateral.revocation else ()
     evidence = read_evidence(quote, collateral.root, now, known)
     return _judge(evidence, collateral, now)
 
 
 def platform_of(quote: bytes, trust_root: bytes | TrustRoot, now: datetime) -> Platform:
-    """Which collateral `quote` needs, from a PCK certificate that was verified (steps 1 and 2).
+    """Which collateral `quote` needs, once everything is checked that needs none.
 
-    Nothing else about the quote is checked. Raises VerificationError.
+    That is: the PCK certificate is under the root, it signed the report of an enclave that vouches
+    for the attestation key, and that key signed the quote. Whether the enclave is Intel's, and what
+    is revoked or outdated, only the collateral can tell. Raises VerificationError, with the code
+    that `verify` has for the same quote.
     """
     root = trust_root if isinstance(trust_root, TrustRoot) else load_trust_root(trust_root)
     return read_evidence(quote, root, now).platform
@@ -102,21 +107,14 @@ def _likely_ca(collateral: Collateral, root: TrustRoot, now: datetime) -> tuple[
 
 
 def _judge(evidence: Evidence, collateral: VerifiedCollateral, now: datetime) -> Claims:
-    quote = evidence.quote
+    qe_report = evidence.quote.qe_report
     # 3. and 4. The collateral is for this platform, and may still be used.
     _check_still_usable(collateral, now)
     _check_revocation(evidence, collateral)
     _check_platform(evidence, collateral)
-    # 5. The quoting enclave.
-    qe.check_report(quote, evidence.pck)
-    qe.check_identity(quote.qe_report, collateral.qe_identity, evidence.platform.tee)
-    qe_level = tcb.qe_level(collateral.qe_identity, quote.qe_report.isv_svn)
-    # 6. The quote's signature.
-    attestation_key = signatures.load_point(quote.attestation_key)
-    if attestation_key is None or not signatures.is_valid(
-        attestation_key, quote.signature, quote.signed_bytes
-    ):
-        raise rejection(Code.QUOTE_SIGNATURE, "the quote is not signed by its attestation key")
+    # 5. The quoting enclave is Intel's.
+    qe.check_identity(qe_report, collateral.qe_identity)
+    qe_level = tcb.qe_level(collateral.qe_identity, qe_report.isv_svn)
     # 7. The TCB.
     evaluation = evaluate(evidence, collateral.tcb_info, qe_level)
     _check_standing(evaluation)

@@ -1,4 +1,6 @@
-"""What is presented: a quote, and the certificates of its platform. Steps 1 and 2.
+"""What is presented: a quote, and the certificates of its platform; what can be said of it alone.
+
+That is steps 1 and 2, who signed in step 5, and step 6.
 
 Source: Intel SGX ECDSA Quote Library Reference, appendix A.4; Intel SGX PCK Certificate and
 Certificate Revocation List Profile Specification.
@@ -6,6 +8,7 @@ Certificate Revocation List Profile Specification.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -16,7 +19,7 @@ from sealserve.endorsements.chain import Certificate, Role
 from sealserve.endorsements.collateral import PckCa, Tee
 from sealserve.endorsements.pck import SGX_EXTENSIONS_OID, PckExtensions, parse_pck_extension
 from sealserve.evidence.quote import TEE_TYPE_TDX, CertificationDataType, Quote, parse_quote
-from sealserve.verifier import pki
+from sealserve.verifier import pki, signatures
 from sealserve.verifier.codes import Code, rejecting, rejection
 from sealserve.verifier.roots import TrustRoot
 
@@ -36,7 +39,7 @@ class Platform:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A parsed quote, and its platform's certificates under a root."""
+    """A quote that its platform signed, and the platform's certificates under a root."""
 
     quote: Quote
     pck: Certificate
@@ -56,7 +59,7 @@ class Evidence:
 def read_evidence(
     data: bytes, root: TrustRoot, now: datetime, known: tuple[Certificate, ...] = ()
 ) -> Evidence:
-    """Steps 1 and 2. `known` are certificates that were verified under `root` before."""
+    """All that needs no collateral. `known` are certificates verified under `root` before."""
     # 1. Parse.
     with rejecting(Code.QUOTE_FORMAT):
         quote = parse_quote(data)
@@ -70,7 +73,31 @@ def read_evidence(
     pck, pck_ca, _ = pki.verify_path(
         quote.certification_data, pki.PCK_PATH, root.certificate, now, PCK_CODES, known
     )
-    return Evidence(quote, pck, pck_ca, _verified_extensions(pck))
+    pck_extensions = _verified_extensions(pck)
+    # 5. The quoting enclave's report, as far as it does not depend on its identity.
+    _check_report(quote, pck)
+    # 6. The quote's signature.
+    _check_signature(quote)
+    return Evidence(quote, pck, pck_ca, pck_extensions)
+
+
+def _check_report(quote: Quote, pck: Certificate) -> None:
+    report = quote.qe_report
+    if not signatures.is_valid(pck.public_key, quote.qe_report_signature, report.serialize()):
+        raise rejection(
+            Code.QE_REPORT_SIGNATURE, "the quoting enclave's report is not signed by the PCK"
+        )
+    bound = hashlib.sha256(quote.attestation_key + quote.qe_auth_data).digest()
+    if report.report_data != bound.ljust(len(report.report_data), b"\0"):
+        raise rejection(
+            Code.QE_REPORT_DATA, "the quoting enclave's report does not vouch for the key"
+        )
+
+
+def _check_signature(quote: Quote) -> None:
+    key = signatures.load_point(quote.attestation_key)
+    if key is None or not signatures.is_valid(key, quote.signature, quote.signed_bytes):
+        raise rejection(Code.QUOTE_SIGNATURE, "the quote is not signed by its attestation key")
 
 
 @lru_cache(maxsize=pki.CHAINS_REMEMBERED)

@@ -1,9 +1,9 @@
-"""The quoting enclave: step 5 of `sealserve.verifier.dcap`.
+"""The identity of the quoting enclave: in step 5 of `sealserve.verifier.dcap`.
 
-It stands between the platform's certificate and the quote: the PCK signs its report, and the report
-vouches for the key that signs the quote. An enclave of anybody's could be given a report by the
-same PCK, so it must also be the one that Intel describes. Trust domains are quoted by another
-enclave than SGX enclaves; both are SGX enclaves themselves.
+The enclave stands between the platform's certificate and the quote: the PCK signs its report, and
+the report vouches for the key that signs the quote (`evidence`). An enclave of anybody's could be
+given a report by the same PCK, so it must also be the one that Intel describes. Trust domains are
+quoted by another enclave than SGX enclaves; both are SGX enclaves themselves.
 
 Source: Intel SGX ECDSA Quote Library Reference, appendix A.4; Intel SGX and TDX Provisioning
 Certification Service API, version 4, "Enclave Identity".
@@ -11,43 +11,34 @@ Certification Service API, version 4, "Enclave Identity".
 
 from __future__ import annotations
 
-import hashlib
-
-from sealserve.endorsements.chain import Certificate
 from sealserve.endorsements.collateral import Tee
 from sealserve.endorsements.qe_identity import SGX_QE_ID, TDX_QE_ID, QeIdentity
-from sealserve.evidence.quote import Quote
 from sealserve.evidence.report import SgxReport
-from sealserve.verifier import signatures
 from sealserve.verifier.bits import masked
 from sealserve.verifier.codes import Code, rejection
 
 _IDENTITY_IDS: dict[Tee, str] = {"SGX": SGX_QE_ID, "TDX": TDX_QE_ID}
 
 
-def check_report(quote: Quote, pck: Certificate) -> None:
-    """Reject a quoting enclave's report that the PCK did not sign, or that binds another key."""
-    report = quote.qe_report
-    if not signatures.is_valid(pck.public_key, quote.qe_report_signature, report.serialize()):
+def check_kind(identity: QeIdentity, tee: Tee) -> None:
+    """Reject the identity of an enclave that does not quote for this kind of TEE."""
+    if identity.id != _IDENTITY_IDS[tee]:
         raise rejection(
-            Code.QE_REPORT_SIGNATURE, "the quoting enclave's report is not signed by the PCK"
-        )
-    bound = hashlib.sha256(quote.attestation_key + quote.qe_auth_data).digest()
-    if report.report_data != bound.ljust(len(report.report_data), b"\0"):
-        raise rejection(
-            Code.QE_REPORT_DATA, "the quoting enclave's report does not vouch for the key"
+            Code.QE_IDENTITY_MISMATCH,
+            f"the QE identity is of {identity.id[:32]!r}; TCB info is for {tee}, "
+            f"whose quotes are made by {_IDENTITY_IDS[tee]!r}",
+            hint="fetch TCB info and QE identity both under /sgx or both under /tdx",
         )
 
 
-def check_identity(report: SgxReport, identity: QeIdentity, tee: Tee) -> None:
-    """Reject a quoting enclave that is not the one that Intel signs for this kind of TEE.
+def check_identity(report: SgxReport, identity: QeIdentity) -> None:
+    """Reject a quoting enclave that is not the one that `identity` describes.
 
     Value and mask are in the order of memory, where MISCSELECT is a little-endian integer.
     """
     misc_select = masked(report.misc_select.to_bytes(4, "little"), identity.misc_select_mask)
     attributes = masked(report.attributes, identity.attributes_mask)
     comparisons: tuple[tuple[str, object, object], ...] = (
-        ("identity", _IDENTITY_IDS[tee], identity.id),
         ("MRSIGNER", report.mr_signer, identity.mr_signer),
         ("ISVPRODID", report.isv_prod_id, identity.isv_prod_id),
         ("MISCSELECT under its mask", misc_select, identity.misc_select),

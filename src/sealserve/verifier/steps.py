@@ -61,19 +61,20 @@ _MOMENTS = (
     Code.PCK_CHAIN,
     Code.PCK_CHAIN_VALIDITY,
     Code.PCK_EXTENSIONS,
+    Code.QE_REPORT_SIGNATURE,
+    Code.QE_REPORT_DATA,
+    Code.QUOTE_SIGNATURE,
     *_REVOCATION,
     *_TCB_INFO,
     *_QE_IDENTITY,
+    Code.QE_IDENTITY_MISMATCH,  # it is for the kind of TEE of TCB info
     Code.COLLATERAL_ROLLBACK,
     Code.COLLATERAL_VALIDITY,
     Code.CRL_MISSING,  # the PCK CRL is of the quote's CA
     Code.REVOKED,  # the quote's PCK CA, and its PCK
     Code.TCB_INFO_MISMATCH,
-    Code.QE_REPORT_SIGNATURE,
-    Code.QE_REPORT_DATA,
-    Code.QE_IDENTITY_MISMATCH,
+    Code.QE_IDENTITY_MISMATCH,  # it describes the quoting enclave
     Code.QE_TCB_NOT_SUPPORTED,
-    Code.QUOTE_SIGNATURE,
     Code.TDX_MODULE_MISMATCH,  # what it looks like
     Code.TCB_NOT_SUPPORTED,
     Code.TDX_MODULE_MISMATCH,  # its level

@@ -58,6 +58,27 @@ def test_every_status_that_can_be_accepted_is_seen(cases: dict[str, Case]) -> No
     assert {expected.tcb_status for expected in accepted} == set(TcbStatus) - {TcbStatus.REVOKED}
 
 
+def test_what_needs_no_collateral_is_rejected_before_any_is_fetched(
+    cases: dict[str, Case],
+) -> None:
+    early = {code for code in Code if code.step in (0, 1, 2)} | {
+        Code.QE_REPORT_SIGNATURE,
+        Code.QE_REPORT_DATA,
+        Code.QUOTE_SIGNATURE,
+    }
+    seen = set()
+    for case in cases.values():
+        evidence, code = case.evidence, getattr(case.expected, "code", None)
+        try:
+            platform_of(evidence.quote, evidence.trust_root, evidence.at)
+        except VerificationError as error:
+            assert error.code == code, case.id
+            seen.add(code)
+        else:
+            assert code not in early, case.id
+    assert seen == early
+
+
 def test_verified_collateral_is_judged_as_with_its_quote(cases: dict[str, Case]) -> None:
     """`verify_quote` skips what the collateral's own CA has passed already, and nothing else."""
     genuine = cases["sgx-v3-genuine"].evidence

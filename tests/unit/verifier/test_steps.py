@@ -58,13 +58,14 @@ def test_where_crls_were_skipped_nothing_is_said_of_revocation() -> None:
             Code.QE_IDENTITY_SIGNATURE,
             (Code.CRL_SIGNATURE, Code.TCB_INFO_SIGNATURE, Code.QE_IDENTITY_CHAIN),
             # The format is looked at once before the signature, and once after it.
-            (Code.QE_IDENTITY_FORMAT, Code.REVOKED, Code.CRL_MISSING, Code.QE_REPORT_DATA),
+            (Code.QE_IDENTITY_FORMAT, Code.REVOKED, Code.CRL_MISSING, Code.QE_IDENTITY_MISMATCH),
             id="before-parsing",
         ),
         pytest.param(
             Code.QUOTE_SIGNATURE,
-            (Code.REVOKED, Code.CRL_MISSING, Code.TCB_INFO_MISMATCH, Code.QE_TCB_NOT_SUPPORTED),
-            (Code.TCB_NOT_SUPPORTED, Code.TDX_MODULE_MISMATCH, Code.TCB_REVOKED),
+            (Code.PCK_EXTENSIONS, Code.QE_REPORT_SIGNATURE, Code.QE_REPORT_DATA),
+            # Nothing was fetched for it.
+            (Code.CRL_MISSING, Code.TCB_CHAIN, Code.QE_IDENTITY_MISMATCH, Code.TCB_REVOKED),
             id="signature",
         ),
         pytest.param(
@@ -97,7 +98,7 @@ def test_after_the_failure_of_another_room_no_check_was_reached(code: str) -> No
 def test_a_rollback_is_told_where_it_is_the_failure() -> None:
     rows = by_check(outcomes(Code.COLLATERAL_ROLLBACK))
     assert rows[Code.QE_IDENTITY_EXPIRED] == "passed"
-    assert rows[Code.QE_REPORT_SIGNATURE] == "not reached"
+    assert rows[Code.QE_TCB_NOT_SUPPORTED] == "not reached"
 
 
 PARTS = ("quote", *(field.name for field in fields(Collateral)))

@@ -168,7 +168,7 @@ def test_a_trust_domain_on_a_platform_that_cannot_be_relied_on_is_rejected(
     [
         ("SGX", "SGX", Code.TCB_INFO_MISMATCH),
         ("TDX", "SGX", Code.QE_IDENTITY_MISMATCH),
-        ("SGX", "TDX", Code.TCB_INFO_MISMATCH),
+        ("SGX", "TDX", Code.QE_IDENTITY_MISMATCH),
     ],
 )
 def test_collateral_for_enclaves_does_not_do_for_trust_domains(
@@ -183,6 +183,18 @@ def test_collateral_for_enclaves_does_not_do_for_trust_domains(
     with pytest.raises(VerificationError) as caught:
         verify(quote, mixed, trust_root=world.root_ca_pem, now=NOW)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(("tcb_info", "qe_identity"), [("TDX", "SGX"), ("SGX", "TDX")])
+def test_collateral_of_two_kinds_of_tee_is_not_kept(
+    world: World, tcb_info: str, qe_identity: str
+) -> None:
+    mixed = replace(
+        world.collateral(tcb_info), qe_identity=world.collateral(qe_identity).qe_identity
+    )
+    with pytest.raises(VerificationError) as caught:
+        verify_collateral(mixed, world.root_ca_pem, NOW)
+    assert caught.value.code == Code.QE_IDENTITY_MISMATCH
 
 
 def test_collateral_says_what_it_is_about_and_serves_many_quotes(world: World) -> None:

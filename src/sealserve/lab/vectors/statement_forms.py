@@ -158,9 +158,11 @@ def _platforms(original: Original) -> Iterator[Case]:
     yield original.reject(
         _GROUP,
         statement_case("tcb_info", "other-tee"),
-        f"TCB info is for {other}.",
+        f"TCB info and the QE identity are for {other}.",
         Code.TCB_INFO_MISMATCH,
-        original.evidence.with_collateral(tcb_info=collateral.tcb_info),
+        original.evidence.with_collateral(
+            tcb_info=collateral.tcb_info, qe_identity=collateral.qe_identity
+        ),
     )
     yield original.reject(
         _GROUP,
