@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import pytest
 
@@ -14,12 +16,14 @@ from azure_service import Answer, AzureService
 from azure_service import running as azure_running
 from sealserve.attester.ratls import make_certificate
 from sealserve.attester.secrets import fetch_secret
-from sealserve.azure import transport
+from sealserve.azure import instance, transport
 from sealserve.cli import main
-from sealserve.errors import ConfigError, DeniedError, NetworkError
+from sealserve.errors import ConfigError, DeniedError, NetworkError, VerificationError
 from sealserve.evidence.ratls import extract_evidence
 from sealserve.keyservice import application
 from sealserve.keyservice.config import load_config
+from sealserve.keyservice.verifiers import AzureVerifier
+from sealserve.verifier import Code
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +88,17 @@ def test_the_enclave_that_the_policy_names_gets_the_secret(asking, azure, start,
     assert claims["policy_hash"] == POLICY_HASH
     assert claims["mr_enclave"] == asking.report.mr_enclave.hex()
     assert azure.asked == ["/attest/SgxEnclave", "/certs"]
+
+
+def test_an_instance_of_microsofts_is_asked_about_nothing_that_is_not_under_intels_root(
+    asking,
+) -> None:
+    """The lab's quote is refused here: the name below has no instance that could answer."""
+    evidence = extract_evidence(asking.identity().certificate_der)
+    verifier = AzureVerifier(instance("https://nobody.weu.attest.azure.net"))
+    with pytest.raises(VerificationError) as caught:
+        asyncio.run(verifier.claims(evidence, timedelta()))
+    assert caught.value.code == Code.PCK_CHAIN
 
 
 def test_without_maa_in_the_policy_no_token_is_good_enough(asking, start) -> None:
