@@ -32,7 +32,7 @@ _NAME_LIMIT = 1024  # bytes; Intel's have about 110
 _SIGNED_PARTS = 7  # version, serial number, algorithm, issuer, validity, subject, key
 _WHITE_SPACE = b" \t\n\r\f\v"
 _BEGIN, _END = rb"-----BEGIN CERTIFICATE-----", rb"-----END CERTIFICATE-----"
-_BLOCK = re.compile(_BEGIN + rb"([A-Za-z0-9+/=\s]++)" + _END + rb"\s*+")
+_BLOCK = re.compile(_BEGIN + rb"([^-]++)" + _END + rb"\s*+")  # what is between must be base64
 
 
 class Role(StrEnum):
