@@ -196,8 +196,12 @@ def _p256_key(certificate: x509.Certificate) -> ec.EllipticCurvePublicKey:
     return key
 
 
+@lru_cache(maxsize=16)
 def read_blocks(pem: bytes) -> tuple[bytes, ...]:
-    """The DER of each certificate in `pem`, in its order and not parsed; raises FormatError."""
+    """The DER of each certificate in `pem`, in its order and not parsed; raises FormatError.
+
+    Few are remembered, and no more than 1 MiB: a verification reads the same chain several times.
+    """
     if len(pem) > CHAIN_LIMIT:
         raise FormatError(f"the chain has {len(pem)} bytes, at most {CHAIN_LIMIT} are read")
     text = pem.rstrip(b"\0").strip()

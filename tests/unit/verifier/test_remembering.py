@@ -61,12 +61,9 @@ def test_a_chain_that_is_spelt_in_another_way_is_remembered_as_the_same(world: W
     spaced = replace(quote, certification_data=quote.certification_data.replace(b"\n", b" \n"))
     platform_of(serialize_quote(quote), world.root_ca_pem, NOW)
     before = pki._verify_signatures.cache_info()
-    root = load_trust_root(world.root_ca_pem)
-    for _ in range(2):
-        platform_of(serialize_quote(quote), root, NOW)
-        platform_of(serialize_quote(spaced), root, NOW)
+    platform_of(serialize_quote(spaced), world.root_ca_pem, NOW)
     after = pki._verify_signatures.cache_info()
-    assert (after.misses - before.misses, after.hits - before.hits) == (1, 3)
+    assert (after.misses - before.misses, after.hits - before.hits) == (0, 1)
 
 
 def test_a_chain_that_is_remembered_under_one_root_is_not_verified_under_another(
