@@ -23,9 +23,7 @@ CRL_LIMIT = 256 << 10  # bytes of DER, some ten thousand entries; Intel's larges
 _EXTENSIONS_LIMIT = 4096  # bytes; Intel's have about 50
 _EXTENSIONS = 0xA0  # the tag of a CRL's extensions: [0], constructed
 
-_PEM = re.compile(
-    rb"\s*+-----BEGIN X509 CRL-----([^-]++)-----END X509 CRL-----\s*+", re.DOTALL
-)
+_PEM = re.compile(rb"\s*+-----BEGIN X509 CRL-----([^-]++)-----END X509 CRL-----\s*+", re.DOTALL)
 _HEX = re.compile(rb"\s*+([0-9A-Fa-f]++)\s*+")
 # Profile: CRL number and authority key identifier, neither critical. A critical extension, such as
 # the mark of a delta CRL, changes what the list means, and we would not know how.
