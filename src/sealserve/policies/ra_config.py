@@ -112,12 +112,12 @@ class _Reader:
             )
             return ()
         if len(values) > PUBLISHED_LIMIT:
-            self._warn(
+            self._error(
                 values[PUBLISHED_LIMIT].line,
                 "beyond-100",
                 f"the published server dropped this entry and {len(values) - PUBLISHED_LIMIT - 1} "
-                "after it; here they count",
-                "remove those that should not be in force",
+                "after it, so nobody knows whether they are meant to be in force",
+                f"import at most {PUBLISHED_LIMIT}, and add the rest to the policy by name",
             )
         read = [self._entry(value, index) for index, value in enumerate(values)]
         return self._without_repeats(entry for entry in read if entry is not None)

@@ -178,7 +178,8 @@ def test_a_connection_that_says_nothing_is_closed_while_others_are_served(
             context.wrap_socket(plain, server_hostname=host) as stream,
         ):
             stream.sendall(start_of_head)
-            assert http.get("/v1/models/scale").status_code == 200
+            alone = {"Connection": "close"}  # a connection kept from before may be closing too
+            assert http.get("/v1/models/scale", headers=alone).status_code == 200
             closed = b""
             try:
                 for _ in range(200):

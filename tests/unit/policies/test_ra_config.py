@@ -147,13 +147,11 @@ def many(count):
     return json.dumps(json.loads(FILE) | {"mrs": mrs}, indent=1)
 
 
-def test_entries_beyond_a_hundred_count_and_a_warning_names_the_first():
-    config, findings = parse_ra_config(many(103))
-    assert len(config.entries) == 103
-    (warning,) = findings
-    assert (warning.severity, warning.code) == (Severity.WARNING, "ra-config.beyond-100")
-    assert warning.line == config.entries[100].line
-    assert "this entry and 2 after it" in warning.message
+def test_entries_beyond_a_hundred_are_an_error_that_names_the_first():
+    config, (error,) = parse_ra_config(many(103))
+    assert (error.severity, error.code) == (Severity.ERROR, "ra-config.beyond-100")
+    assert error.line == config.entries[100].line
+    assert "this entry and 2 after it" in error.message
     assert parse_ra_config(many(100))[1] == ()
 
 
