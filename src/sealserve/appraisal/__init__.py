@@ -9,14 +9,17 @@ from sealserve.appraisal.appraise import (
 )
 from sealserve.appraisal.conditions import Condition, PolicyCode
 from sealserve.appraisal.policy import Policy, PolicyException, Rule, parse_policy
+from sealserve.appraisal.revocations import NOTHING_REVOKED, Revocations
 
 __all__ = [
+    "NOTHING_REVOKED",
     "AttestationResult",
     "Condition",
     "Grant",
     "Policy",
     "PolicyCode",
     "PolicyException",
+    "Revocations",
     "Rule",
     "RuleOutcome",
     "appraise",

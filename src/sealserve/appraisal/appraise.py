@@ -1,10 +1,11 @@
-"""Appraisal: claims, a policy and the name that was asked for in; an attestation result out.
+"""Appraisal: claims, a policy and what was asked for in; an attestation result out.
 
 One sentence rules it: the first rule, in the order of the file, that has an identity for which
 every condition holds, by itself or by an exception in force, grants its secret; where there is
 none, nothing is granted. The result explains itself: each condition of each rule with what was
 found, what was expected, what would make it hold and which exception carried it, so that a denial
-can be understood without this source. A peer is told the code alone.
+can be understood without this source. A peer is told the code alone. What is revoked is judged
+first, and neither rule nor exception carries it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from sealserve.appraisal import platforms, standing, target
 from sealserve.appraisal.conditions import About, Condition, Cover, PolicyCode, any_of, judged
 from sealserve.appraisal.identities import Identity
 from sealserve.appraisal.policy import Policy, Rule
+from sealserve.appraisal.revocations import NOTHING_REVOKED, Revocations, of_revocations
 from sealserve.verifier.claims import AzureStanding, Claims, DcapStanding
 
 __all__ = [
@@ -93,23 +95,37 @@ class AttestationResult:
 
 
 def appraise(
-    claims: Claims, policy: Policy, *, asked_for: str | None, now: datetime
+    claims: Claims,
+    policy: Policy,
+    *,
+    asked_for: str | None,
+    now: datetime,
+    secret: str | None = None,
+    revoked: Revocations = NOTHING_REVOKED,
 ) -> AttestationResult:
     """Whether `policy` grants a target with `claims` a secret, which one, and why.
 
     `asked_for` is the name under which the target asked (for unmodified Gramine clients the TLS
-    server name), or None where it named nothing. `now` knows its zone; by it exceptions expire.
+    server name), and `secret` the name of the secret that it asked for; None where it named
+    nothing. `now` knows its zone; by it exceptions expire. The cost grows with the policy's rules
+    and identities, and not with what is revoked or how many secrets there are.
     """
+    taken_back = tuple(of_revocations(claims, revoked))
     known = {identity.name: identity for identity in policy.identities}
     outcomes: list[RuleOutcome] = []
-    grants: list[Grant] = []
+    grants: list[Grant | None] = []
     for rule in policy.rules:
         for name in rule.identities:
-            conditions = _conditions(claims, policy, rule, known[name], asked_for, now)
-            outcomes.append(RuleOutcome(rule.name, name, tuple(conditions)))
-            grants.append(Grant(rule.secret, rule.encoding))
+            conditions = (
+                *taken_back,
+                *_conditions(claims, policy, rule, known[name], now),
+                *_asking(rule, asked_for, secret),
+            )
+            outcomes.append(RuleOutcome(rule.name, name, conditions))
+            granted = rule.granted(secret)
+            grants.append(None if granted is None else Grant(granted, rule.encoding))
     for outcome, grant in zip(outcomes, grants, strict=True):
-        if not outcome.failed:
+        if grant is not None and not outcome.failed:
             return _result(claims, outcomes, outcome, grant, now)
     nearest = min(outcomes, key=lambda outcome: outcome.distance, default=None)
     return _result(claims, outcomes, nearest, None, now)
@@ -130,7 +146,6 @@ def _conditions(
     policy: Policy,
     rule: Rule,
     identity: Identity,
-    asked_for: str | None,
     now: datetime,
 ) -> Iterator[Condition]:
     fmspc = claims.standing.fmspc if isinstance(claims.standing, DcapStanding) else None
@@ -140,6 +155,10 @@ def _conditions(
     yield from target.of_identity(claims.target, identity)
     yield target.debug_unless_excepted(claims.target, cover)
     yield from standing.of_tcb(claims, cover)
+
+
+def _asking(rule: Rule, asked_for: str | None, secret: str | None) -> Iterator[Condition]:
+    """Whether the rule is for the name that was asked under, and for the secret by its name."""
     if rule.asked_for is not None:
         found = asked_for.lower() if asked_for else "no name"
         yield judged(
@@ -149,6 +168,16 @@ def _conditions(
             found=found[:255],
             expected=any_of(rule.asked_for),
             fix="ask under a name that the rule is for",
+        )
+    if secret is not None or rule.secret is None:
+        accepted = any_of(rule.patterns)
+        yield judged(
+            PolicyCode.SECRET,
+            "secret" if rule.secret is not None else "secrets",
+            rule.granted(secret) is not None,
+            found="no name" if secret is None else secret[:128],
+            expected=accepted,
+            fix=f"ask for {accepted} by name; or, if this target may have it, name it in a rule",
         )
 
 

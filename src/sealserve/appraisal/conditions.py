@@ -15,6 +15,7 @@ _SHOWN = 8  # entries of a list
 class About(StrEnum):
     """What a condition is about."""
 
+    REVOKED = "revoked"  # what its owner took back, of target or platform
     VERIFIER = "verifier"  # who spoke, and on what that rested
     PLATFORM = "platform"
     TARGET = "target"
@@ -39,6 +40,8 @@ class PolicyCode(StrEnum):
 
     ALLOWED = "policy.allowed"
     EMPTY = "policy.empty"
+
+    REVOKED = "policy.revoked", About.REVOKED
 
     MAA = "policy.maa", About.VERIFIER
     MAA_ISSUER = "policy.maa-issuer", About.VERIFIER
@@ -88,6 +91,7 @@ class PolicyCode(StrEnum):
     ADVISORIES = "policy.advisories", About.STATE
 
     ASKED_FOR = "policy.asked-for", About.ASKING
+    SECRET = "policy.secret", About.ASKING
 
 
 @dataclass(frozen=True, slots=True)

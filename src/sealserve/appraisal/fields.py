@@ -14,6 +14,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from sealserve.appraisal.secret_names import is_pattern
 from sealserve.verifier.claims import TcbStatus
 
 LIST_LIMIT = 1000
@@ -101,6 +102,15 @@ def _reason(value: str) -> str:
     return value
 
 
+def _secret_pattern(value: str) -> str:
+    if not is_pattern(value):
+        raise ValueError(
+            f"found {value[:_SHOWN]!r}, expected a secret's name, or the beginning of names with "
+            "one * after it"
+        )
+    return value
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -139,6 +149,7 @@ HostName = Annotated[
     str, BeforeValidator(_lower), Field(pattern=r"^[a-z0-9]([a-z0-9_.-]{0,251}[a-z0-9])?$")
 ]
 SecretName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+SecretPattern = Annotated[str, AfterValidator(_secret_pattern)]
 Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,100}$")]
 # Scheme, host and port alone, as tokens name their issuer; without TLS on this machine alone.
 Issuer = Annotated[

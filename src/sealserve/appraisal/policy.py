@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from sealserve.appraisal.bounded_toml import read_toml
 from sealserve.appraisal.complaints import complain
@@ -30,11 +30,13 @@ from sealserve.appraisal.fields import (
     PolicyHash,
     Reason,
     SecretName,
+    SecretPattern,
     SomeOf,
     Table,
     TrustRoot,
 )
 from sealserve.appraisal.identities import Identity
+from sealserve.appraisal.secret_names import SecretNames
 from sealserve.errors import ConfigError
 
 POLICY_LIMIT = 96 << 10  # characters: more than a thousand measurements
@@ -63,13 +65,43 @@ class AzureAttestation(Table):
 
 
 class Rule(Table):
-    """One secret, and the identities that may have it."""
+    """One secret, or those that are asked for by certain names, and who may have them."""
 
     name: Name
     identities: SomeOf[Name]
-    secret: SecretName
+    secret: SecretName | None = None
+    secrets: SomeOf[SecretPattern] | None = None
+    """Patterns of names; one of this and `secret` is there."""
     encoding: Literal["raw", "hex"] = "raw"
     asked_for: SomeOf[HostName] | None = None
+    _names: SecretNames = PrivateAttr()
+
+    @model_validator(mode="after")
+    def _grants_something(self) -> Self:
+        if (self.secret is None) == (self.secrets is None):
+            found = "neither" if self.secret is None else "both"
+            raise ValueError(
+                f"found {found} of secret and secrets, expected one: secret for the one that is "
+                "granted whoever asks for no other, secrets for those that are asked for by name"
+            )
+        self._names = SecretNames.of(self.patterns)
+        return self
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The patterns of the names under which a secret of this rule is asked for."""
+        return self.secrets or (str(self.secret),)
+
+    @property
+    def names(self) -> SecretNames:
+        """The names that these stand for."""
+        return self._names
+
+    def granted(self, asked: str | None) -> str | None:
+        """The secret for who asks for that name, or for none; None where the rule has none."""
+        if asked is None:
+            return self.secret
+        return asked if asked in self._names else None
 
 
 class PolicyException(Table):
