@@ -22,13 +22,13 @@ import grpc
 
 from sealserve.errors import SealServeError
 from sealserve.hosts import Address
+from sealserve.http_server import HttpServer
 from sealserve.serving import settings
 from sealserve.serving.batching import BatchSettings
 from sealserve.serving.dataplane import DataPlane
 from sealserve.serving.engine import Engine
 from sealserve.serving.flags import Flags
 from sealserve.serving.grpc_server import GrpcServer
-from sealserve.serving.http_server import HttpServer
 from sealserve.serving.keys import WrapKey, key_by_attestation, key_from_file
 from sealserve.serving.lifecycle import ModelManager
 from sealserve.serving.models import ModelSettings
@@ -124,7 +124,7 @@ class ModelServer:
         application = RestApplication(
             self._plane, settings.rest_settings(flags, prepared.metrics_path)
         )
-        self._rest = HttpServer(application, tls.rest if tls else None)
+        self._rest = HttpServer(application, tls.rest if tls else None, purpose="REST")
         self._watchers: list[asyncio.Task[None]] = []
 
     async def start(self) -> Listening:

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sealserve.serving import http_server
+from sealserve import http_server
 
 PREDICT = "/v1/models/scale:predict"
 

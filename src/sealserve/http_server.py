@@ -1,8 +1,8 @@
 """Uvicorn inside an event loop that is not its own, with a deadline for every wait.
 
-Uvicorn handles signals itself and waits for ever for the head of a request; here the server's owner
-handles signals, and a connection without a request is closed after a while, whether it is silent or
-sends its head byte by byte.
+Uvicorn handles signals itself, waits for ever for the head of a request and takes any number of
+connections; here the server's owner handles signals, a connection without a request is closed after
+a while, whether it is silent or sends its head byte by byte, and one too many is closed at once.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sealserve.errors import UsageError
+from sealserve.hosts import spell
 
 HEAD_BYTES = 64 << 10  # of a request line and its headers
 HEAD_SECONDS = 20  # from the connection, or the last answer, to the end of the next head
@@ -48,6 +49,9 @@ class _Protocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._arm()
+        # At the limit uvicorn answers 503; beyond it there would be no end of waiting sockets.
+        if self.limit_concurrency is not None and len(self.connections) > self.limit_concurrency:
+            transport.abort()
 
     def on_response_complete(self) -> None:
         self._arm()
@@ -71,9 +75,19 @@ class _Protocol(H11Protocol):
 
 
 class HttpServer:
-    """An ASGI application behind a listening socket; plaintext only without an SSL context."""
+    """An ASGI application behind a listening socket; plaintext only without an SSL context.
 
-    def __init__(self, application: ASGIApp, context: ssl.SSLContext | None) -> None:
+    `purpose` is for the person who reads why it does not listen.
+    """
+
+    def __init__(
+        self,
+        application: ASGIApp,
+        context: ssl.SSLContext | None,
+        *,
+        purpose: str,
+        connections: int = MAX_CONNECTIONS,
+    ) -> None:
         config = uvicorn.Config(
             application,
             http=_Protocol,
@@ -83,12 +97,13 @@ class HttpServer:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=MAX_CONNECTIONS,
+            limit_concurrency=connections,
             timeout_keep_alive=HEAD_SECONDS,
             h11_max_incomplete_event_size=HEAD_BYTES,
         )
         config.load()
         config.ssl = context
+        self._purpose = purpose
         self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None
 
@@ -99,7 +114,7 @@ class HttpServer:
             listener = socket.create_server((host, port), family=family, backlog=1024)
         except OSError as error:
             raise UsageError(
-                f"cannot listen on {host}:{port} for REST: {error.strerror}",
+                f"cannot listen on {spell(host, port)} for {self._purpose}: {error.strerror}",
                 hint="is the port taken, the address one of this machine?",
             ) from error
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
