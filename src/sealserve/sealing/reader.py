@@ -16,13 +16,19 @@ from __future__ import annotations
 
 import io
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from sealserve.errors import IntegrityError, NodeTampered, WrongPath
+from sealserve.errors import (
+    IntegrityError,
+    NodeTampered,
+    UsageError,
+    WrongKeyOrHeader,
+    WrongPath,
+)
 from sealserve.sealing.header import (
     ZERO_IV,
     Header,
@@ -76,6 +82,25 @@ def open_sealed(source: Source, key: bytes, *, expected_path: str | None = None)
         _check_path(metadata.path, expected_path)
     _check_length(size, metadata.size)
     return SealedReader(source, version, metadata)
+
+
+def open_sealed_under(
+    source: Source, keys: Sequence[bytes], *, expected_path: str | None = None
+) -> tuple[int, SealedReader]:
+    """Like `open_sealed`, under the first of several keys that fits; its number, from 0.
+
+    Raises WrongKeyOrHeader where none does, and UsageError where there is none.
+    """
+    if not keys:
+        raise UsageError("a protected file is opened with a key, and none is given")
+    for number, key in enumerate(keys):
+        try:
+            return number, open_sealed(source, key, expected_path=expected_path)
+        except WrongKeyOrHeader as error:
+            wrong = error  # `error` ends with the block
+    if len(keys) > 1:
+        wrong.about(f"tried {len(keys)} keys")
+    raise wrong
 
 
 def unseal(

@@ -81,7 +81,7 @@ class Listening:
 def prepare(flags: Flags) -> Prepared:
     """Step 1. Raises UsageError, ConfigError, IntegrityError, and what getting the key raises."""
     settings.check(flags)
-    vault = Vault(_key(flags), flush_caches=flags.flush_filesystem_caches)
+    vault = Vault(_keys(flags), flush_caches=flags.flush_filesystem_caches)
     batching = None
     if flags.enable_batching:
         name = flags.batching_parameters_file
@@ -188,11 +188,11 @@ async def run(prepared: Prepared, announce: Callable[[Listening], None]) -> None
         await server.stop()
 
 
-def _key(flags: Flags) -> WrapKey | None:
+def _keys(flags: Flags) -> Sequence[WrapKey] | None:
     if flags.attest:
-        return key_by_attestation(settings.attestation(flags))
+        return [key_by_attestation(settings.attestation(flags))]
     if flags.dangerously_use_key_file:
-        return key_from_file(Path(flags.dangerously_use_key_file))
+        return [key_from_file(Path(flags.dangerously_use_key_file))]
     log.warning(
         "DANGEROUS: models are served unsealed; whoever owns the disk can read and swap them"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +17,9 @@ from sealserve.errors import (
     WrongKeyOrHeader,
     WrongPath,
 )
-from sealserve.sealing import seal
+from sealserve.sealing import ModelRecord, RecordedFile, seal
 from sealserve.serving.keys import WrapKey
-from sealserve.serving.vault import Vault
+from sealserve.serving.vault import Vault, _Recorded
 
 KEY = bytes(range(16))
 PLAIN = b"plaintext of a model " * 1000
@@ -47,7 +48,7 @@ def test_a_sealed_file_is_opened_under_the_path_as_configured(
     flush_caches: bool, write_sealed: Callable[..., Path]
 ) -> None:
     write_sealed("models/m.pb")
-    vault = Vault(WrapKey(KEY), flush_caches=flush_caches)
+    vault = Vault([WrapKey(KEY)], flush_caches=flush_caches)
     assert vault.read("models/m.pb", limit=LIMIT) == PLAIN
     assert vault.read("./models//m.pb", limit=LIMIT) == PLAIN
 
@@ -103,7 +104,7 @@ def test_each_failure_is_told_apart_and_names_the_file(
     if change is not None:
         change(path)
     with pytest.raises(error) as caught:
-        Vault(WrapKey(KEY)).read("models/m.pb", limit=LIMIT)
+        Vault([WrapKey(KEY)]).read("models/m.pb", limit=LIMIT)
     assert caught.value.code == code
     assert str(caught.value).startswith("models/m.pb: ")
     assert caught.value.message == str(caught.value)
@@ -122,10 +123,93 @@ def test_files_that_are_too_large_or_not_there_are_refused(
 ) -> None:
     write_sealed("models/m.pb")
     (folder / "m.pb").write_bytes(PLAIN)
-    for vault, path in ((Vault(WrapKey(KEY)), "models/m.pb"), (Vault(None), "m.pb")):
+    for vault, path in ((Vault([WrapKey(KEY)]), "models/m.pb"), (Vault(None), "m.pb")):
         with pytest.raises(ConfigError, match="at most 100 are read"):
             vault.read(path, limit=100)
         with pytest.raises(ConfigError, match="cannot read nothing: No such file"):
             vault.read("nothing", limit=LIMIT)
         with pytest.raises(ConfigError, match="cannot read models: Is a directory"):
             vault.read("models", limit=LIMIT)
+
+
+def test_a_file_may_be_under_any_of_several_keys(write_sealed: Callable[..., Path]) -> None:
+    newer = bytes(reversed(KEY))
+    write_sealed("models/new.pb", key=newer)
+    write_sealed("models/old.pb")
+    write_sealed("models/moved.pb", embed="elsewhere/moved.pb")
+    write_sealed("models/other.pb", key=bytes(16))
+    vault = Vault([WrapKey(newer), WrapKey(KEY)])
+    assert vault.read("models/new.pb", limit=LIMIT) == PLAIN
+    assert vault.read("models/old.pb", limit=LIMIT) == PLAIN
+    with pytest.raises(WrongPath):
+        vault.read("models/moved.pb", limit=LIMIT)
+    with pytest.raises(WrongKeyOrHeader, match=r"models/other\.pb: tried 2 keys: "):
+        vault.read("models/other.pb", limit=LIMIT)
+
+
+def test_an_empty_list_of_keys_is_not_taken_for_a_server_without_keys() -> None:
+    with pytest.raises(ConfigError, match="there is no key"):
+        Vault([])
+
+
+def record_of(**files: bytes) -> ModelRecord:
+    recorded = (
+        RecordedFile(f"1/{name}.pb", len(data), hashlib.sha256(data).digest())
+        for name, data in sorted(files.items())
+    )
+    return ModelRecord("m", None, tuple(recorded))
+
+
+@pytest.mark.parametrize("root", ["models/m", "./models//m/", "models/n/../m"])
+@pytest.mark.parametrize("keys", [[WrapKey(KEY)], None], ids=["sealed", "plain"])
+def test_recorded_files_are_served_and_others_below_the_model_are_not(
+    folder: Path, write_sealed: Callable[..., Path], keys: list[WrapKey] | None, root: str
+) -> None:
+    (folder / "models/m/1").mkdir(parents=True)
+    names = ("same", "changed", "longer", "extra")
+    for path in [*(f"models/m/1/{name}.pb" for name in names), "models/mm.pb", "ssl.cfg"]:
+        (folder / path).write_bytes(PLAIN) if keys is None else write_sealed(path)
+    record = record_of(same=PLAIN, changed=PLAIN[::-1], longer=PLAIN[1:])
+    vault = Vault(keys, record=record, record_root=root)
+    for path in ("models/m/1/same.pb", "models//m/./1/same.pb", "models/mm.pb", "ssl.cfg"):
+        assert vault.read(path, limit=LIMIT) == PLAIN
+    refusals = {
+        "changed": "not the recorded one",
+        "longer": "not the recorded one",
+        "extra": "the record does not name it",
+    }
+    for name, says in refusals.items():
+        with pytest.raises(IntegrityError, match=says) as caught:
+            vault.read(f"models/m/1/{name}.pb", limit=LIMIT)
+        assert caught.value.code == "integrity.record"
+        assert str(caught.value).startswith(f"models/m/1/{name}.pb: ")
+
+
+@pytest.mark.parametrize(
+    ("root", "inside", "outside"),
+    [
+        pytest.param(".", "1/a.pb", "/srv/1/a.pb", id="the working folder"),
+        pytest.param("/", "/1/a.pb", "1/a.pb", id="the root folder"),
+        pytest.param("..", "../1/a.pb", "1/a.pb", id="the folder above"),
+    ],
+)
+def test_what_is_below_a_model_s_folder_is_told_by_the_path_as_configured(
+    root: str, inside: str, outside: str
+) -> None:
+    recorded = _Recorded(record_of(a=b"x"), root)
+    recorded.check(inside, bytearray(b"x"))
+    recorded.check(outside, bytearray(b"y"))
+    with pytest.raises(IntegrityError):
+        recorded.check(inside, bytearray(b"y"))
+
+
+def test_an_older_authentic_file_that_is_put_back_is_refused_with_a_record_alone(
+    folder: Path, write_sealed: Callable[..., Path]
+) -> None:
+    (folder / "models/1").mkdir()
+    older = write_sealed("models/1/a.pb").read_bytes()
+    newer = record_of(a=b"the weights that were trained since")
+    (folder / "models/1/a.pb").write_bytes(older)
+    assert Vault([WrapKey(KEY)]).read("models/1/a.pb", limit=LIMIT) == PLAIN
+    with pytest.raises(IntegrityError, match="older or newer than the record"):
+        Vault([WrapKey(KEY)], record=newer, record_root="models").read("models/1/a.pb", limit=LIMIT)
