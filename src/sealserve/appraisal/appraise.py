@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from sealserve.appraisal import platforms, standing, target
-from sealserve.appraisal.conditions import About, Condition, Cover, PolicyCode, any_of, judged
-from sealserve.appraisal.identities import Identity
-from sealserve.appraisal.policy import Policy, Rule
-from sealserve.appraisal.revocations import NOTHING_REVOKED, Revocations, of_revocations
+from sealserve.appraisal import target
+from sealserve.appraisal.conditions import About, Condition, PolicyCode
+from sealserve.appraisal.judging import Asked, Judging
+from sealserve.appraisal.policy import Policy
+from sealserve.appraisal.revocations import NOTHING_REVOKED, Revocations
 from sealserve.verifier.claims import AzureStanding, Claims, DcapStanding
 
 __all__ = [
@@ -74,7 +74,6 @@ class AttestationResult:
     code: PolicyCode
     decisive: RuleOutcome | None
     """What granted or, in a denial, came nearest; None where there is no rule."""
-    explanation: tuple[str, ...]
     grant: Grant | None
     outcomes: tuple[RuleOutcome, ...]
     """One for each identity of each rule, in the order of the file."""
@@ -82,6 +81,12 @@ class AttestationResult:
     """The exceptions that were needed to allow it, by name."""
     collateral_overdue: timedelta
     """How long past its end collateral was used, under one of those exceptions; mostly zero."""
+    claims: Claims
+
+    @property
+    def explanation(self) -> tuple[str, ...]:
+        """Every condition of every outcome in words, and what the claims say of the platform."""
+        return tuple(_explain(self.claims, self.outcomes))
 
     @property
     def rule(self) -> str | None:
@@ -110,18 +115,12 @@ def appraise(
     nothing. `now` knows its zone; by it exceptions expire. The cost grows with the policy's rules
     and identities, and not with what is revoked or how many secrets there are.
     """
-    taken_back = tuple(of_revocations(claims, revoked))
-    known = {identity.name: identity for identity in policy.identities}
+    judging = Judging(claims, policy, Asked(asked_for, secret), revoked, now)
     outcomes: list[RuleOutcome] = []
     grants: list[Grant | None] = []
     for rule in policy.rules:
         for name in rule.identities:
-            conditions = (
-                *taken_back,
-                *_conditions(claims, policy, rule, known[name], now),
-                *_asking(rule, asked_for, secret),
-            )
-            outcomes.append(RuleOutcome(rule.name, name, conditions))
+            outcomes.append(RuleOutcome(rule.name, name, judging.conditions(rule, name)))
             granted = rule.granted(secret)
             grants.append(None if granted is None else Grant(granted, rule.encoding))
     for outcome, grant in zip(outcomes, grants, strict=True):
@@ -141,46 +140,6 @@ def appraise_by_default(claims: Claims) -> AttestationResult:
     return _result(claims, [outcome], outcome, None, claims.verified_at)
 
 
-def _conditions(
-    claims: Claims,
-    policy: Policy,
-    rule: Rule,
-    identity: Identity,
-    now: datetime,
-) -> Iterator[Condition]:
-    fmspc = claims.standing.fmspc if isinstance(claims.standing, DcapStanding) else None
-    cover = Cover(policy.exceptions, rule.name, fmspc, now)
-    yield from standing.of_verifier(claims, policy, cover)
-    yield from platforms.of_platform(claims, policy.platform)
-    yield from target.of_identity(claims.target, identity)
-    yield target.debug_unless_excepted(claims.target, cover)
-    yield from standing.of_tcb(claims, cover)
-
-
-def _asking(rule: Rule, asked_for: str | None, secret: str | None) -> Iterator[Condition]:
-    """Whether the rule is for the name that was asked under, and for the secret by its name."""
-    if rule.asked_for is not None:
-        found = asked_for.lower() if asked_for else "no name"
-        yield judged(
-            PolicyCode.ASKED_FOR,
-            "asked_for",
-            asked_for is not None and found in rule.asked_for,
-            found=found[:255],
-            expected=any_of(rule.asked_for),
-            fix="ask under a name that the rule is for",
-        )
-    if secret is not None or rule.secret is None:
-        accepted = any_of(rule.patterns)
-        yield judged(
-            PolicyCode.SECRET,
-            "secret" if rule.secret is not None else "secrets",
-            rule.granted(secret) is not None,
-            found="no name" if secret is None else secret[:128],
-            expected=accepted,
-            fix=f"ask for {accepted} by name; or, if this target may have it, name it in a rule",
-        )
-
-
 def _result(
     claims: Claims,
     outcomes: list[RuleOutcome],
@@ -198,11 +157,11 @@ def _result(
         allowed=allowed,
         code=code,
         decisive=decisive,
-        explanation=tuple(_explain(claims, outcomes)),
         grant=grant,
         outcomes=tuple(outcomes),
         exceptions=tuple(dict.fromkeys(str(each.exception) for each in needed)) if allowed else (),
         collateral_overdue=_overdue(claims, now) if allowed else timedelta(),
+        claims=claims,
     )
 
 
@@ -212,7 +171,7 @@ def _overdue(claims: Claims, now: datetime) -> timedelta:
     return max(now - claims.standing.collateral_valid_until, timedelta())
 
 
-def _explain(claims: Claims, outcomes: list[RuleOutcome]) -> Iterator[str]:
+def _explain(claims: Claims, outcomes: tuple[RuleOutcome, ...]) -> Iterator[str]:
     for each in outcomes:
         for condition in each.conditions:
             yield f"rule {each.rule!r}, identity {each.identity!r}: {condition}"

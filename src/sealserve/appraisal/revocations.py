@@ -98,7 +98,9 @@ def _stated(claims: Claims, revoked: Revocations) -> Iterator[_Stated]:
             "run a build that is signed with a key that is not revoked",
         )
     if isinstance(standing, DcapStanding):
-        ids = tuple(each for each in (standing.ppid, standing.platform_instance_id) if each)
+        ids = tuple(
+            each for each in (standing.ppid, standing.platform_instance_id) if each is not None
+        )
         fix = "run it on a machine that is not revoked"
     else:
         ids, fix = (), "verify the quote itself, as a token does not say where it was made"

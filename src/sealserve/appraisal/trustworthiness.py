@@ -11,11 +11,13 @@ Source: draft-ietf-rats-ar4si-09, sections 2.3.2 to 2.3.4.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from enum import StrEnum
 from typing import Final
 
 from sealserve.appraisal.appraise import AttestationResult
 from sealserve.appraisal.conditions import About, PolicyCode
+from sealserve.appraisal.revocations import MEASUREMENTS, PLATFORMS, SIGNERS
 from sealserve.appraisal.target import debug
 from sealserve.verifier.claims import Claims, DcapStanding, TcbStatus, TrustDomain
 
@@ -91,11 +93,12 @@ def vector_of(result: AttestationResult, claims: Claims) -> dict[str, int]:
     """What an appraisal of `claims` asserts."""
     conditions = result.decisive.conditions if result.decisive else ()
     held = {each.code: each.held for each in conditions}
+    revoked = {e.subject for e in conditions if e.code is PolicyCode.REVOKED and not e.held}
     asserted = {
         "instance-identity": _instance(held),
         "configuration": _worst_of(_configuration(claims, held)),
-        "executables": _executables(claims, held),
-        "hardware": _worst_of(_hardware(claims, held)),
+        "executables": _executables(claims, held, revoked),
+        "hardware": _worst_of(_hardware(claims, held, revoked)),
         "runtime-opaque": AFFIRMED if debug(claims.target).held else CONTRAINDICATED,
     }
     return {name: value for name, value in asserted.items() if value is not None}
@@ -108,7 +111,11 @@ def _instance(held: Mapping[PolicyCode, bool]) -> int | None:
     return AFFIRMED if held[PolicyCode.PLATFORM_ID] else UNKNOWN_PLATFORM
 
 
-def _executables(claims: Claims, held: Mapping[PolicyCode, bool]) -> int | None:
+def _executables(
+    claims: Claims, held: Mapping[PolicyCode, bool], revoked: AbstractSet[str]
+) -> int | None:
+    if revoked & {MEASUREMENTS, SIGNERS}:
+        return CONTRAINDICATED
     measured = {code for code in held if code.about is About.TARGET} - {PolicyCode.TEE}
     if not held.get(PolicyCode.TEE, True) or not all(held[code] for code in measured):
         return NOT_RECOGNISED
@@ -117,8 +124,12 @@ def _executables(claims: Claims, held: Mapping[PolicyCode, bool]) -> int | None:
     return APPROVED_AT_START if measured else None
 
 
-def _hardware(claims: Claims, held: Mapping[PolicyCode, bool]) -> Iterator[int]:
+def _hardware(
+    claims: Claims, held: Mapping[PolicyCode, bool], revoked: AbstractSet[str]
+) -> Iterator[int]:
     failed = {code for code, holds in held.items() if not holds}
+    if PLATFORMS in revoked and isinstance(claims.standing, DcapStanding):
+        yield CONTRAINDICATED  # where nobody states the platform, nothing is known against it
     if failed & _FOREIGN_ROOT or PolicyCode.FMSPC in failed:
         yield UNKNOWN_PLATFORM
     elif any(code.about is About.VERIFIER for code in failed):

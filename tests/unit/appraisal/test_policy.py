@@ -133,7 +133,29 @@ def test_a_policy_does_not_change() -> None:
             id="rule-without-name",
         ),
         pytest.param(
-            TEXT.replace('secret = "secret"', ""), r"rules\[0\]\.secret is missing", id="no-secret"
+            TEXT.replace('secret = "secret"', ""),
+            r"rules\[0\]: found neither of secret and secrets, expected one",
+            id="no-secret",
+        ),
+        pytest.param(
+            TEXT.replace('secret = "secret"', 'secret = "secret"\nsecrets = ["other"]'),
+            r"rules\[0\]: found both of secret and secrets, expected one",
+            id="both-kinds-of-secrets",
+        ),
+        pytest.param(
+            TEXT.replace('secret = "secret"', "secrets = []"),
+            r"rules\[0\]\.secrets: the list is empty",
+            id="no-pattern",
+        ),
+        pytest.param(
+            TEXT.replace('secret = "secret"', 'secrets = "a-*"'),
+            r"rules\[0\]\.secrets: found 'a-\*', expected a list",
+            id="patterns-that-are-text",
+        ),
+        pytest.param(
+            TEXT.replace('secret = "secret"', 'secrets = ["a", "a-*-b"]'),
+            r"rules\[0\]\.secrets\[1\]: found 'a-\*-b', expected a secret's name, or the beginning",
+            id="a-star-in-the-middle",
         ),
         pytest.param(
             TEXT.replace('identities = ["target"]', ""),

@@ -19,7 +19,13 @@ from made_claims import (
     trust_domain,
 )
 from made_policies import SGX, TDX, exception, policy
-from sealserve.appraisal import Policy, appraise, appraise_by_default, parse_policy
+from sealserve.appraisal import (
+    Policy,
+    Revocations,
+    appraise,
+    appraise_by_default,
+    parse_policy,
+)
 from sealserve.appraisal.trustworthiness import VECTOR, Tier, status, tier_of, vector_of, worst
 from sealserve.verifier.claims import Claims, TcbStatus
 
@@ -253,6 +259,31 @@ def test_a_row_of_the_table(found: Claims, by: Policy, changes: dict, tier: Tier
     assert status(result, vector) is tier
 
 
+REVOKED_ROWS = {
+    "a build": (claims(), Revocations(measurements=frozenset({bytes(32)})), {"executables": 96}),
+    "a signer": (claims(), Revocations(signers=frozenset({bytes(32)})), {"executables": 96}),
+    "a machine": (claims(), Revocations(platforms=frozenset({bytes(16)})), {"hardware": 96}),
+    "some machine, and nobody says which": (
+        token(),
+        Revocations(platforms=frozenset({bytes(16)})),
+        {"configuration": None},
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("found", "revoked", "changes"), REVOKED_ROWS.values(), ids=list(REVOKED_ROWS)
+)
+def test_what_is_revoked_is_contraindicated(
+    found: Claims, revoked: Revocations, changes: dict
+) -> None:
+    result = appraise(found, policy(head=AZURE), asked_for=None, now=NOW, revoked=revoked)
+    expected = {name: value for name, value in (GOOD | changes).items() if value is not None}
+    vector = vector_of(result, found)
+    assert vector == expected
+    assert status(result, vector) is Tier.CONTRAINDICATED
+
+
 def test_a_policy_without_rules_says_nothing_of_executables() -> None:
     result = appraise(claims(), parse_policy("version = 2"), asked_for=None, now=NOW)
     vector = vector_of(result, claims())
@@ -301,6 +332,7 @@ def test_the_page_has_every_row_that_was_seen_here_and_no_other() -> None:
         entry = name or entry
         stated.add((entry, int(value.replace("−", "-"))))
     seen = {*GOOD.items(), ("configuration", 36)}  # which takes no policy
-    for _, _, changes, _ in ROWS.values():
+    rows = [changes for _, _, changes, _ in ROWS.values()]
+    for changes in (*rows, *(changes for _, _, changes in REVOKED_ROWS.values())):
         seen |= {(name, value) for name, value in changes.items() if value is not None}
     assert stated == seen
