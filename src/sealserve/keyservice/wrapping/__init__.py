@@ -44,7 +44,8 @@ class KeyEncryption(Protocol):
         """The key of `wrapped`.
 
         Raises IntegrityError `wrapping.key`: another key-encryption key, altered bytes, or another
-        context; and NetworkError `wrapping.token` of a token that does not answer.
+        context. A token that does not answer: NetworkError `wrapping.token`; one whose session is
+        lost and cannot be opened again: ConfigError.
         """
         ...
 

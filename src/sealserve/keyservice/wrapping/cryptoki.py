@@ -88,6 +88,12 @@ def close_session(wrapping: Pkcs11Wrapping, session: Session) -> None:
     _end(str(wrapping.module))
 
 
+def open_sessions() -> dict[str, int]:
+    """How many sessions this process has open, by module."""
+    with one_at_a_time():
+        return dict(+_sessions)
+
+
 def tries_left(flags: TokenFlag) -> str:
     """What a token's flags say about further tries of the PIN; PKCS#11 knows no number."""
     flag = library().TokenFlag
