@@ -1,4 +1,4 @@
-"""Seal and unseal files and whole folders on disk: all of it appears, or nothing does.
+"""Seal, unseal and reseal files and whole folders on disk: all of it appears, or nothing does.
 
 A file is written beside its target and renamed over it (`sealserve.files`). A folder is built under
 a temporary name beside its target and renamed as a whole, so its target must not exist yet. What is
@@ -7,7 +7,8 @@ sealed may be read by everybody, what is unsealed by its owner alone.
 A folder keeps its layout, empty folders included. A link in it is followed if it stays inside the
 folder, and refused if it leads out, nowhere or in a circle; so is what is neither file nor folder.
 The path embedded in a file of a folder is that of the folder, as it was given, and the way to the
-file from there: what `gramine-sgx-pf-crypt` does with `-i` and `-o`.
+file from there: what `gramine-sgx-pf-crypt` does with `-i` and `-o`. Resealing a folder in place is
+another matter, and another module: `resealing`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import BinaryIO
 
 from sealserve.errors import SealServeError, UsageError
 from sealserve.files import PRIVATE, PUBLIC, atomic_file, sync_folder
-from sealserve.sealing import Header, seal, unseal
+from sealserve.sealing import Header, open_sealed_under, reseal, seal, unseal
 
 MAX_ENTRIES = 100_000  # files and folders; links among a few folders can make any number of ways
 
@@ -59,7 +60,7 @@ class Done:
 
 def find_tree(root: Path) -> Tree:
     """What is at `root`; raises UsageError for nothing, or for what cannot be sealed."""
-    with _os_errors():
+    with os_errors():
         if root.is_file():
             return Tree(root, (), (Path(),), root.stat().st_size)
         if not root.is_dir():
@@ -74,7 +75,7 @@ def require_key_apart(tree: Tree, target: Path, wrap_key: Path) -> None:
 
     What is sealed under a key that is lost, or sealed with it, is lost as well.
     """
-    with _os_errors():
+    with os_errors():
         key = wrap_key.stat()
         if target.exists() and target.samefile(wrap_key):
             raise UsageError(f"the output {target} is the wrap key", hint="name another output")
@@ -132,15 +133,43 @@ def unseal_tree(
     return _convert(tree, target, PRIVATE, convert)
 
 
+def reseal_tree(
+    tree: Tree,
+    target: Path,
+    old_key: bytes,
+    new_key: bytes,
+    *,
+    version: int | None = None,
+    embed_path: str | None = None,
+    advance: Advance = lambda _count: None,
+) -> list[Done]:
+    """Seal all files of a tree anew under `target`, with `new_key`; each may be under either key.
+
+    Paths are embedded as `seal_tree` does; the format version stays unless given. Raises as
+    `unseal_tree` does.
+    """
+    embedded = target if embed_path is None else Path(embed_path)
+
+    def convert(source: Path, sink: BinaryIO, file: Path) -> Header:
+        keys, path = (old_key, new_key), str(embedded / file)
+        with source.open("rb") as stream:
+            found, _ = open_sealed_under(stream, keys)
+            return reseal(
+                stream, sink, keys[found], new_key, path=path, version=version, advance=advance
+            )
+
+    return _convert(tree, target, PUBLIC, convert)
+
+
 def _convert(
     tree: Tree, target: Path, mode: int, convert: Callable[[Path, BinaryIO, Path], Header]
 ) -> list[Done]:
     _check_target(tree.root, target)
     done = []
-    with _os_errors(), _new_tree(tree, target, mode) as open_file:
+    with os_errors(), _new_tree(tree, target, mode) as open_file:
         for file in tree.files:
             source = tree.root / file
-            with _naming(source), open_file(file) as sink:
+            with naming(source), open_file(file) as sink:
                 done.append(Done(source, target / file, convert(source, sink, file)))
     return done
 
@@ -224,7 +253,8 @@ def _check_target(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def _naming(file: Path) -> Iterator[None]:
+def naming(file: Path) -> Iterator[None]:
+    """Let an error of ours say which file it is about."""
     try:
         yield
     except SealServeError as error:
@@ -233,7 +263,8 @@ def _naming(file: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _os_errors() -> Iterator[None]:
+def os_errors() -> Iterator[None]:
+    """Let what the system refuses be a UsageError."""
     try:
         yield
     except OSError as error:

@@ -11,6 +11,7 @@ import numpy as np
 
 from sealserve.cli.interruption import clean_end
 from sealserve.cli.model_facts import version_json, version_rows
+from sealserve.cli.model_record import check_record, record
 from sealserve.cli.output import json_option, note, print_json, print_table, progress
 from sealserve.errors import UsageError
 from sealserve.files import PUBLIC, atomic_file, read_file, write_file
@@ -46,14 +47,17 @@ version_option = click.option(
 
 @click.group()
 def model() -> None:
-    """Fetch, convert, synthesise and inspect models.
+    """Fetch, convert, synthesise, inspect and record models.
 
     \b
-    digits   a small real model and its test images
-    fetch    download a model, its SHA-256 pinned
-    convert  a frozen graph to a SavedModel
-    synth    a large model with random weights, for benchmarks
-    inspect  what a model is, and the digests of its files
+    digits        a small real model and its test images
+    fetch         download a model, its SHA-256 pinned
+    convert       a frozen graph to a SavedModel
+    synth         a large model with random weights, for benchmarks
+    inspect       what a model is, and the digests of its files
+    record        which files it has, for servers to check them against
+    check-record  whether a folder has the files of a record
+    record   which files it has, for servers to check them against; check-record checks a folder
 
     \b
     Example:
@@ -262,3 +266,7 @@ def inspect(folder: Path, as_json: bool) -> None:
         return
     for version in versions:
         print_table(str(version.folder), list(version_rows(version)))
+
+
+model.add_command(record)
+model.add_command(check_record)
