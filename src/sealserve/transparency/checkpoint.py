@@ -61,7 +61,7 @@ class Checkpoint:
         check_origin(self.origin)
         for name in ("size", "revision", "rules"):
             if not 0 <= getattr(self, name) <= SIZE_LIMIT:
-                raise _impossible(f"{name} is {getattr(self, name)}; expected 0 to 2**63")
+                raise _impossible(f"{name} is not 0 to 2**63")
         if len(self.root) != HASH_BYTES:
             raise _impossible(f"a root of {len(self.root)} bytes; expected {HASH_BYTES}")
         if self.size == 0 and self.root != EMPTY_ROOT:

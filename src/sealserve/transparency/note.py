@@ -9,7 +9,7 @@ and proves nothing. A verifier's key is written `name+<key id, hex>+<base64 of 0
 
 Other keys may sign the same text beside ours (witnesses, say): their lines must be well formed, and
 mean nothing here. What the text says is for `checkpoint`. This module stores no key.
-Source: C2SP signed-note v1.0.0; the written form of keys, Go's `golang.org/x/mod/sumdb/note`.
+Source: C2SP signed-note, which has both from Go's `golang.org/x/mod/sumdb/note`.
 """
 
 from __future__ import annotations

@@ -112,9 +112,9 @@ def verify_inclusion(
 
     `leaf` is what `leaf_hash` makes of the record. Raises AuditError (`audit.inclusion`).
     """
-    _check_proof((leaf, root, *proof), len(proof), _INCLUSION)
+    _check_hashes(proof, (leaf, root), _INCLUSION)
     if not 0 <= index < size <= SIZE_LIMIT:
-        _refuse(_INCLUSION, f"there is no leaf {index} in a log of {size} leaves")
+        _refuse(_INCLUSION, f"a log of {_said(size)} leaves has no leaf {_said(index)}")
     at, last = index, size - 1
     found = leaf
     for sibling in proof:
@@ -137,9 +137,11 @@ def verify_consistency(
 
     The roots have 32 bytes. Raises AuditError (`audit.consistency`).
     """
-    _check_proof((old_root, new_root, *proof), len(proof), _CONSISTENCY)
+    _check_hashes(proof, (old_root, new_root), _CONSISTENCY)
     if not 0 <= old_size <= new_size <= SIZE_LIMIT:
-        _refuse(_CONSISTENCY, f"a log of {old_size} leaves does not grow to {new_size}")
+        _refuse(
+            _CONSISTENCY, f"a log of {_said(old_size)} leaves does not grow to {_said(new_size)}"
+        )
     for size, root in ((old_size, old_root), (new_size, new_root)):
         if size == 0 and root != EMPTY_ROOT:
             _refuse(_CONSISTENCY, "a log without leaves has another root")
@@ -207,17 +209,22 @@ def _complete(start: int, stop: int) -> Iterator[tuple[int, int]]:
 def _check_range(low: int, value: int, high: int) -> None:
     if not low <= value <= high:
         raise UsageError(
-            f"the log has no {value} to prove anything about; expected {low} to {high}",
+            f"the log proves nothing about {_said(value)}; expected {_said(low)} to {_said(high)}",
             code="audit.range",
         )
 
 
-def _check_proof(hashes: Sequence[bytes], length: int, code: str) -> None:
-    if length > PROOF_LIMIT:
-        _refuse(code, f"{length} hashes; a proof has at most {PROOF_LIMIT}")
-    for value in hashes:
+def _check_hashes(proof: Sequence[bytes], ends: tuple[bytes, bytes], code: str) -> None:
+    if len(proof) > PROOF_LIMIT:
+        _refuse(code, f"{len(proof)} hashes; a proof has at most {PROOF_LIMIT}")
+    for value in (*ends, *proof):
         if len(value) != HASH_BYTES:
             _refuse(code, f"a hash of {len(value)} bytes; a hash has {HASH_BYTES}")
+
+
+def _said(number: int) -> str:
+    """A stranger's number, at a length that a person reads."""
+    return str(number) if abs(number) <= SIZE_LIMIT else "more than 2**63"
 
 
 def _refuse(code: str, problem: str) -> NoReturn:

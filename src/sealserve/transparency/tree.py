@@ -73,7 +73,7 @@ class Frontier:
 
     def __post_init__(self) -> None:
         if not 0 <= self.size <= SIZE_LIMIT:
-            raise _malformed(f"a size of {self.size}; a tree has 0 to 2**63 leaves")
+            raise _malformed("its size is none; a tree has 0 to 2**63 leaves")
         if len(self.peaks) != self.size.bit_count():
             raise _malformed(
                 f"{len(self.peaks)} hashes; a tree of {self.size} leaves has "
