@@ -44,10 +44,11 @@ class SecretVersion:
 
 @dataclass(frozen=True)
 class NamedSecret:
-    """A secret's versions, newest first, and the model record that belongs to it (JSON)."""
+    """A secret's versions, newest first, and the model record that belongs to it, if one does."""
 
     versions: tuple[SecretVersion, ...]
-    record: Members | None = None
+    record: bytes | None = None
+    """JSON with sorted keys and no spaces, UTF-8, not yet read (`sealserve.sealing.record`)."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,18 @@ def _secret(found: object) -> NamedSecret:
     read = tuple(map(_version, versions))
     if len({version.number for version in read}) < len(read):
         raise malformed("a version is there twice")
-    return NamedSecret(read, _object_or_none(found["record"]))
+    return NamedSecret(read, _record(found["record"]))
+
+
+def _record(found: object) -> bytes | None:
+    members = _object_or_none(found)
+    if members is None:
+        return None
+    text = json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise malformed("a record is no UTF-8") from None
 
 
 def _version(found: object) -> SecretVersion:

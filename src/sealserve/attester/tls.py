@@ -6,7 +6,9 @@ without a file: `ssl` loads keys from paths alone, and inside Gramine there is n
 the host lies under it. Whoever has the RA-TLS key has the enclave's name.
 
 The server is verified before anything but the handshake is sent: OpenSSL checks the chain to the CA
-file, `is_for` the name (RFC 9525, DNS names and IP addresses in subjectAltName only).
+file, `is_for` the name (RFC 9525, DNS names and IP addresses in subjectAltName only). With ALPN the
+server must choose the protocol that is offered: one that knows none would take what we send for
+another protocol's request.
 """
 
 from __future__ import annotations
@@ -31,12 +33,16 @@ T = TypeVar("T")
 PIECE = 16 << 10  # bytes, the size of a TLS record
 
 
-def client_context(identity: RatlsIdentity, ca_file: Path, *, server_name: str) -> SSL.Context:
+def client_context(
+    identity: RatlsIdentity, ca_file: Path, *, server_name: str, alpn: bytes | None = None
+) -> SSL.Context:
     """TLS 1.2 or later, our certificate, and the server verified against `ca_file` and its name."""
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.use_certificate(x509.load_der_x509_certificate(identity.certificate_der))
     context.use_privatekey(identity.private_key)
+    if alpn is not None:
+        context.set_alpn_protos([alpn])
     try:
         context.load_verify_locations(str(ca_file))
     except SSL.Error as error:
@@ -80,9 +86,32 @@ class TlsClient:
             name = server_name.removesuffix(".")  # nor the root's dot
             self._connection.set_tlsext_host_name(name.encode("ascii"))
 
+    def greet(self, seconds: float) -> None:
+        """Send the first message, and wait so long for the first byte of an answer.
+
+        Raises OSError when none comes: nobody is there to speak TLS with, and nothing is lost by
+        asking somebody else.
+        """
+        try:
+            self._connection.do_handshake()
+        except SSL.WantReadError:
+            if not _is_ready(self._stream, select.POLLIN, seconds):
+                raise TimeoutError("no answer to TLS's first message") from None
+            if not self._stream.recv(1, socket.MSG_PEEK):
+                raise ConnectionResetError("closed before TLS began") from None
+        except SSL.SysCallError as error:
+            raise ConnectionResetError("closed before TLS began") from error
+        except SSL.Error as error:
+            raise _broken(error) from error
+
     def handshake(self) -> None:
         """Agree on keys; raises NetworkError when the server is not the one that was named."""
         self._until(self._connection.do_handshake)
+
+    @property
+    def protocol(self) -> bytes:
+        """The protocol that the server chose of those offered by ALPN; nothing: none."""
+        return self._connection.get_alpn_proto_negotiated()
 
     def send(self, data: bytes) -> None:
         """All of `data`."""
@@ -115,17 +144,25 @@ class TlsClient:
             except SSL.ZeroReturnError:
                 raise
             except (SSL.Error, OSError) as error:
-                raise NetworkError(
-                    f"the TLS session with the key service broke: {reason(error)}",
-                    code="tls",
-                    hint="it may be stopping or short of something: its log says so; try again",
-                ) from error
+                raise _broken(error) from error
 
     def _wait(self, event: int) -> None:
-        poll = select.poll()
-        poll.register(self._stream, event)
-        if not poll.poll(self._deadline.remaining() * 1000):
+        if not _is_ready(self._stream, event, self._deadline.remaining()):
             raise self._deadline.passed()
+
+
+def _broken(error: Exception) -> NetworkError:
+    return NetworkError(
+        f"the TLS session with the key service broke: {reason(error)}",
+        code="tls",
+        hint="it may be stopping or short of something: its log says so; try again",
+    )
+
+
+def _is_ready(stream: socket.socket, event: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(stream, event)
+    return bool(poll.poll(seconds * 1000))
 
 
 def reason(error: Exception) -> str:
