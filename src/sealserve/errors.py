@@ -10,7 +10,9 @@
     ├── NetworkError          3  a peer cannot be reached, stalls or misbehaves
     │   ├── CollateralError      endorsements are not to be had
     │   ├── RemoteVerifierError  a verifier elsewhere cannot be asked, or gives no answer
-    │   └── SourceError          no quote is to be had
+    │   ├── SourceError          no quote is to be had
+    │   ├── StoreError           the key service's database does not answer, or takes no more
+    │   └── OverloadedError      a limit is reached; `retry_after` says when to come again
     ├── DeniedError           4  verified, and refused by policy
     ├── IntegrityError        5  a protected file or the audit log fails authentication
     │   ├── WrongKeyOrHeader     wrong key or damaged header: the format cannot tell
@@ -111,6 +113,29 @@ class SourceError(NetworkError):
     """No quote is to be had from the platform's or the lab's quoting service."""
 
     default_code = "evidence-source"
+
+
+class StoreError(NetworkError):
+    """The key service's database does not answer, or cannot make anything durable."""
+
+    default_code = "database"
+
+
+class OverloadedError(NetworkError):
+    """A limit is reached and the work is not begun; `code` names the limit."""
+
+    default_code = "overloaded"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        hint: str | None = None,
+        retry_after: float = 1.0,
+    ) -> None:
+        super().__init__(message, code=code, hint=hint)
+        self.retry_after = retry_after  # seconds
 
 
 class DeniedError(SealServeError):

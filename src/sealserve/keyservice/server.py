@@ -2,120 +2,186 @@
 
 One event loop serves all sessions: a client that stalls costs a little memory and nobody's time,
 and goes at its deadline. What takes the processor or the disk (verification, appraisal, the audit
-record) runs in the threads of `keyservice.service`. There are at most `max_sessions` at once; who
-comes then is closed at once, and the log says so, at most once a second.
+record) runs elsewhere (`keyservice.service`).
 
-A fault in one session, of whatever kind, ends that session and no other.
+1. A connection is accepted (`listener`), and refused, before anything is made for it, where it is
+   one too many (`admission`). From a proxy that the configuration names it begins with the address
+   of its client (`proxy`), and is refused by that.
+2. It becomes a session (`session`), which asks for a decision. So many may wait for theirs; who
+   comes then is told that we are overloaded.
+3. It ends, for one of the reasons in the log; a fault in it, of whatever kind, ends no other.
+
+A flood is not to fill the log: refusals are counted and logged once a second, and of the lines on
+sessions that came to nothing only so many a second are written.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from OpenSSL import SSL
 
-from sealserve.errors import AuditError, ConfigError, SealServeError
-from sealserve.hosts import Address, ListenAddress, spell
-from sealserve.keyservice.config import Limits
-from sealserve.keyservice.session import Releaser, Session
+from sealserve.errors import AuditError, OverloadedError, SealServeError
+from sealserve.hosts import Address, ListenAddress
+from sealserve.keyservice.admission import Admission
+from sealserve.keyservice.asking import Answer, Ask, Releaser
+from sealserve.keyservice.limits import Limits
+from sealserve.keyservice.listener import Listener, listen_on
+from sealserve.keyservice.tally import Tally
+from sealserve.keyservice.throttle import Buckets, source_of
+from sealserve.keyservice.visit import Network, Visit
+from sealserve.keyservice.watching import Observer, Unobserved
 from sealserve.logline import line
 
-STREAM_LIMIT = 64 << 10  # bytes buffered for one client
-FULL_LOG_SECONDS = 1.0
+ENDS_PER_SECOND, ENDS_BURST = 50.0, 500  # lines of the log
 
 log = logging.getLogger(__name__)
 
 
 class KeyServer:
-    """Sessions over TCP, each decided by `service`."""
+    """Sessions over TCP, each decided by `service`.
 
-    def __init__(self, service: Releaser, context: SSL.Context, limits: Limits) -> None:
-        self._service = service
+    `proxies` are the peers that speak the PROXY protocol, and must. `observer` is told what
+    happens, from the event loop.
+    """
+
+    def __init__(
+        self,
+        service: Releaser,
+        context: SSL.Context,
+        limits: Limits,
+        *,
+        proxies: Sequence[Network] = (),
+        observer: Observer | None = None,
+    ) -> None:
+        self._decisions = BoundedReleaser(service, limits.max_waiting_decisions)
         self._context = context
         self._limits = limits
-        self._sessions: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
-        self._refused = 0
-        self._full_logged = float("-inf")
+        self._proxies = tuple(proxies)
+        self._observer = observer or Unobserved()
+        self._admission: Admission[Visit] = Admission(limits)
+        self._visits: dict[Visit, asyncio.Task[None]] = {}
+        self._listener: Listener | None = None
+        self._refused = Tally("refused")
+        self._unlogged = Tally("sessions_not_logged")
+        self._lines: Buckets[None] = Buckets(ENDS_PER_SECOND, ENDS_BURST)
 
-    async def start(self, listen: ListenAddress) -> Address:
+    async def start(self, listen: ListenAddress, *, reuse_port: bool = False) -> Address:
         """Listen; returns the address with the port in use. Raises ConfigError."""
+        self._loop = asyncio.get_running_loop()
+        self._listener = Listener(listen_on(listen, reuse_port=reuse_port), self._accepted)
+        return self._listener.address
+
+    async def stop(self, draining: Callable[[], None] | None = None) -> None:
+        """Take no more connections, and let the open ones end, within their own deadline.
+
+        `draining` is called first; then, for `drain_seconds`, everybody is served as before, so
+        that whoever spreads connections has time to see that we are not ready.
+        """
+        if draining is not None:
+            draining()
+        if self._limits.drain_seconds:
+            log.info(line("draining", seconds=self._limits.drain_seconds))
+            await asyncio.sleep(self._limits.drain_seconds)
+        if self._listener is not None:
+            self._listener.close()
+        log.info(line("stopping", open_sessions=len(self._visits)))
+        while self._visits:
+            await asyncio.wait(self._visits.values())
+        self._refused.close()
+        self._unlogged.close()
+
+    def _accepted(self, connection: socket.socket, peer: Any) -> None:
+        """A place and a task for a new connection, or its end."""
+        now = self._loop.time()
+        visit = Visit(connection, peer, now)
+        behind_proxy = visit.comes_from(self._proxies)
         try:
-            self._server = await asyncio.start_server(
-                self._accept, listen.host, listen.port, limit=STREAM_LIMIT, backlog=1024
+            evicted = self._admission.enter(
+                visit, None if behind_proxy else source_of(visit.host), now
             )
-        except OSError as error:
-            raise ConfigError(
-                f"cannot listen on {listen}: {error.strerror}",
-                hint="is another process there? name another address in `listen`",
-            ) from error
-        host, port = self._server.sockets[0].getsockname()[:2]
-        return Address(host, port)
-
-    async def stop(self) -> None:
-        """Take no more connections, and let the open ones end, within their own deadline."""
-        if self._server is not None:
-            self._server.close()
-        log.info(line("stopping", open_sessions=len(self._sessions)))
-        while self._sessions:  # one that was just accepted may join them
-            await asyncio.wait(self._sessions)
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._sessions) >= self._limits.max_sessions:
-            writer.transport.abort()
-            self._log_full()
+        except OverloadedError as error:
+            visit.close()
+            self._refuse(error.code)
             return
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("connections are accepted in a task")
-        self._sessions.add(task)
-        try:
-            await self._serve(reader, writer)
-        finally:
-            self._sessions.discard(task)
-            writer.transport.abort()
+        if evicted is not None:
+            evicted.evicted = True
+            self._visits[evicted].cancel()
+        self._observer.session_opened()
+        task = self._loop.create_task(self._run(visit, behind_proxy))
+        self._visits[visit] = task
+        task.add_done_callback(lambda _: self._left(visit))
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        host, port = (writer.get_extra_info("peername") or ("unknown", 0))[:2]
-        session = Session(
-            secrets.token_hex(8),
-            spell(host, port),
-            reader,
-            writer,
-            self._context,
-            self._limits,
-        )
+    def _left(self, visit: Visit) -> None:
+        """Clean up; not in the task itself, which may be cancelled before it begins."""
+        del self._visits[visit]
+        self._admission.leave(visit)
+        visit.close()
+        if visit.evicted:
+            visit.how = "overloaded.evicted"
+            self._refuse(visit.how)
+        if visit.session is not None:
+            end = visit.session.established
+            self._observer.handshake((end or self._loop.time()) - visit.began, end is not None)
+        self._observer.session_ended(visit.how)
+
+    async def _run(self, visit: Visit, behind_proxy: bool) -> None:
         try:
-            await session.run(self._service)
+            if behind_proxy:
+                async with asyncio.timeout(self._limits.handshake_seconds):
+                    await visit.read_proxy_header()
+                self._admission.identify(visit, source_of(visit.host), self._loop.time())
+            session = await visit.begin(self._context, self._limits)
+            await session.run(self._decisions)
         except TimeoutError:
-            reason = "the client, or the decision, took too long"
-            log.info(_ended(session, "deadline", reason))
+            self._ended(visit, "deadline", "the client, or the decision, took too long")
+        except OverloadedError as error:
+            self._refuse(error.code)
+            self._ended(visit, error.code, error.message)
         except AuditError as error:
-            log.error(_ended(session, error.code, error.message))
+            self._ended(visit, error.code, error.message, level=logging.ERROR)
         except SealServeError as error:
-            log.info(_ended(session, error.code, error.message))
+            self._ended(visit, error.code, error.message)
         except OSError as error:
-            log.info(_ended(session, "connection", error.strerror or type(error).__name__))
+            self._ended(visit, "connection", error.strerror or type(error).__name__)
         except Exception:  # the others go on
-            log.exception(line("session_fault", session=session.identifier, peer=session.peer))
+            visit.how = "fault"
+            log.exception(line("session_fault", **visit.facts))
+        else:
+            visit.how = "served"
 
-    def _log_full(self) -> None:
-        self._refused += 1
-        now = asyncio.get_running_loop().time()
-        if now - self._full_logged >= FULL_LOG_SECONDS:
-            log.warning(line("full", refused=self._refused, max_sessions=self._limits.max_sessions))
-            self._refused, self._full_logged = 0, now
+    def _refuse(self, code: str) -> None:
+        self._refused.count(code)
+        self._observer.refused(code)
+
+    def _ended(self, visit: Visit, code: str, reason: str, *, level: int = logging.INFO) -> None:
+        """The line of a session without an answer or a denial."""
+        visit.how = code
+        if level <= logging.INFO and self._lines.take(None, self._loop.time()) is not None:
+            self._unlogged.count(code)
+            return
+        log.log(level, line("session_ended", **visit.facts, code=code, reason=reason))
 
 
-def _ended(session: Session, code: str, reason: str) -> str:
-    """The line of a session without an answer or a denial."""
-    return line(
-        "session_ended",
-        session=session.identifier,
-        peer=session.peer,
-        phase=session.phase,
-        code=code,
-        reason=reason,
-    )
+class BoundedReleaser:
+    """Whoever decides, with at most `places` asks at once; a `Releaser` itself."""
+
+    def __init__(self, service: Releaser, places: int) -> None:
+        self._service = service
+        self._free = places
+
+    async def release(self, ask: Ask) -> Answer:
+        """The decision of the service; raises OverloadedError where all places are taken."""
+        if not self._free:
+            raise OverloadedError(
+                "as many sessions as may wait for a decision do", code="overloaded.decisions"
+            )
+        self._free -= 1
+        try:
+            return await self._service.release(ask)
+        finally:
+            self._free += 1
