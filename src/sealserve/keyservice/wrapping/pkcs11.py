@@ -97,10 +97,11 @@ class TokenKey:
 
 
 def make_token_key(wrapping: Pkcs11Wrapping) -> None:
-    """Make the AES-256 key in the token if no key has its label; raises ConfigError.
+    """Make the AES-256 key in the token if no key has its label, and try it.
 
     It is sensitive and not extractable (its value never leaves the token), permanent, private, and
-    good for encryption and decryption alone.
+    good for encryption and decryption alone. Raises ConfigError, or NetworkError `wrapping.token`
+    where the token does not open what it encrypts.
     """
     pkcs11 = library()
     with one_at_a_time():
@@ -108,7 +109,8 @@ def make_token_key(wrapping: Pkcs11Wrapping) -> None:
         try:
             if not _labelled(session, wrapping):
                 _generate(session, wrapping)
-            _find_key(session, wrapping)
+            key = _find_key(session, wrapping)
+            _encrypt(key, blob.Header.fresh(TokenKey.kind), bytes(blob.KEY_SIZE), b"")
         except pkcs11.PKCS11Error as error:
             raise ConfigError(
                 f"token {wrapping.token!r} makes no AES-256 key: it answered {name_of(error)}",
@@ -195,10 +197,20 @@ def _generate(session: Session, wrapping: Pkcs11Wrapping) -> None:
 def _encrypt(kek: Handle, header: blob.Header, key: bytes, context: bytes) -> bytes:
     """`key` encrypted, and opened again to be sure: some tokens choose a nonce of their own."""
     sealed = bytes(kek.encrypt(key, **_gcm(header, context)))
-    whole = len(sealed) == blob.KEY_SIZE + blob.TAG_SIZE
-    if not whole or kek.decrypt(sealed, **_gcm(header, context)) != key:
-        raise broken("does not do AES-GCM with a nonce of ours")
+    if len(sealed) != blob.KEY_SIZE + blob.TAG_SIZE or not _gives(
+        kek, header, sealed, context, key
+    ):
+        raise broken("does not open what it has just encrypted by AES-GCM with a nonce of ours")
     return sealed
+
+
+def _gives(kek: Handle, header: blob.Header, sealed: bytes, context: bytes, key: bytes) -> bool:
+    try:
+        return kek.decrypt(sealed, **_gcm(header, context)) == key
+    except lost():
+        raise
+    except library().PKCS11Error:
+        return False
 
 
 def _open(kek: Handle, header: blob.Header, sealed: bytes, context: bytes) -> bytes:
@@ -213,5 +225,6 @@ def _open(kek: Handle, header: blob.Header, sealed: bytes, context: bytes) -> by
 
 def _gcm(header: blob.Header, context: bytes) -> dict[str, Any]:
     pkcs11 = library()
-    parameters = pkcs11.GCMParams(header.nonce, header.associated(context), blob.TAG_SIZE * 8)
+    nonce = bytes(bytearray(header.nonce))  # a copy: some tokens write their own nonce over it
+    parameters = pkcs11.GCMParams(nonce, header.associated(context), blob.TAG_SIZE * 8)
     return {"mechanism": pkcs11.Mechanism.AES_GCM, "mechanism_param": parameters}
