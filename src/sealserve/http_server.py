@@ -90,6 +90,7 @@ class HttpServer:
     ) -> None:
         config = uvicorn.Config(
             application,
+            interface="asgi3",
             http=_Protocol,
             ws="none",
             lifespan="off",

@@ -25,6 +25,7 @@ from typing import Any
 
 _PLAIN = re.compile(r"[A-Za-z0-9._:/@+\[\]-]+")
 _VALUE_LIMIT = 400  # characters
+CHATTY = ("httpx", "uvicorn")  # libraries whose every step is an event of ours already
 _LIST_LIMIT = 32  # values of one list
 _TRACEBACK_LIMIT = 16 << 10  # characters: some dozens of frames
 
@@ -67,7 +68,8 @@ def configure_logging(form: LogForm | None = None) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form is LogForm.JSON else _text_with_time())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # what it does, our own events say
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 class EventFormatter(logging.Formatter):

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sealserve.logline import (
+    CHATTY,
     EventFormatter,
     JsonFormatter,
     LogForm,
@@ -145,12 +146,12 @@ def test_both_forms_are_one_line_of_ascii_whatever_strangers_wrote(value, messag
 
 @pytest.fixture
 def logging_of_its_own(monkeypatch):
-    root, uvicorn = logging.getLogger(), logging.getLogger("uvicorn")
+    root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [])
-    levels = root.level, uvicorn.level
+    levels = {each: each.level for each in (root, *map(logging.getLogger, CHATTY))}
     yield
-    root.setLevel(levels[0])
-    uvicorn.setLevel(levels[1])
+    for logger, level in levels.items():
+        logger.setLevel(level)
 
 
 class Terminal(io.StringIO):
