@@ -154,6 +154,37 @@ def test_a_note_that_the_key_did_not_sign_is_refused(note: str) -> None:
     assert error.value.code == "audit.checkpoint"
 
 
+SIGNED_TEXTS = {
+    "a tab": "a\tb\n",
+    "a zero byte": "a\0b\n",
+    "lines of Windows": "a\r\n",
+    "more than 4 KiB": "a" * NOTE_LIMIT + "\n",
+    "more than 4 KiB of UTF-8": "é" * (NOTE_LIMIT // 2) + "\n",
+}
+
+
+@pytest.mark.parametrize("text", SIGNED_TEXTS.values(), ids=SIGNED_TEXTS)
+def test_what_is_no_note_is_refused_though_signed(text: str) -> None:
+    with pytest.raises(AuditError) as error:
+        open_note(sign_note(text, WITNESS), WITNESS.verifier)
+    assert error.value.code == "audit.checkpoint"
+
+
+BESIDE = {
+    "no name": "",
+    "a plus": "a+b",
+    "an em space": "a\u2003b",
+    "a space without break": "a\u00a0b",
+    "a line separator": "a\u2028b",
+}
+
+
+@pytest.mark.parametrize("name", BESIDE.values(), ids=BESIDE)
+def test_another_signer_without_a_proper_name_is_refused(name: str) -> None:
+    with pytest.raises(AuditError, match="no signature"):
+        open_note(GO_NOTE + GO_SIGNATURE.replace("PeterNeumann", name), GO)
+
+
 KEYS = {
     "empty": "",
     "a name alone": "PeterNeumann",

@@ -226,6 +226,7 @@ CONSISTENCY_TAMPERS: dict[str, Callable[[Consistency], Consistency]] = {
     "a new log of 2**20000 leaves": lambda good: good._replace(new_size=1 << 20000),
     "sizes swapped": lambda good: good._replace(old_size=good.new_size, new_size=good.old_size),
     "roots swapped": lambda good: good._replace(old_root=good.new_root, new_root=good.old_root),
+    "another empty old log": lambda good: good._replace(old_size=0, proof=()),
     "two empty logs": lambda good: good._replace(old_size=0, new_size=0, proof=()),
     "another old root": lambda good: good._replace(old_root=OTHER),
     "another new root": lambda good: good._replace(new_root=OTHER),
@@ -311,3 +312,38 @@ def test_the_largest_log_is_verified_in_as_many_steps_as_it_has_levels() -> None
         root = node_hash(root, sibling)
     verify_inclusion(leaf, 0, SIZE_LIMIT, proof, root)
     verify_consistency(1, leaf, SIZE_LIMIT, root, proof)
+
+
+@pytest.mark.parametrize("hashes", [65, 1_000_000])
+def test_a_proof_that_is_too_long_is_not_begun(hashes: int) -> None:
+    proof = (OTHER,) * hashes
+    with pytest.raises(AuditError, match="at most 64"):
+        verify_inclusion(OTHER, 0, SIZE_LIMIT, proof, OTHER)
+    with pytest.raises(AuditError, match="at most 64"):
+        verify_consistency(1, OTHER, SIZE_LIMIT, OTHER, proof)
+
+
+# Here the attacker has chosen the root, too, so that every hash fits: the shape alone is wrong.
+def test_a_proof_higher_than_its_tree_is_refused(log: GrownLog) -> None:
+    path = inclusion_proof(69, 70, log.subtrees)
+    with pytest.raises(AuditError, match="more hashes"):
+        verify_inclusion(log.leaves[69], 69, 70, (*path, OTHER), node_hash(OTHER, log.root(70)))
+    proof = consistency_proof(67, 70, log.subtrees)
+    old_root, new_root = (node_hash(OTHER, log.root(size)) for size in (67, 70))
+    with pytest.raises(AuditError, match="more hashes"):
+        verify_consistency(67, old_root, 70, new_root, (*proof, OTHER))
+
+
+def test_a_leaf_past_the_end_is_refused_under_any_root() -> None:
+    with pytest.raises(AuditError):
+        verify_inclusion(OTHER, 1, 1, (), OTHER)
+
+
+def test_a_log_beyond_the_largest_is_refused_under_any_root() -> None:
+    root = OTHER
+    for _ in range(64):
+        root = node_hash(root, OTHER)
+    with pytest.raises(AuditError):
+        verify_inclusion(OTHER, 0, 2 * SIZE_LIMIT, (OTHER,) * 64, root)
+    with pytest.raises(AuditError):
+        verify_consistency(1, OTHER, 2 * SIZE_LIMIT, root, (OTHER,) * 64)

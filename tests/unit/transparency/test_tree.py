@@ -142,5 +142,6 @@ def test_a_frontier_that_does_not_fit_its_size_is_refused(size: int, data: bytes
 
 @pytest.mark.parametrize("leaf", [b"", bytes(31), bytes(33)], ids=len)
 def test_a_leaf_that_is_no_hash_is_refused(leaf: bytes) -> None:
-    with pytest.raises(FormatError):
-        Frontier.empty().extended([leaf])
+    for leaves in ([leaf], [leaf, bytes(32)]):
+        with pytest.raises(FormatError):
+            Frontier.empty().extended(leaves)
