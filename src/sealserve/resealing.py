@@ -7,8 +7,8 @@
    over the old one. Who has the old file open goes on reading it.
 
 So a run that was killed is simply run again. What is read back is the only copy once the old file
-is gone: that is worth its cost, a third of the time. Embedded path, mode and owner stay; a link is
-followed, and what it points to is replaced.
+is gone: that is worth its cost, a quarter of the time. Embedded path, mode and owner stay; a link
+is followed, and what it points to is replaced.
 """
 
 from __future__ import annotations
