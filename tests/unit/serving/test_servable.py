@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sealserve.errors import FailedPrecondition, FormatError, Unimplemented
+from sealserve.errors import FailedPrecondition, FormatError, IntegrityError, Unimplemented
 from sealserve.messages import tensor_pb2
 from sealserve.messages.saved_model_pb2 import SavedModel
+from sealserve.sealing import ModelRecord, RecordedFile
 from sealserve.serving.openvino_engine import OpenVinoEngine
 from sealserve.serving.saved_model import parse_saved_model
 from sealserve.serving.servable import Loader
@@ -83,3 +85,21 @@ def test_a_model_without_signatures_is_refused(model: SavedModel) -> None:
     model.meta_graphs[0].signature_def.clear()
     with pytest.raises(FailedPrecondition, match="no signature"):
         parse_saved_model(model.SerializeToString(), ["serve"])
+
+
+def test_a_version_is_loaded_as_it_was_recorded_or_not_at_all(
+    model: SavedModel, engine: OpenVinoEngine, tmp_path: Path
+) -> None:
+    data = model.SerializeToString(deterministic=True)
+    recorded = RecordedFile("1/saved_model.pb", len(data), hashlib.sha256(data).digest())
+    record = ModelRecord("m", None, (recorded,))
+    for version in ("1", "2"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "saved_model.pb").write_bytes(data)
+    loader = Loader(engine, Vault(None, record=record, record_root=str(tmp_path)), ["serve"])
+    assert loader.load("m", 1, f"{tmp_path}/1").version == 1
+    with pytest.raises(IntegrityError, match=r"2/saved_model\.pb: the record does not name it"):
+        loader.load("m", 2, f"{tmp_path}/2")
+    (tmp_path / "1/saved_model.pb").write_bytes(data + data)
+    with pytest.raises(IntegrityError, match=r"1/saved_model\.pb: its plaintext is not"):
+        loader.load("m", 1, f"{tmp_path}/1")
