@@ -31,7 +31,7 @@ def is_pattern(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SecretNames:
-    """The names that some patterns stand for."""
+    """The names that some patterns stand for, with no pattern that another one makes needless."""
 
     names: frozenset[str]
     beginnings: tuple[str, ...]
@@ -41,11 +41,13 @@ class SecretNames:
     def of(cls, patterns: Iterable[str]) -> SecretNames:
         """The names that any of `patterns` stands for; each is one by `is_pattern`."""
         listed = frozenset(patterns)
-        beginnings = {each.removesuffix("*") for each in listed if each.endswith("*")}
-        return cls(
-            frozenset(each for each in listed if not each.endswith("*")),
-            tuple(sorted(beginnings)),
-        )
+        beginnings: list[str] = []
+        for each in sorted(each.removesuffix("*") for each in listed if each.endswith("*")):
+            if not beginnings or not each.startswith(beginnings[-1]):
+                beginnings.append(each)
+        names = (each for each in listed if not each.endswith("*"))
+        needed = frozenset(each for each in names if not each.startswith(tuple(beginnings)))
+        return cls(needed, tuple(beginnings))
 
     def __contains__(self, name: str) -> bool:
         return name in self.names or (name.startswith(self.beginnings) and is_secret_name(name))
@@ -55,3 +57,8 @@ class SecretNames:
         return all(name in other for name in self.names) and all(
             beginning.startswith(other.beginnings) for beginning in self.beginnings
         )
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """These as patterns, sorted."""
+        return tuple(sorted(self.names | {f"{each}*" for each in self.beginnings}))

@@ -151,7 +151,7 @@ def add_measurement(
         return
     click.echo(f"{file}: {edited.done}")
     if edited.changed:
-        note("a key service that runs reads it on SIGHUP")
+        note("a key service goes by it once it is in force: sealserve policy apply")
 
 
 def _reference(sig: Path) -> editing.Reference:

@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from sealserve.appraisal import AttestationResult, Condition, Policy, RuleOutcome, appraise
+from sealserve.appraisal import AttestationResult, Condition, RuleOutcome, appraise
 from sealserve.cli.output import json_option, note, print_json
-from sealserve.cli.policy_files import policy_argument, read_text
-from sealserve.cli.verification import Moment, Sources, read_policy, verify_file
-from sealserve.errors import ConfigError, DeniedError, FormatError, RejectedError, UsageError
+from sealserve.cli.policy_evidence import Asked, read_evidence
+from sealserve.cli.policy_files import policy_argument
+from sealserve.cli.verification import Moment, read_policy
+from sealserve.errors import DeniedError, RejectedError
 from sealserve.verifier import Claims
-from sealserve.verifier.recorded import claims_from_dict
-
-CLAIMS_LIMIT = 256 << 10  # bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """Where the claims come from, and under which name and at what time they are appraised."""
-
-    quote: Path | None
-    claims: Path | None
-    collateral: str | None
-    trust_root: Path | None
-    at: datetime | None
-    asked_for: str | None
 
 
 @click.command()
@@ -53,14 +36,24 @@ class _Asked:
 @click.option(
     "--claims",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Instead of --quote: claims in JSON, as `quote verify --json` and audit records have.",
+    help="Instead of --quote: claims in JSON, as `quote verify --json` prints; or one record of "
+    "the audit log, a line of what `audit export` writes.",
 )
 @click.option(
     "--at",
     type=Moment(),
     help="The time to judge at.  [default: now; with --claims, when they were verified]",
 )
-@click.option("--asked-for", metavar="NAME", help="The name under which the secret is asked for.")
+@click.option(
+    "--asked-for",
+    metavar="HOST",
+    help="The host name under which it asks.  [default: none, or that of the record]",
+)
+@click.option(
+    "--secret",
+    metavar="NAME",
+    help="The name of the secret that it asks for.  [default: none, or that of the record]",
+)
 @json_option
 @click.pass_context
 def explain(context: click.Context, /, file: Path, as_json: bool, **options: Any) -> None:
@@ -75,57 +68,27 @@ def explain(context: click.Context, /, file: Path, as_json: bool, **options: Any
     \b
     Example:
       sealserve policy explain policy.toml --quote quote.bin --collateral https://pccs.example.com
-      sealserve policy explain policy.toml --claims claims.json --asked-for models.example.com
+      sealserve policy explain policy.toml --claims record.json --secret team-a-resnet50
     """
-    asked = _Asked(**options)
+    asked = Asked(**options)
     policy = read_policy(file)
     try:
-        claims, now = _claims(asked, policy)
+        evidence = read_evidence(asked, policy)
     except RejectedError as error:
         _print_rejection(error, as_json=as_json)
         context.exit(error.exit_code)
-    result = appraise(claims, policy, asked_for=asked.asked_for, now=now)
+    result = appraise(
+        evidence.claims,
+        policy,
+        asked_for=evidence.asked_for if asked.asked_for is None else asked.asked_for,
+        now=evidence.now,
+        secret=evidence.secret if asked.secret is None else asked.secret,
+    )
     if as_json:
-        print_json(_facts(claims, result))
+        print_json(_facts(evidence.claims, result))
     else:
-        _print(result, simulated=claims.simulated)
+        _print(result, simulated=evidence.claims.simulated)
     context.exit(0 if result.allowed else DeniedError.exit_code)
-
-
-def _claims(asked: _Asked, policy: Policy) -> tuple[Claims, datetime]:
-    """The claims to appraise, and when; raises RejectedError for evidence that does not verify."""
-    if (asked.quote is None) == (asked.claims is None):
-        raise UsageError("give either --quote, with --collateral, or --claims")
-    if asked.claims is not None:
-        if asked.collateral or asked.trust_root:
-            raise UsageError("--collateral and --trust-root go with --quote: claims are verified")
-        claims = _recorded(asked.claims)
-        return claims, asked.at or claims.verified_at
-    if asked.quote is None or asked.collateral is None:
-        raise UsageError(
-            "a quote is verified by its collateral: give --collateral",
-            hint="a folder, one JSON file, the URL of a PCCS, or a service such as intel",
-        )
-    sources = Sources(asked.collateral, asked.trust_root, asked.at, skip_revocation=False)
-    grace = policy.collateral_grace(sources.now)
-    claims = verify_file(asked.quote, sources, grace=grace).verified()
-    return claims, claims.verified_at
-
-
-def _recorded(path: Path) -> Claims:
-    """The claims in a file: alone, or as the member `claims` of what some command wrote."""
-    try:
-        document = json.loads(read_text(path, limit=CLAIMS_LIMIT))
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is not JSON: {error}") from None
-    inner = document.get("claims", document) if isinstance(document, dict) else None
-    if not isinstance(inner, dict):
-        raise FormatError(
-            f"{path} has no claims",
-            code="claims.keys",
-            hint="give what `sealserve quote verify --json` printed, or a record of the audit log",
-        )
-    return claims_from_dict(inner)
 
 
 def _facts(claims: Claims, result: AttestationResult) -> dict[str, Any]:

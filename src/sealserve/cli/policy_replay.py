@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,11 @@ from typing import Any
 import click
 
 from sealserve.appraisal import Policy
-from sealserve.cli.output import json_option, note, print_json, print_table, progress
+from sealserve.cli.exported_log import exported_records
+from sealserve.cli.output import json_option, print_json, print_table, progress
 from sealserve.cli.policy_files import policy_argument
 from sealserve.cli.verification import Moment, read_policy
 from sealserve.errors import ConfigError
-from sealserve.keyservice.audit import Chain, Link, check_chain
 from sealserve.policies import replay as replaying
 from sealserve.policies.replay import Effect, Replayed
 
@@ -35,21 +36,25 @@ class _When(click.ParamType[datetime | None]):
 class _Replay:
     """The log's decisions under one policy: counted, and those that change kept to be shown."""
 
-    def __init__(self, policy: Policy, at: datetime | None) -> None:
-        self._policy = policy
-        self._at = at
+    def __init__(self) -> None:
         self.effects: Counter[Effect] = Counter()
         self.changed: list[Replayed] = []
-        self.others = 0
+        self.records = 0
 
-    def visit(self, link: Link) -> None:
-        replayed = replaying.replay(link.receipt.number, link.record, self._policy, at=self._at)
-        if replayed is None:
-            self.others += 1
-            return
-        self.effects[replayed.effect] += 1
-        if replayed.effect in _CHANGES and len(self.changed) < LISTED:
-            self.changed.append(replayed)
+    def run(self, audit: Path, policy: Policy, at: datetime | None) -> None:
+        with progress("replaying", _size(audit)) as advance:
+            records = self._counted(exported_records(audit, advance))
+            for replayed in replaying.replay(records, policy, at=at):
+                self.effects[replayed.effect] += 1
+                if replayed.effect in _CHANGES and len(self.changed) < LISTED:
+                    self.changed.append(replayed)
+
+    def _counted(
+        self, records: Iterator[tuple[int, Mapping[str, Any]]]
+    ) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        for each in records:
+            self.records += 1
+            yield each
 
     @property
     def unlisted(self) -> int:
@@ -65,7 +70,7 @@ _CHANGES = (Effect.NOW_ALLOWED, Effect.NOW_DENIED, Effect.OTHER_SECRET)
     "--audit",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
-    help="The key service's audit log; its chain is checked.",
+    help="The key service's audit log, as `sealserve audit export` writes it.",
 )
 @click.option(
     "--at",
@@ -80,19 +85,21 @@ def replay(file: Path, audit: Path, at: datetime | None, as_json: bool) -> None:
 
     It is tried on the claims that were recorded: try a new policy before it is in force, or the
     present one at a later time, when its exceptions have ended. What was rejected before any policy
-    was asked cannot be decided.
+    was asked cannot be decided, nor what was revoked.
 
-    The exit code is 5 when the log is not as it was written.
+    Records are taken as they stand: `sealserve audit verify` says whether the log is as it was
+    written. The exit code is 5 when a line of the file is no record.
 
     \b
     Example:
+      sealserve audit export --config keyservice.toml --out audit.jsonl
       sealserve policy replay new-policy.toml --audit audit.jsonl
       sealserve policy replay policy.toml --audit audit.jsonl --at 2027-04-01T00:00:00Z
     """
-    run = _Replay(read_policy(file), at)
-    chain = _read(audit, run)
+    run = _Replay()
+    run.run(audit, read_policy(file), at)
     if as_json:
-        print_json(_facts(run, chain))
+        print_json(_facts(run))
         return
     counts = [(str(effect), run.effects[effect]) for effect in Effect]
     print_table(f"{run.effects.total()} decisions on record", counts)
@@ -100,38 +107,27 @@ def replay(file: Path, audit: Path, at: datetime | None, as_json: bool) -> None:
         _print(each)
     if run.unlisted:
         click.echo(f"and {run.unlisted} more")
-    if chain.torn:
-        note(f"the last {len(chain.torn)} bytes of the log are no whole record, and were not read")
 
 
-def _read(audit: Path, run: _Replay) -> Chain:
+def _size(audit: Path) -> int:
     try:
-        size = audit.stat().st_size
+        return audit.stat().st_size
     except OSError as error:
         raise ConfigError(f"cannot read {audit}: {error.strerror}") from error
-    with progress("replaying", size) as advance:
-
-        def visit(link: Link) -> None:
-            run.visit(link)
-            advance(link.size)
-
-        return check_chain(audit, visit)
 
 
-def _facts(run: _Replay, chain: Chain) -> dict[str, Any]:
+def _facts(run: _Replay) -> dict[str, Any]:
     return {
         "decisions": run.effects.total(),
         **{effect.name.lower(): run.effects[effect] for effect in Effect},
-        "other_records": run.others,
+        "other_records": run.records - run.effects.total(),
         "changed": [each.as_dict() for each in run.changed],
         "unlisted": run.unlisted,
-        "audit_head": {"number": chain.head.number, "sha256": chain.head.digest},
-        "torn_bytes": len(chain.torn),
     }
 
 
 def _print(each: Replayed) -> None:
-    click.secho(f"record {each.number}, {each.time}: {each.effect}", bold=True)
+    click.secho(f"record {each.index}, {each.time}: {each.effect}", bold=True)
     click.echo(f"  was {each.before}, is [{each.after}] by rule {each.rule!r}")
     for reason in each.reasons:
         click.echo(f"  {reason}")

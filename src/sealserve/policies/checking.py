@@ -21,9 +21,10 @@ from sealserve.appraisal.policy import POLICY_LIMIT, Policy, parse_policy
 from sealserve.errors import ConfigError
 from sealserve.policies.finding import Doubt, Finding, Severity, in_order
 from sealserve.policies.lint_exceptions import doubts_of_exceptions
-from sealserve.policies.lint_rules import Reach, doubts_of_rules
+from sealserve.policies.lint_rules import doubts_of_rules
 from sealserve.policies.lint_values import doubts_of_values
 from sealserve.policies.places import Path, Places
+from sealserve.policies.reach import Reach
 
 _HINT: Final = "docs/policy-reference.md describes every key"
 _LINE: Final = re.compile(r"\bline ([0-9]+)\b")

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from sealserve.appraisal.identities import Identity
 from sealserve.appraisal.policy import Policy, PolicyException, Rule
 from sealserve.policies.difference import Difference, differences, shown
-from sealserve.policies.extent import Change, Extent, Range, any_of, extents
+from sealserve.policies.extent import Asks, Change, Extent, Range, any_of, extents
 
 _INTEL = "Intel's"
 
@@ -128,11 +128,21 @@ def _rules(pairs: _Pairs, renamed: Mapping[str, str]) -> Iterator[Difference]:
         yield Difference(Change.WIDER, _place("rule", each), f"added: {_grants(each)}")
     for before, after in pairs.both:
         place = _place("rule", after)
-        for key in ("secret", "encoding"):
-            was, is_ = getattr(before, key), getattr(after, key)
-            if was != is_:
-                yield Difference(Change.OTHER, place, f"{key} was {was}, is {is_}")
+        yield from _secrets(place, before, after)
+        if before.encoding != after.encoding:
+            text = f"encoding was {before.encoding}, is {after.encoding}"
+            yield Difference(Change.OTHER, place, text)
         yield from differences(place, _of_rule(before, renamed), _of_rule(after, {}))
+
+
+def _secrets(place: str, before: Rule, after: Rule) -> Iterator[Difference]:
+    if before.secret is None or after.secret is None:
+        was, is_ = (
+            {"secrets": Asks(each.names, each.secret is not None)} for each in (before, after)
+        )
+        yield from differences(place, was, is_)
+    elif before.secret != after.secret:
+        yield Difference(Change.OTHER, place, f"secret was {before.secret}, is {after.secret}")
 
 
 def _of_rule(rule: Rule, renamed: Mapping[str, str]) -> Mapping[str, Extent]:
@@ -144,7 +154,8 @@ def _of_rule(rule: Rule, renamed: Mapping[str, str]) -> Mapping[str, Extent]:
 
 def _grants(rule: Rule) -> str:
     names = f" under {shown(rule.asked_for)}" if rule.asked_for else ""
-    return f"{shown(rule.identities)} may have {rule.secret!r} ({rule.encoding}){names}"
+    secret = repr(rule.secret) if rule.secret else f"{shown(rule.secrets)} by name"
+    return f"{shown(rule.identities)} may have {secret} ({rule.encoding}){names}"
 
 
 def _order(pairs: _Pairs, old: Policy, new: Policy) -> Iterator[Difference]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sealserve.policies.extent import NOT_STATED, AnyOf, Change, Extent, Range, compare
+from sealserve.policies.extent import NOT_STATED, AnyOf, Asks, Change, Extent, Range, compare
 
 _SHOWN: Final = 8  # values of a list
 _UNSTATED: Final = ", or not stated"
@@ -39,13 +39,20 @@ def differences(
 def _step(old: Extent, new: Extent) -> str:
     """What happened between two extents of one key, by the values that came and went."""
     if isinstance(old, AnyOf) and isinstance(new, AnyOf) and None not in (old.values, new.values):
-        before, after = old.values or frozenset(), new.values or frozenset()
-        steps = (("added", after - before), ("removed", before - after))
-        return ", ".join(f"{word} {shown(values)}" for word, values in steps if values)
+        return _moves(old.values or frozenset(), new.values or frozenset())
+    if isinstance(old, Asks) and isinstance(new, Asks) and old.unnamed == new.unnamed:
+        return _moves(frozenset(old.names.patterns), frozenset(new.names.patterns))
     return f"was {_written(old)}, is {_written(new)}"
 
 
+def _moves(before: frozenset[object], after: frozenset[object]) -> str:
+    steps = (("added", after - before), ("removed", before - after))
+    return ", ".join(f"{word} {shown(values)}" for word, values in steps if values)
+
+
 def _written(extent: Extent) -> str:
+    if isinstance(extent, Asks):
+        return shown(extent.names.patterns) + (" or no name" if extent.unnamed else "")
     if isinstance(extent, AnyOf):
         return "any" if extent.values is None else shown(extent.values)
     if isinstance(extent, Range):

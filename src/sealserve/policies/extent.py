@@ -16,6 +16,7 @@ from typing import TypeAlias
 from sealserve.appraisal import attributes
 from sealserve.appraisal.attributes import Bits
 from sealserve.appraisal.identities import Identity, SgxIdentity, TdxIdentity
+from sealserve.appraisal.secret_names import SecretNames
 
 NOT_STATED = None
 """The value of a field that the verifier does not state."""
@@ -65,7 +66,19 @@ class Pinned:
         )
 
 
-Extent: TypeAlias = AnyOf | Range | Pinned
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """Secrets that are asked for by one of these names; or, with `unnamed`, by none."""
+
+    names: SecretNames
+    unnamed: bool = False
+
+    def within(self, other: Asks) -> bool:
+        """Whether everything in this is in `other`."""
+        return self.unnamed <= other.unnamed and self.names.within(other.names)
+
+
+Extent: TypeAlias = AnyOf | Range | Pinned | Asks
 
 
 class Change(StrEnum):
@@ -88,7 +101,7 @@ def compare(old: Extent, new: Extent) -> Change | None:
 def within(first: Extent, second: Extent) -> bool:
     """Whether everything in `first` is in `second`; extents of different kinds never are."""
     match first, second:
-        case (AnyOf(), AnyOf()) | (Range(), Range()) | (Pinned(), Pinned()):
+        case (AnyOf(), AnyOf()) | (Range(), Range()) | (Pinned(), Pinned()) | (Asks(), Asks()):
             return first.within(second)  # type: ignore[arg-type]  # of one kind, as matched
     return False
 

@@ -9,7 +9,7 @@ from typing import Final
 from sealserve.appraisal.policy import Policy, PolicyException
 from sealserve.policies.extent import any_of
 from sealserve.policies.finding import Doubt, Severity
-from sealserve.policies.lint_rules import Reach
+from sealserve.policies.reach import Reach
 from sealserve.verifier.claims import TcbStatus
 
 SOON: Final = timedelta(days=30)

@@ -1,49 +1,16 @@
-"""Doubts about rules: those that can never grant, and identities that no rule uses."""
+"""Doubts about rules: those that can never grant, or grant more than was meant."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 from sealserve.appraisal.policy import Policy, Rule
-from sealserve.policies.extent import any_of, extents, within
+from sealserve.appraisal.secret_names import EVERY
 from sealserve.policies.finding import Doubt, Severity
+from sealserve.policies.reach import UNNAMED, Ask, Reach
 
-
-class Reach:
-    """Which rules of a policy can grant, and which never can, as earlier ones grant first."""
-
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-        self._extents = {each.name: (each.tee, extents(each)) for each in policy.identities}
-        self._shadows = {
-            rule.name: tuple(self._shadow(index, rule, name) for name in rule.identities)
-            for index, rule in enumerate(policy.rules)
-        }
-
-    def shadows(self, rule: Rule) -> tuple[Rule | None, ...]:
-        """For each identity of the rule, the earlier rule that always grants first, if any."""
-        return self._shadows[rule.name]
-
-    def _shadow(self, index: int, rule: Rule, identity: str) -> Rule | None:
-        for earlier in self._policy.rules[:index]:
-            if (
-                any(self._covers(name, identity) for name in earlier.identities)
-                and any_of(rule.asked_for).within(any_of(earlier.asked_for))
-                and self._as_lenient(earlier, rule)
-            ):
-                return earlier
-        return None
-
-    def _covers(self, wide: str, narrow: str) -> bool:
-        (tee, outer), (other, inner) = self._extents[wide], self._extents[narrow]
-        return tee == other and all(within(inner[key], outer[key]) for key in outer)
-
-    def _as_lenient(self, earlier: Rule, later: Rule) -> bool:
-        """Whether each exception for the later rule is one for the earlier rule, too."""
-        return all(
-            each.rules is None or later.name not in each.rules or earlier.name in each.rules
-            for each in self._policy.exceptions
-        )
+_NARROWEST_FIRST: Final = "order the rules from the narrowest to the widest"
 
 
 def doubts_of_rules(policy: Policy, reach: Reach) -> Iterator[Doubt]:
@@ -67,34 +34,77 @@ def doubts_of_rules(policy: Policy, reach: Reach) -> Iterator[Doubt]:
                 "name it in a rule's identities, or remove it",
             )
     for index, rule in enumerate(policy.rules):
-        yield from _reachability(index, rule, reach.shadows(rule))
+        yield from _every_secret(index, rule)
+        yield from _reachability(index, rule, reach)
 
 
-def _reachability(index: int, rule: Rule, shadows: tuple[Rule | None, ...]) -> Iterator[Doubt]:
-    found = [shadow for shadow in shadows if shadow]
-    if len(found) == len(shadows):
-        same = all(shadow.secret == rule.secret for shadow in found)
+def _every_secret(index: int, rule: Rule) -> Iterator[Doubt]:
+    for place, pattern in enumerate(rule.secrets or ()):
+        if pattern == EVERY:
+            yield Doubt(
+                Severity.WARNING,
+                ("rules", index, "secrets", place),
+                "every-secret",
+                f"the rule {rule.name!r} grants every secret there is, and each that is added",
+                "name the secrets, or the beginning that their names have in common",
+            )
+
+
+def _reachability(index: int, rule: Rule, reach: Reach) -> Iterator[Doubt]:
+    shadows = reach.shadows(rule)
+    if all(shadows):
+        found = list(dict.fromkeys(shadow.name for each in shadows for shadow in each))
+        same = all(_does_the_same(shadow, rule) for each in shadows for shadow in each)
         yield Doubt(
             Severity.ERROR,
             ("rules", index),
             "unreachable-rule",
             f"the rule {rule.name!r} can never grant: {_names_of(found)} grants before it to "
             "everything that it is for",
-            "remove it" if same else "order the rules from the narrowest to the widest",
+            "remove it" if same else _NARROWEST_FIRST,
         )
         return
-    for place, (name, shadow) in enumerate(zip(rule.identities, shadows, strict=True)):
-        if shadow:
+    yield from _asks(index, rule, reach.taken(rule))
+    for place, (name, each) in enumerate(zip(rule.identities, shadows, strict=True)):
+        if each:
             yield Doubt(
                 Severity.WARNING,
                 ("rules", index, "identities", place),
                 "unreachable-identity",
-                f"the rule {rule.name!r} never grants to {name!r}: the rule {shadow.name!r} "
-                "grants before it",
-                "order the rules from the narrowest to the widest, or remove the name here",
+                f"the rule {rule.name!r} never grants to {name!r}: "
+                f"{_names_of([shadow.name for shadow in each])} grants before it",
+                f"{_NARROWEST_FIRST}, or remove the name here",
             )
 
 
-def _names_of(shadows: list[Rule]) -> str:
-    names = dict.fromkeys(shadow.name for shadow in shadows)
-    return f"the rule {next(iter(names))!r}" if len(names) == 1 else "one of the rules before it"
+def _asks(index: int, rule: Rule, taken: Mapping[Ask, Rule]) -> Iterator[Doubt]:
+    """What a rule that can grant never grants by."""
+    if UNNAMED in taken:
+        yield Doubt(
+            Severity.WARNING,
+            ("rules", index, "secret"),
+            "only-by-name",
+            f"the rule {rule.name!r} grants to who asks for {rule.secret!r} by name alone: to who "
+            f"names no secret the rule {taken[UNNAMED].name!r} grants before it",
+            f'write secrets = ["{rule.secret}"], if that is meant; otherwise {_NARROWEST_FIRST}',
+        )
+    for place, pattern in enumerate(rule.secrets or ()):
+        if pattern in taken:
+            yield Doubt(
+                Severity.WARNING,
+                ("rules", index, "secrets", place),
+                "unreachable-secret",
+                f"the rule {rule.name!r} never grants {pattern!r}: the rule "
+                f"{taken[pattern].name!r} grants before it",
+                f"{_NARROWEST_FIRST}, or remove the name here",
+            )
+
+
+def _does_the_same(earlier: Rule, later: Rule) -> bool:
+    return earlier.encoding == later.encoding and later.names.within(earlier.names)
+
+
+def _names_of(names: list[str]) -> str:
+    different = dict.fromkeys(names)
+    only = f"the rule {next(iter(different))!r}"
+    return only if len(different) == 1 else "one of the rules before it"

@@ -167,6 +167,7 @@ def _lists(policy: Policy) -> Iterator[Doubt]:
     for index, rule in enumerate(policy.rules):
         lists["rules", index, "identities"] = rule.identities
         lists["rules", index, "asked_for"] = rule.asked_for or ()
+        lists["rules", index, "secrets"] = rule.secrets or ()
     for index, each in enumerate(policy.exceptions):
         lists["exceptions", index, "advisory_ids"] = each.advisory_ids
         lists["exceptions", index, "tcb_statuses"] = each.tcb_statuses

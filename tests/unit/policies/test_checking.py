@@ -34,6 +34,10 @@ def rule(name="digits", *lines, identities='["server"]', secret="digits"):
     ]
 
 
+def granting(name, *lines):
+    return ["[[rules]]", f'name = "{name}"', 'identities = ["server"]', *lines]
+
+
 def exception(*lines, expires="2026-09-01", name="fleet"):
     return [
         "[[exceptions]]",
@@ -69,7 +73,13 @@ INVALID = {
         identity("server", "mr_enclave = [", f'  "{FIRST}",', '  "ab",', "]"),
         [6],
     ),
-    "a missing key": ([*identity(), "[[rules]]", 'name = "r"'], [5, 5]),
+    "a missing key": ([*identity(), "[[rules]]", 'name = "r"'], [5]),
+    "no secret": ([*identity(), *rule()[:3]], [5]),
+    "two kinds of secrets": ([*identity(), *rule("r", 'secrets = ["a"]')], [5]),
+    "a star in the middle": (
+        [*identity(), *granting("r", 'secrets = ["a-*",', '"a-*-b"]')],
+        [9],
+    ),
     "a rule for an identity that is not there": ([*identity(), *rule(identities='["x"]')], [7]),
     "two identities of one name, and a rule for a third": (
         [*identity(), *identity(), *rule(identities='["x"]')],
@@ -119,8 +129,70 @@ RULES = {
         [(6, "warning", "unused-identity")],
     ),
     "the same rule again": (
-        [identity(), rule(), rule("again", secret="other")],
+        [identity(), rule(), rule("again")],
         [(9, "error", "unreachable-rule")],
+    ),
+    "a rule for another secret": (
+        [identity(), rule(), rule("again", secret="other")],
+        [(12, "warning", "only-by-name")],
+    ),
+    "a rule for another secret by its name": (
+        [identity(), rule(), granting("more", 'secrets = ["other"]')],
+        [],
+    ),
+    "every secret": (
+        [identity(), granting("all", 'secrets = ["a",', '"*"]')],
+        [(9, "warning", "every-secret")],
+    ),
+    "some secrets behind every secret": (
+        [
+            identity(),
+            granting("all", 'secrets = ["*"]'),
+            granting("some", 'secrets = ["a-*", "b"]'),
+        ],
+        [(8, "warning", "every-secret"), (9, "error", "unreachable-rule")],
+    ),
+    "every secret behind some secrets": (
+        [
+            identity(),
+            granting("some", 'secrets = ["a-*", "b"]'),
+            granting("all", 'secrets = ["*"]'),
+        ],
+        [(12, "warning", "every-secret")],
+    ),
+    "some of the secrets are taken": (
+        [
+            identity(),
+            granting("a", 'secrets = ["a-*"]'),
+            granting("more", 'secrets = ["b",', '"a-x",', '"a-y-*"]'),
+        ],
+        [(13, "warning", "unreachable-secret"), (14, "warning", "unreachable-secret")],
+    ),
+    "all secrets are taken, by two rules": (
+        [
+            identity(),
+            granting("a", 'secrets = ["a-*"]'),
+            granting("b", 'secrets = ["b-*"]'),
+            granting("both", 'secrets = ["a-x", "b-x"]'),
+        ],
+        [(13, "error", "unreachable-rule")],
+    ),
+    "one secret is taken by its name and by none": (
+        [
+            identity(),
+            rule(),
+            granting("all", 'secrets = ["*"]'),
+            rule("other", secret="other"),
+        ],
+        [(12, "warning", "every-secret"), (13, "error", "unreachable-rule")],
+    ),
+    "one secret is taken by its name alone": (
+        [identity(), granting("d", 'secrets = ["d*"]'), rule()],
+        [],
+    ),
+    "a secret twice": (
+        [identity(), granting("d", 'secrets = ["a-*",', '"a-*"]')],
+        [(9, "warning", "twice")],
     ),
     "a narrow rule behind a wide one": (
         [identity("server", *BY_SIGNER), rule(), rule("one name", 'asked_for = ["a.example"]')],

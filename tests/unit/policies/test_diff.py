@@ -45,6 +45,10 @@ def rule(**changes):
     return {"rules": [{**RULE, **changes}]}
 
 
+def granting(*secrets):
+    return {"rules": [{"name": "digits", "identities": ["server"], "secrets": secrets}]}
+
+
 def exception(**changes):
     return {"exceptions": [{**EXCEPTION, **changes}]}
 
@@ -96,6 +100,27 @@ STEPS = {
         "asked_for: added b.example",
     ),
     "every name": (rule(asked_for=["a.example"]), {}, "asked_for: was a.example, is any"),
+    "a secret more": (
+        granting("a", "b-*"),
+        granting("a", "b-*", "c"),
+        "secrets: added c",
+    ),
+    "more of a team's secrets": (
+        granting("b-x-*", "b-y"),
+        granting("b-*"),
+        "secrets: added b-*, removed b-x-*, b-y",
+    ),
+    "every secret": (granting("a", "b-*"), granting("*"), "secrets: added *, removed a, b-*"),
+    "one secret, also for who names none": (
+        granting("digits"),
+        {},
+        "secrets: was digits, is digits or no name",
+    ),
+    "a rule for many secrets": (
+        {"rules": [], "exceptions": []},
+        {**granting("a", "b-*"), "exceptions": []},
+        "added: server may have a, b-* by name (raw)",
+    ),
     "a rule": (
         {"rules": [], "exceptions": []},
         {"exceptions": []},
@@ -170,6 +195,18 @@ OTHERS = {
     ),
     "another kind of TEE": ({}, identity(GUEST), "identity 'server'", "was SGX, is TDX"),
     "another secret": ({}, rule(secret="x"), "rule 'digits'", "secret was digits, is x"),
+    "other secrets": (
+        granting("a", "b-*"),
+        granting("a", "c-*"),
+        "rule 'digits'",
+        "secrets: added c-*, removed b-*",
+    ),
+    "many secrets in place of one": (
+        {},
+        granting("a-*", "digits"),
+        "rule 'digits'",
+        "secrets: was digits or no name, is a-*, digits",
+    ),
     "another encoding": ({}, rule(encoding="hex"), "rule 'digits'", "encoding was raw, is hex"),
     "another root": ({}, {"trust_root": A}, "trust_root", f"was Intel's, is {A}"),
     "another reason": (
@@ -225,6 +262,11 @@ def test_the_order_within_lists_and_the_way_of_writing_are_no_difference():
         **rule(asked_for=["B.example", "a.example"], encoding="raw"),
     )
     assert diff(old, new) == ()
+
+
+def test_patterns_that_stand_for_the_same_names_are_no_difference():
+    old, new = granting("b-*", "a", "b-x-*", "b-y"), granting("a", "b-*", "a")
+    assert diff(policy(**old), policy(**new)) == ()
 
 
 def test_service_tds_of_a_td_that_may_migrate_are_zero_by_silence_as_by_name():
@@ -287,7 +329,8 @@ rules = st.lists(
     table(
         some(["one", "two"]).map(lambda value: {"identities": value}),
         optional("asked_for", some(["a.example", "b.example"])),
-        st.sampled_from(["x", "y"]).map(lambda value: {"secret": value}),
+        st.sampled_from(["x", "y"]).map(lambda value: {"secret": value})
+        | some(["x", "y", "x*", "*"]).map(lambda value: {"secrets": value}),
     ),
     max_size=2,
 ).map(lambda tables: [{**each, "name": f"rule {n}"} for n, each in enumerate(tables)])
@@ -358,10 +401,11 @@ tokens = made_claims.any_of(AzureStanding).map(
     enclaves | guests,
     standings | tokens,
     st.sampled_from([None, "a.example"]),
+    st.sampled_from([None, "x", "y", "xx"]),
     st.data(),
 )
 def test_what_only_widens_or_only_narrows_does_so_for_every_claim(
-    base, others, target, standing, asked_for, data
+    base, others, target, standing, asked_for, secret, data
 ):
     """The second policy is the first with some of its tables taken from another."""
     mixed = dict(base)
@@ -371,7 +415,8 @@ def test_what_only_widens_or_only_narrows_does_so_for_every_claim(
     old, new = (_valid(each) for each in (base, mixed))
     claims = made_claims.claims(target, standing)
     before, after = (
-        appraise(claims, each, asked_for=asked_for, now=made_claims.NOW) for each in (old, new)
+        appraise(claims, each, asked_for=asked_for, secret=secret, now=made_claims.NOW)
+        for each in (old, new)
     )
     changes = {each.change for each in diff(old, new)}
     if not changes:
@@ -401,7 +446,7 @@ COMPARED = {
         *("dynamic_platform", "cached_keys", "smt_enabled"),
     },
     AzureAttestation: {"issuers", "policy_hashes"},
-    Rule: {"name", "identities", "secret", "encoding", "asked_for"},
+    Rule: {"name", "identities", "secret", "secrets", "encoding", "asked_for"},
     PolicyException: set(EXCEPTION)
     | {"advisory_ids", "collateral_grace_hours", "dangerously_allow_debug", "rules", "fmspcs"},
     SgxIdentity: {

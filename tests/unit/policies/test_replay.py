@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 import made_claims
-from sealserve.appraisal import parse_policy
+from sealserve.appraisal import NOTHING_REVOKED, Revocations, parse_policy
 from sealserve.policies.replay import Effect, replay
 from sealserve.verifier.claims import AzureStanding, TcbStatus
 
@@ -49,8 +49,9 @@ def record(claims=CLAIMS, **changes):
     }
 
 
-def replayed(entry, at=None, policy=POLICY):
-    return replay(7, entry, parse_policy(policy), at=at)
+def replayed(entry, at=None, policy=POLICY, revoked=None):
+    (only,) = replay([(7, entry)], parse_policy(policy), at=at, revoked=revoked)
+    return only
 
 
 DENIED = {"outcome": "denied", "code": "policy.measurement", "secret": None}
@@ -67,6 +68,16 @@ EFFECTS = {
     "released under another name": (record(asked_for="other.example"), Effect.NOW_DENIED),
     "released under no name": (record(asked_for=None), Effect.NOW_DENIED),
     "another secret": (record(secret="digits-2025"), Effect.OTHER_SECRET),
+    "released by its name": (record(asked_secret="digits"), Effect.SAME),
+    "released by a name that the rule is not for": (record(asked_secret="x"), Effect.NOW_DENIED),
+    "granted, and the secret was not to be had": (
+        record(**DENIED | {"code": "secret.unknown"}),
+        Effect.SAME,
+    ),
+    "not granted now, and not to be had then": (
+        record(UNKNOWN, **DENIED | {"code": "secret.unknown"}),
+        Effect.NOW_DENIED,
+    ),
     "released by the exception": (record(HARDENED), Effect.SAME),
 }
 
@@ -74,7 +85,7 @@ EFFECTS = {
 @pytest.mark.parametrize(("entry", "effect"), EFFECTS.values(), ids=EFFECTS)
 def test_each_decision_is_compared_with_what_it_was(entry, effect):
     result = replayed(entry)
-    assert (result.number, result.effect) == (7, effect)
+    assert (result.index, result.effect) == (7, effect)
     assert result.before == f"{entry['outcome']} [{entry['code']}]"
 
 
@@ -98,7 +109,9 @@ UNDECIDABLE = {
     "without claims": (record(None), "no claims"),
     "claims that are a text": (record(claims=None) | {"claims": "all good"}, "no claims"),
     "claims in another form": (record() | {"claims": {"tee": "SGX"}}, "'verifier' is"),
-    "a name that is a number": (record(asked_for=4), "no name"),
+    "a name that is a number": (record(asked_for=4), "asked_for is no name"),
+    "a secret that is a number": (record(asked_secret=4), "asked_secret is no name"),
+    "what was revoked": (record(**DENIED | {"code": "policy.revoked"}), "it was revoked"),
     "a time that is none": (record(time="yesterday"), "time is none"),
     "a time without its zone": (record(time="2026-06-01T12:00:00"), "no zone"),
     "no time": (record(time=None), "time is none"),
@@ -112,9 +125,34 @@ def test_what_no_policy_was_asked_about_or_cannot_be_read_is_not_decidable(entry
     assert reason in result.reasons[0]
 
 
-@pytest.mark.parametrize("entry", [{}, {"kind": "repair"}, record() | {"kind": 1}], ids=str)
+@pytest.mark.parametrize("entry", [{}, {"kind": "secret"}, record() | {"kind": 1}], ids=str)
 def test_records_that_are_no_decision_are_passed_over(entry):
-    assert replayed(entry) is None
+    records = [(0, record()), (1, entry), (2, record())]
+    assert [each.index for each in replay(records, parse_policy(POLICY), at=None)] == [0, 2]
+
+
+def test_records_are_read_one_by_one():
+    def records():
+        yield 0, record()
+        raise AssertionError("nobody asked for this one yet")
+
+    assert next(replay(records(), parse_policy(POLICY), at=None)).index == 0
+
+
+def test_a_secret_is_granted_by_the_name_that_was_asked_for():
+    many = POLICY.replace('secret = "digits"', 'secrets = ["team-a-*"]')
+    entry = record(asked_secret="team-a-1", secret="team-a-1")
+    assert replayed(entry, policy=many).effect is Effect.SAME
+    assert replayed(entry, policy=many).reasons == ("grants 'team-a-1'",)
+    assert replayed(record(), policy=many).after == "policy.secret"
+
+
+def test_what_is_revoked_now_is_judged_where_it_is_told():
+    revoked = Revocations(measurements=frozenset({KNOWN}))
+    assert replayed(record(), revoked=revoked).after == "policy.revoked"
+    lifted = record(**DENIED | {"code": "policy.revoked"})
+    assert replayed(lifted, revoked=NOTHING_REVOKED).effect is Effect.NOW_ALLOWED
+    assert replayed(lifted, revoked=revoked).effect is Effect.SAME
 
 
 def test_at_a_later_time_the_exception_has_ended_and_nothing_else_has():
