@@ -1,22 +1,29 @@
-"""`sealserve keyservice`: run the key service, or check its configuration."""
+"""`sealserve keyservice`: make, check and run the key service, and what keeps its keys."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import resource
-import time
 from pathlib import Path
 
 import click
 
 from sealserve.cli.output import json_option, note, print_json, print_table
+from sealserve.errors import ConfigError
+from sealserve.files import read_file
 from sealserve.hosts import Address
 from sealserve.keyservice import application
-from sealserve.keyservice.audit import check_chain
+from sealserve.keyservice.administration.opening import (
+    initialise,
+    open_administration,
+    open_store,
+)
 from sealserve.keyservice.config import load_config
+from sealserve.keyservice.store.store import Store
 from sealserve.keyservice.verification import AzureVerification
-from sealserve.logline import EventFormatter
+from sealserve.keyservice.wrapping import make_key, open_wrapping
+from sealserve.logline import LogForm, configure_logging
+
+POLICY_BYTES = 1 << 20
 
 config_option = click.option(
     "--config",
@@ -27,44 +34,91 @@ config_option = click.option(
 )
 
 
+def ask_passphrase(prompt: str) -> str:
+    """What a person types, unseen."""
+    typed: str = click.prompt(prompt, hide_input=True, err=True)
+    return typed
+
+
 @click.group()
 def keyservice() -> None:
     """Release secrets to attested enclaves, by policy.
 
     \b
     Example:
-      sealserve keyservice check --config keyservice.toml
+      sealserve keyservice init --config keyservice.toml --policy policy.toml
+      sealserve secret add resnet50 --from wrap.key --config keyservice.toml
       sealserve keyservice run --config keyservice.toml
     """
 
 
 @keyservice.command()
 @config_option
-def run(config_file: Path) -> None:
-    """Serve RA-TLS until SIGTERM; SIGHUP reads policy and secrets again.
+@click.option(
+    "--policy",
+    "policy_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Put this policy in force, where none is yet.",
+)
+@click.option("--log-name", help="How the audit log is called in its checkpoints, for ever.")
+@json_option
+def init(config_file: Path, policy_file: Path | None, log_name: str | None, as_json: bool) -> None:
+    """Make what the configuration names and is not there: key, database, log.
 
-    Prints one line on standard output once it listens; decisions go to standard error, and to the
-    audit log that the configuration names.
+    What is there is left as it is; tables of an older version are brought up to date.
+
+    \b
+    Example:
+      sealserve keyservice init --config keyservice.toml --policy policy.toml
+    """
+    config = load_config(config_file)
+    is_new = initialise(config, log_name=log_name, ask=ask_passphrase)
+    with open_administration(config_file, ask=ask_passphrase) as administration:
+        if policy_file is not None:
+            if administration.policy().text is not None:
+                raise ConfigError(
+                    "a policy is in force already, and is not replaced untried",
+                    hint=f"sealserve policy apply {policy_file} --config {config_file}",
+                )
+            text = read_file(policy_file, limit=POLICY_BYTES).decode("utf-8")
+            administration.apply_policy(text, administration.try_policy(text).token)
+        status = administration.status()
+        facts = {
+            "database": status.database,
+            "was_new": is_new,
+            "log_origin": status.log_origin,
+            "log_key": administration.log_key(),
+            "policy_sha256": status.policy_sha256,
+            "key_encryption": config.wrapping.kind,
+        }
+    if as_json:
+        print_json(facts)
+        return
+    print_table("the key service is ready to be run", list(facts.items()))
+    if is_new:
+        note("keep log_key where the service is not: by it everybody checks the audit log")
+
+
+@keyservice.command()
+@config_option
+@click.option(
+    "--log-format",
+    type=click.Choice([form.value for form in LogForm]),
+    help="One line for each event, as text or as JSON; text at a terminal, JSON elsewhere.",
+)
+def run(config_file: Path, log_format: str | None) -> None:
+    """Serve RA-TLS until SIGTERM; SIGHUP reads the TLS certificate again.
+
+    Prints one line on standard output once it listens; its log goes to standard error, every
+    decision to the audit log in the database.
 
     \b
     Example:
       sealserve keyservice run --config keyservice.toml
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would hold every secret, in the open
-    _log_to_stderr()
-    loaded = application.load(load_config(config_file))
-    asyncio.run(application.run(loaded, ready=_announce))
-
-
-def _log_to_stderr() -> None:
-    """One line for each event, with the time in UTC as in the audit log."""
-    formatter = EventFormatter(
-        "%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S"
-    )
-    formatter.converter = time.gmtime
-    handler = logging.StreamHandler()
-    handler.setFormatter(formatter)
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    configure_logging(LogForm(log_format) if log_format else None)
+    application.run(load_config(config_file), ready=_announce, ask=ask_passphrase)
 
 
 def _announce(address: Address) -> None:
@@ -77,15 +131,18 @@ def _announce(address: Address) -> None:
 def check(config_file: Path, as_json: bool) -> None:
     """Load everything that the configuration names, and say what would be in force.
 
-    Reads the audit log, too, and checks its chain from the first line; it starts nothing, fetches
-    nothing and changes nothing, and may be used while the service runs.
+    It starts nothing, fetches nothing and changes nothing, and may be used while the service runs.
+    For every record of the log: `sealserve audit verify`.
 
     \b
     Example:
       sealserve keyservice check --config keyservice.toml
     """
-    loaded = application.load(load_config(config_file))
-    facts = _summary(loaded)
+    loaded = application.load(load_config(config_file), ask=ask_passphrase)
+    try:
+        facts = _summary(loaded)
+    finally:
+        loaded.store.close()
     if as_json:
         print_json(facts)
         return
@@ -94,26 +151,73 @@ def check(config_file: Path, as_json: bool) -> None:
         note("SIMULATED: neither Intel nor Microsoft vouches for any enclave")
 
 
+@keyservice.command()
+@config_option
+@click.option(
+    "--new-config",
+    "new_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The same configuration with another [wrapping].",
+)
+def rewrap(config_file: Path, new_file: Path) -> None:
+    """Put the data key under another key-encryption key; no secret is read or written.
+
+    The new key is made where it is missing. Copies that run go on; they need the new configuration
+    at their next start.
+
+    \b
+    Example:
+      sealserve keyservice rewrap --config keyservice.toml --new-config keyservice-hsm.toml
+    """
+    config, new = load_config(config_file), load_config(new_file)
+    make_key(new.wrapping)
+    store = open_store(config, ask=ask_passphrase)
+    try:
+        kek = open_wrapping(new.wrapping, ask=ask_passphrase)
+        try:
+            store.rewrap(kek)
+        finally:
+            kek.close()
+    finally:
+        store.close()
+    click.echo(f"the data key is wrapped by {new.wrapping.kind}; run the service with {new_file}")
+
+
 def _summary(loaded: application.Loaded) -> dict[str, object]:
-    config, rules = loaded.config, loaded.rules
-    chain = check_chain(config.audit) if config.audit.exists() else None
+    config, snapshot = loaded.config, loaded.store.snapshot
+    policy, head = snapshot.policy, snapshot.head
     return {
         "listen": str(config.listen),
+        "workers": config.workers,
         **_verification(loaded),
-        "policy": str(config.policy),
-        "policy_sha256": rules.policy_sha256,
-        "rules": [f"{rule.name} -> {rule.secret} ({rule.encoding})" for rule in rules.policy.rules],
+        "database": loaded.store.database.name,
+        "key_encryption": config.wrapping.kind,
+        "certificate_until": loaded.certificate.not_valid_after_utc.isoformat(),
+        "policy_sha256": snapshot.policy_sha256,
+        "revision": head.revision,
+        "rules": [
+            f"{rule.name} -> {rule.secret or ' '.join(rule.secrets or ())} ({rule.encoding})"
+            for rule in policy.rules
+        ],
         "exceptions": [
-            f"{each.name}, until {each.expires.isoformat()}" for each in rules.policy.exceptions
+            f"{each.name}, until {each.expires.isoformat()}" for each in policy.exceptions
         ],
         "debug_allowed_by": [
-            each.name for each in rules.policy.exceptions if each.dangerously_allow_debug
+            each.name for each in policy.exceptions if each.dangerously_allow_debug
         ],
-        "secrets": sorted(rules.secrets.names),
-        "audit": str(config.audit),
-        "audit_records": chain.head.number if chain else 0,
-        "audit_head_sha256": chain.head.digest if chain else None,
+        "missing_secrets": _missing(loaded.store),
+        "log_key": str(loaded.store.log.key.verifier),
+        "audit_records": head.size,
+        "audit_root_sha256": head.frontier.root.hex(),
     }
+
+
+def _missing(store: Store) -> list[str]:
+    """Secrets that a rule grants by name and that nobody can have."""
+    snapshot = store.snapshot
+    granted = {rule.secret for rule in snapshot.policy.rules if rule.secret is not None}
+    return sorted(name for name in granted if not snapshot.has(name))
 
 
 def _verification(loaded: application.Loaded) -> dict[str, object]:

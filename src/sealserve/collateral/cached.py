@@ -32,6 +32,15 @@ class CachedCollateral:
         self._renewals: dict[Platform, asyncio.Task[Held]] = {}
         self._threads = ThreadPoolExecutor(RENEWING_THREADS, thread_name_prefix="collateral")
 
+    def at_hand(
+        self, platform: Platform, now: datetime, grace: timedelta = NO_GRACE
+    ) -> VerifiedCollateral | None:
+        """What `get` would return at once and without beginning a renewal; from any thread."""
+        held = self._held.get(platform)
+        if held is None or not held.may_serve(now, grace) or now >= held.renew_from:
+            return None
+        return held.verified if held.is_young(now) else None
+
     async def get(
         self, platform: Platform, now: datetime, grace: timedelta = NO_GRACE
     ) -> VerifiedCollateral:

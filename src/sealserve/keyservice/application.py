@@ -1,8 +1,12 @@
-"""The key service as a process: from a configuration to a listener, until SIGTERM.
+"""The key service as processes: from a configuration to listeners, until SIGTERM.
 
-SIGTERM or SIGINT: take no more connections, let the open sessions end, leave. SIGHUP: read the
-policy and the secrets again and ask for collateral, or for the keys of Azure Attestation, anew;
-where they are not sound, the old ones stay in force and the log says so.
+Everything that is named is read and unlocked once, by the process that was started; then come the
+workers (`supervisor`), each with an event loop, a connection of its own to the database, and the
+same port. The first of them also answers owners (`api`) and whoever watches (`watch`).
+
+SIGTERM or SIGINT: not ready any more, take no more connections, let the open sessions end, leave.
+SIGHUP: read the TLS certificate again, and ask for collateral, or for the keys of Azure
+Attestation, anew; where the certificate is not sound, the old one stays and the log says so.
 """
 
 from __future__ import annotations
@@ -10,26 +14,36 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from cryptography import x509
 from OpenSSL import SSL
 
 from sealserve.errors import SealServeError
 from sealserve.files import read_file, read_secret
 from sealserve.hosts import Address
 from sealserve.keyservice import verification
-from sealserve.keyservice.audit import AuditLog
+from sealserve.keyservice.administration.local import LocalAdministration
+from sealserve.keyservice.administration.opening import Ask, check_memory, open_store
+from sealserve.keyservice.administration.values import Actor
 from sealserve.keyservice.config import KeyServiceConfig, Tls
-from sealserve.keyservice.rules import Rules, load_rules
+from sealserve.keyservice.listener import ReservedPort, listen_on
+from sealserve.keyservice.metrics import Metrics
+from sealserve.keyservice.readiness import StoreReadiness
 from sealserve.keyservice.server import KeyServer
 from sealserve.keyservice.service import KeyService
+from sealserve.keyservice.store.appender import Appender
+from sealserve.keyservice.store.memory import Memory
+from sealserve.keyservice.store.store import Store
+from sealserve.keyservice.supervisor import Worker, supervise
 from sealserve.keyservice.tls import server_context
 from sealserve.keyservice.verification import Verification
-from sealserve.keyservice.verifiers import Verifier
+from sealserve.keyservice.watch import Watch
 from sealserve.logline import line
+from sealserve.notify import notify
 
 PEM_LIMIT = 64 << 10  # bytes
 
@@ -38,80 +52,171 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Loaded:
-    """Everything that a configuration names, read and found sound."""
+    """Everything that a configuration names, read, unlocked and found sound."""
 
     config: KeyServiceConfig
     verification: Verification
-    rules: Rules
+    store: Store
     context: SSL.Context
+    certificate: x509.Certificate
 
 
-def load(config: KeyServiceConfig) -> Loaded:
-    """Read what `config` names, but for the audit log; raises ConfigError."""
+def load(config: KeyServiceConfig, *, ask: Ask | None = None) -> Loaded:
+    """Read what `config` names, and check the log against what this copy remembers.
+
+    Raises ConfigError, StoreError, IntegrityError. The caller closes the store.
+    """
     how = verification.load(config.attestation)
-    return Loaded(config, how, load_rules(config, how.basis), _load_tls(config.tls))
+    context, certificate = _load_tls(config.tls)
+    store = open_store(config, ask=ask)
+    try:
+        check_memory(config, store)
+        store.refresh()
+    except BaseException:
+        store.close()
+        raise
+    return Loaded(config, how, store, context, certificate)
 
 
-async def run(loaded: Loaded, *, ready: Callable[[Address], None]) -> None:
-    """Serve until SIGTERM or SIGINT; `ready` is told the address once it is listened on."""
+def run(
+    config: KeyServiceConfig, *, ready: Callable[[Address], None], ask: Ask | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT; `ready` is told the address once all workers listen."""
+    metrics = Metrics(workers=config.workers if config.workers > 1 else 0)
+    for each in listen_on(config.listen):  # another service there would share the port with us
+        each.close()
+    reserved = ReservedPort(config.listen)
+
+    def prepare() -> Loaded:
+        loaded = load(config, ask=ask)
+        loaded.store.close()  # connections do not cross a fork; new ones are made when needed
+        _announce(loaded)
+        return loaded
+
+    def work(loaded: Loaded, worker: Worker) -> None:
+        if worker.workers > 1:
+            metrics.as_worker(worker.number)
+        asyncio.run(serve(loaded, worker, metrics, reserved))
+
+    def told(_loaded: Loaded) -> None:
+        log.info(line("ready", listen=reserved.address))
+        ready(Address(reserved.address.host, reserved.address.port))
+        notify("READY=1")
+
+    try:
+        supervise(prepare, work, workers=config.workers, ready=told)
+    finally:
+        reserved.close()
+
+
+async def serve(loaded: Loaded, worker: Worker, metrics: Metrics, reserved: ReservedPort) -> None:
+    """One worker, until SIGTERM or SIGINT."""
     config = loaded.config
-    basis = loaded.verification.basis
-    if basis.simulated:
-        log.warning(line("SIMULATED", trust_root=basis.trust_root_sha256, issuer=basis.issuer))
-    _warn_of_exceptions(loaded.rules)
-    with (
-        AuditLog.open(config.audit, now=datetime.now(UTC)) as audit,
-        _service(loaded, audit) as (service, verifier),
-    ):
-        server = KeyServer(service, loaded.context, config.limits)
+    limits = config.limits.shared_by(worker.workers)
+    async with AsyncExitStack() as stack:
+        appender = Appender(loaded.store, Memory(config.state, loaded.store.log), metrics)
+        appender.start()
+        stack.callback(loaded.store.close)
+        stack.callback(appender.close)
+        verifier = verification.open_verifier(loaded.verification, config)
+        stack.callback(verifier.close)
+        service = KeyService(
+            store=loaded.store,
+            appender=appender,
+            verifier=verifier,
+            observer=metrics,
+            limits=limits,
+            key_domain=config.key_domain,
+        )
+        stack.callback(service.close)
+        readiness = StoreReadiness(loaded.store, appender)
+        server = KeyServer(
+            service, loaded.context, limits, proxies=config.proxies, observer=metrics
+        )
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        loop.add_signal_handler(signal.SIGHUP, reload, loaded, service, verifier)
-        address = await server.start(config.listen)
-        log.info(line("ready", listen=address, policy_sha256=loaded.rules.policy_sha256))
-        ready(address)
+
+        def renew() -> None:
+            _reload_tls(config.tls, server, metrics)
+            verifier.renew()
+
+        loop.add_signal_handler(signal.SIGHUP, renew)
+        metrics.certificate("release", loaded.certificate.not_valid_after_utc)
+        metrics.simulated(verifier.basis.simulated)
+        await server.start(reserved.address, reuse_port=True)
+        if worker.number == 0:
+            await stack.enter_async_context(_beside(loaded, metrics, readiness))
+        worker.ready()
         await stop.wait()
-        await server.stop()
+        notify("STOPPING=1")
+        await server.stop(readiness.drain)
     log.info(line("stopped"))
 
 
-def reload(loaded: Loaded, service: KeyService, verifier: Verifier) -> None:
-    """Put the policy and the secrets as they are now in force, if they are sound."""
+@asynccontextmanager
+async def _beside(
+    loaded: Loaded, metrics: Metrics, readiness: StoreReadiness
+) -> AsyncIterator[None]:
+    """The listeners of the first worker: for owners, and for whoever watches."""
+    config, basis = loaded.config, loaded.verification.basis
+    async with AsyncExitStack() as stack:
+        if config.watch is not None:
+            watch = Watch(metrics, readiness, config.watch.listen)
+            address = await watch.start()
+            stack.push_async_callback(watch.stop)
+            log.info(line("watch", listen=address))
+        if config.admin is not None:
+            # Whoever has no such listener need not wait for what it is made of.
+            from sealserve.keyservice.api import AdminApi
+
+            def administration(actor: Actor) -> LocalAdministration:
+                return LocalAdministration(
+                    loaded.store,
+                    actor,
+                    trust_root_sha256=basis.trust_root_sha256,
+                    simulated=basis.simulated,
+                )
+
+            api = AdminApi(config.admin, administration)
+            address = await api.start()
+            stack.push_async_callback(api.stop)
+            log.info(line("admin", listen=address))
+        yield
+
+
+def _reload_tls(tls: Tls, server: KeyServer, metrics: Metrics) -> None:
+    """Show the certificate that is there now, to whoever connects from now on."""
     try:
-        service.rules = load_rules(loaded.config, loaded.verification.basis)
+        context, certificate = _load_tls(tls)
     except SealServeError as error:
         log.error(line("reload_failed", code=error.code, reason=error.message))
         return
-    except Exception as error:  # noqa: BLE001  a fault of our own: the old rules serve on
-        # Its words may be those of a secret's file, and so may its traceback's.
-        log.error(line("reload_failed", code="internal", reason=type(error).__name__))
-        return
-    verifier.renew()
-    log.info(line("reloaded", policy_sha256=service.rules.policy_sha256))
-    _warn_of_exceptions(service.rules)
+    server.show(context)
+    metrics.certificate("release", certificate.not_valid_after_utc)
+    log.info(line("reloaded", certificate_until=certificate.not_valid_after_utc.isoformat()))
 
 
-@contextmanager
-def _service(loaded: Loaded, audit: AuditLog) -> Iterator[tuple[KeyService, Verifier]]:
-    verifier = verification.open_verifier(loaded.verification, loaded.config)
-    service = KeyService(rules=loaded.rules, verifier=verifier, audit=audit)
-    try:
-        yield service, verifier
-    finally:
-        service.close()
-        verifier.close()
+def _load_tls(tls: Tls) -> tuple[SSL.Context, x509.Certificate]:
+    pem = read_file(tls.certificate, limit=PEM_LIMIT)
+    context = server_context(pem, read_secret(tls.private_key, limit=PEM_LIMIT))
+    return context, x509.load_pem_x509_certificates(pem)[0]
 
 
-def _load_tls(tls: Tls) -> SSL.Context:
-    certificate = read_file(tls.certificate, limit=PEM_LIMIT)
-    return server_context(certificate, read_secret(tls.private_key, limit=PEM_LIMIT))
-
-
-def _warn_of_exceptions(rules: Rules) -> None:
+def _announce(loaded: Loaded) -> None:
+    """What a person should know at every start."""
+    basis, snapshot = loaded.verification.basis, loaded.store.snapshot
+    if basis.simulated:
+        log.warning(line("SIMULATED", trust_root=basis.trust_root_sha256, issuer=basis.issuer))
+    head = snapshot.head
+    log.info(
+        line("log", origin=loaded.store.log.key.origin, size=head.size, revision=head.revision)
+    )
+    if snapshot.policy_sha256 is None:
+        log.warning(line("no_policy", reason="everything is denied until one is applied"))
     now = datetime.now(UTC)
-    for each in rules.policy.exceptions:
+    for each in snapshot.policy.exceptions:
         event = "dangerously_allow_debug" if each.dangerously_allow_debug else "exception"
         state = "in force" if each.in_force(now) else "expired"
         log.warning(line(event, name=each.name, state=state, expires=each.expires.isoformat()))

@@ -76,6 +76,10 @@ class KeyServer:
         self._listener = Listener(listen_on(listen, reuse_port=reuse_port), self._accepted)
         return self._listener.address
 
+    def show(self, context: SSL.Context) -> None:
+        """Begin every session from now on with another certificate."""
+        self._context = context
+
     async def stop(self, draining: Callable[[], None] | None = None) -> None:
         """Take no more connections, and let the open ones end, within their own deadline.
 

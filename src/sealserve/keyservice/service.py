@@ -4,16 +4,17 @@
 2. Its claims, by the verifier that the configuration names (`verifiers`).
 3. By the *verified* report data, that the quote binds the certificate's key: a genuine quote in
    somebody else's certificate ends here.
-4. Appraisal by the policy: which rule, which secret.
-5. The audit record, durable.
+4. Appraisal by the policy and the revocations of one revision: which rule, which secret
+   (`deciding`).
+5. The audit record, durable while that revision is in force; otherwise everything from 1 on again.
 6. The secret.
 
 Whatever goes wrong in 1 to 4 is a decision too, and on record; whatever goes wrong in 5 is an error
-and no decision. Only a `Decision` holds a secret, and there is none without a receipt: no durable
+and no decision. Only a `Release` holds a secret, and there is none without a receipt: no durable
 record, no secret; any doubt, no secret.
 
-Steps 1, 3, 4 and 5 run in threads; the event loop serves the other sessions meanwhile, and while a
-verifier waits.
+Where everything is at hand, 1 to 4 are one run of a thread; the event loop serves the other
+sessions meanwhile, and while a verifier, the database or the disk is waited for.
 """
 
 from __future__ import annotations
@@ -23,212 +24,198 @@ import hashlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Protocol, TypeVar
 
-from sealserve.appraisal.appraise import AttestationResult, Grant, appraise
-from sealserve.errors import BindingError, RejectedError, SealServeError
-from sealserve.evidence.ratls import RatlsEvidence, check_binding, extract_evidence
-from sealserve.keyservice.audit import AuditLog, Receipt
-from sealserve.keyservice.protocol import Encoding
-from sealserve.keyservice.rules import Rules
-from sealserve.keyservice.store import Secret
+from sealserve.errors import AuditError, OverloadedError, RejectedError, SealServeError, StoreError
+from sealserve.evidence.ratls import RatlsEvidence, extract_evidence
+from sealserve.keyservice import deciding
+from sealserve.keyservice.asking import Answer, Ask, Decision, Outcome, Receipt, Release
+from sealserve.keyservice.deciding import Judgement, Verdict
+from sealserve.keyservice.limits import Limits
+from sealserve.keyservice.store.appender import Appender, Stale
+from sealserve.keyservice.store.snapshot import Snapshot
+from sealserve.keyservice.store.store import Store
+from sealserve.keyservice.throttle import Buckets
 from sealserve.keyservice.verifiers import Verifier
 from sealserve.logline import line
-from sealserve.verifier import Claims
 
-DECIDING_THREADS = 8
-EXPLANATION_LINES = 32
-EXPLANATION_CHARACTERS = 400
+DECIDING_THREADS = 4
+TRIES = 8  # changes of what decides, one after the other, that one request waits out
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class Outcome(StrEnum):
-    """How a request ended."""
+class Observer(Protocol):
+    """Who is told of every decision; `sealserve.keyservice.metrics.Metrics` is."""
 
-    RELEASED = "released"
-    DENIED = "denied"  # verified, and refused by the policy
-    REJECTED = "rejected"  # malformed or unverifiable
-    FAILED = "failed"  # we could not tell: no collateral, say
-
-
-@dataclass(frozen=True)
-class Ask:
-    """One request: who asks, under which name, and with which certificate (DER)."""
-
-    session: str
-    peer: str
-    asked_for: str | None
-    certificate: bytes = field(repr=False)
+    def decision(self, outcome: str, code: str, seconds: float) -> None:
+        """One secret was decided about, in a request that has taken so long."""
+        ...
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What steps 1 to 4 found, by which rules; it releases nothing."""
+class _Pending:
+    """Evidence whose claims have to be waited for."""
 
-    rules: Rules = field(repr=False)
-    outcome: Outcome
-    code: str
-    explanation: tuple[str, ...]
-    evidence_sha256: str | None = None
-    claims: Claims | None = None
-    rule: str | None = None
-    grant: Grant | None = None
-    exceptions: tuple[str, ...] = ()
-    """The policy's exceptions that were needed, and how far past its end collateral was used."""
-    collateral_overdue: timedelta = timedelta()
-
-
-class Release(NamedTuple):
-    """A secret on its way out, and how it is encoded."""
-
-    secret: Secret
-    encoding: Encoding
-
-
-@dataclass(frozen=True)
-class Decision:
-    """A verdict on record, and the secret, if it released one."""
-
-    verdict: Verdict
-    receipt: Receipt
-    release: Release | None
+    evidence: RatlsEvidence
 
 
 class KeyService:
-    """Decides by `rules`, which may be replaced while it runs; belongs to one event loop."""
+    """Decides by what is in the store; belongs to one event loop."""
 
     def __init__(
         self,
         *,
-        rules: Rules,
+        store: Store,
+        appender: Appender,
         verifier: Verifier,
-        audit: AuditLog,
+        observer: Observer,
+        limits: Limits,
+        key_domain: str | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self.rules = rules
+        self._store = store
+        self._appender = appender
         self._verifier = verifier
-        self._audit = audit
+        self._observer = observer
+        self._key_domain = key_domain
         self._clock = clock
+        self._identities: Buckets[str] = Buckets(
+            limits.releases_per_second_per_identity, limits.releases_burst_per_identity
+        )
         self._threads = ThreadPoolExecutor(DECIDING_THREADS, thread_name_prefix="decision")
 
-    async def release(self, ask: Ask) -> Decision:
-        """Decide on `ask` and put it on record; raises AuditError when there is no record."""
-        now = self._clock()
-        verdict = await self._judge(ask, now)
-        receipt = await self._run(lambda: self._record(ask, verdict, now))
-        self._log(ask, verdict, receipt)
-        if verdict.outcome is not Outcome.RELEASED or verdict.grant is None:
-            return Decision(verdict, receipt, None)
-        secret = verdict.rules.secrets.get(verdict.grant.secret)
-        return Decision(verdict, receipt, Release(secret, verdict.grant.encoding))
+    async def release(self, ask: Ask) -> Answer:
+        """Decide on `ask` and put it on record.
+
+        Raises AuditError or StoreError when there is no record, OverloadedError when the identity
+        asks too often.
+        """
+        began = asyncio.get_running_loop().time()
+        for attempt in range(TRIES):
+            snapshot = await self._run(self._store.refresh if attempt else self._current)
+            judgement = await self._judge(ask, snapshot)
+            if attempt == 0:
+                self._throttle(judgement, began)
+            try:
+                receipts = await self._put_on_record(ask, judgement)
+            except Stale:
+                continue
+            self._tell(ask, judgement, receipts, began)
+            return await self._run(partial(self._answer, judgement, receipts))
+        raise AuditError(
+            f"what decides changed {TRIES} times during one request", code="audit-unavailable"
+        )
 
     def close(self) -> None:
         """Let the threads end what they do."""
         self._threads.shutdown()
 
-    async def _judge(self, ask: Ask, now: datetime) -> Verdict:
-        """Steps 1 to 4, by the rules that are in force when everything else is there."""
+    def _current(self) -> Snapshot:
+        return self._store.snapshot
+
+    async def _judge(self, ask: Ask, snapshot: Snapshot) -> Judgement:
+        """Steps 1 to 4."""
+        names = deciding.names_of(ask, self._key_domain)
         digest = None
         try:
-            evidence = await self._run(lambda: extract_evidence(ask.certificate))
+            found = await self._run(lambda: self._judge_at_once(ask, names, snapshot))
+            if isinstance(found, Judgement):
+                return found
+            evidence = found.evidence
             digest = hashlib.sha256(evidence.quote).hexdigest()
-            grace = self.rules.policy.collateral_grace(now)
+            grace = snapshot.policy.collateral_grace(self._clock())
             claims = await self._verifier.claims(evidence, grace)
-            verdict = await self._run(lambda: judge(ask, evidence, claims, self.rules))
+            return await self._run(lambda: deciding.judge(ask, names, evidence, claims, snapshot))
+        except StoreError:
+            raise
         except SealServeError as error:
-            rejected = isinstance(error, RejectedError)
-            outcome = Outcome.REJECTED if rejected else Outcome.FAILED
-            verdict = Verdict(self.rules, outcome, error.code, (error.message,))
+            return deciding.undecided(names, error, digest, snapshot)
         except Exception as error:  # a fault of ours is on record, too
-            log.exception(line("decision_fault", session=ask.session, peer=ask.peer))
-            reason = f"a fault of the key service: {type(error).__name__}"
-            verdict = Verdict(self.rules, Outcome.FAILED, "fault", (reason,))
-        return replace(verdict, evidence_sha256=digest)
+            log.exception(line("decision_fault", request_id=ask.request_id, peer=ask.peer))
+            fault = SealServeError(
+                f"a fault of the key service: {type(error).__name__}", code="fault"
+            )
+            return deciding.undecided(names, fault, digest, snapshot)
 
-    def _record(self, ask: Ask, verdict: Verdict, now: datetime) -> Receipt:
+    def _judge_at_once(
+        self, ask: Ask, names: tuple[str | None, ...], snapshot: Snapshot
+    ) -> Judgement | _Pending:
+        evidence = extract_evidence(ask.certificate)
+        try:
+            grace = snapshot.policy.collateral_grace(self._clock())
+            claims = self._verifier.claims_at_hand(evidence, grace)
+        except RejectedError as error:
+            digest = hashlib.sha256(evidence.quote).hexdigest()
+            return deciding.undecided(names, error, digest, snapshot)
+        if claims is None:
+            return _Pending(evidence)
+        return deciding.judge(ask, names, evidence, claims, snapshot)
+
+    def _throttle(self, judgement: Judgement, now: float) -> None:
+        """One build asks no more often than is allowed; raises OverloadedError."""
+        if judgement.claims is None:
+            return
+        wait = self._identities.take(deciding.measurement(judgement.claims), now)
+        if wait is not None:
+            raise OverloadedError("this build asks too often", retry_after=wait)
+
+    async def _put_on_record(self, ask: Ask, judgement: Judgement) -> list[Receipt]:
         """Step 5."""
-        basis = self._verifier.basis
-        return self._audit.append(
-            {
-                "kind": "decision",
-                "time": now.isoformat(),
-                "session": ask.session,
-                "peer": ask.peer,
-                "asked_for": ask.asked_for,
-                "certificate_sha256": hashlib.sha256(ask.certificate).hexdigest(),
-                "evidence_sha256": verdict.evidence_sha256,
-                "claims": verdict.claims.as_dict() if verdict.claims else None,
-                "verifier": basis.verifier,
-                "trust_root_sha256": basis.trust_root_sha256,
-                "issuer": basis.issuer,
-                "simulated": basis.simulated,
-                "policy_sha256": verdict.rules.policy_sha256,
-                "rule": verdict.rule,
-                "exceptions": verdict.exceptions,
-                "collateral_overdue_seconds": verdict.collateral_overdue.total_seconds(),
-                "outcome": verdict.outcome,
-                "code": verdict.code,
-                "explanation": [
-                    text[:EXPLANATION_CHARACTERS]
-                    for text in verdict.explanation[:EXPLANATION_LINES]
-                ],
-                "secret": verdict.grant.secret if verdict.grant else None,
-            }
-        )
+        now = self._clock()
+        leaves = deciding.leaves(ask, judgement, self._verifier.basis, now)
+        return await self._appender.append(leaves, judgement.revision)
 
-    def _log(self, ask: Ask, verdict: Verdict, receipt: Receipt) -> None:
+    def _answer(self, judgement: Judgement, receipts: list[Receipt]) -> Answer:
+        """Step 6."""
+        decisions = tuple(
+            Decision(verdict.name, verdict.outcome, verdict.code, receipt, self._opened(verdict))
+            for verdict, receipt in zip(judgement.verdicts, receipts, strict=True)
+        )
+        return Answer(decisions, deciding.result(judgement, self._verifier.basis))
+
+    def _opened(self, verdict: Verdict) -> Release | None:
+        if (
+            verdict.outcome is not Outcome.RELEASED
+            or verdict.found is None
+            or verdict.grant is None
+        ):
+            return None
+        versions = verdict.found.open(self._store.key)
+        return Release(versions, verdict.grant.encoding, verdict.found.record)
+
+    def _tell(self, ask: Ask, judgement: Judgement, receipts: list[Receipt], began: float) -> None:
+        seconds = asyncio.get_running_loop().time() - began
+        for verdict, receipt in zip(judgement.verdicts, receipts, strict=True):
+            self._observer.decision(verdict.outcome, verdict.code, seconds)
+            self._log(ask, judgement, verdict, receipt)
+
+    def _log(self, ask: Ask, judgement: Judgement, verdict: Verdict, receipt: Receipt) -> None:
+        released = verdict.outcome is Outcome.RELEASED
         log.log(
-            logging.INFO if verdict.outcome is Outcome.RELEASED else logging.WARNING,
+            logging.INFO if released else logging.WARNING,
             line(
                 "decision",
-                outcome=verdict.outcome,
-                code=verdict.code,
-                session=ask.session,
+                outcome=verdict.outcome.value,
+                code=str(verdict.code),
+                request_id=ask.request_id,
                 peer=ask.peer,
-                asked_for=ask.asked_for,
-                evidence=verdict.evidence_sha256,
+                asked_for=ask.server_name,
+                asked_secret=verdict.name,
+                evidence=judgement.evidence_sha256,
                 rule=verdict.rule,
                 exceptions=", ".join(verdict.exceptions) or None,
                 secret=verdict.grant.secret if verdict.grant else None,
-                reason=None if verdict.outcome is Outcome.RELEASED else verdict.explanation[0],
-                record=receipt.number,
-                record_sha256=receipt.digest,
+                reason=None if released else verdict.explanation[0],
+                record=receipt.index,
+                leaf_hash=receipt.leaf_hash,
                 trust_root="SIMULATED" if self._verifier.basis.simulated else None,
             ),
         )
 
     async def _run(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function)
-
-
-def judge(ask: Ask, evidence: RatlsEvidence, claims: Claims, rules: Rules) -> Verdict:
-    """Steps 3 and 4, at the time at which the claims were verified."""
-    try:
-        check_binding(evidence, claims.report_data)
-    except BindingError as error:  # on record with its claims: whose quote was it?
-        return Verdict(rules, Outcome.REJECTED, error.code, (error.message,), claims=claims)
-    result = appraise(claims, rules.policy, asked_for=ask.asked_for, now=claims.verified_at)
-    return Verdict(
-        rules,
-        Outcome.RELEASED if result.allowed else Outcome.DENIED,
-        result.code,
-        _explain(result),
-        claims=claims,
-        rule=result.rule,
-        grant=result.grant,
-        exceptions=result.exceptions,
-        collateral_overdue=result.collateral_overdue,
-    )
-
-
-def _explain(result: AttestationResult) -> tuple[str, ...]:
-    """The conditions of the rule that granted or came nearest, those that failed first."""
-    if result.decisive is None:
-        return result.explanation
-    conditions = sorted(result.decisive.conditions, key=lambda condition: condition.held)
-    return tuple(map(str, conditions))

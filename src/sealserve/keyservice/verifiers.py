@@ -25,6 +25,8 @@ from sealserve.verifier import (
     VerifiedCollateral,
     load_trust_root,
     platform_of,
+    read_evidence,
+    verify_evidence,
     verify_quote,
 )
 from sealserve.verifier.codes import rejecting
@@ -60,6 +62,13 @@ class Verifier(Protocol):
         """What its claims rest on."""
         ...
 
+    def claims_at_hand(self, evidence: RatlsEvidence, grace: timedelta) -> Claims | None:
+        """The claims of `evidence` if that takes nothing but the processor; None otherwise.
+
+        From any thread. Raises a RejectedError.
+        """
+        ...
+
     async def claims(self, evidence: RatlsEvidence, grace: timedelta) -> Claims:
         """The claims of `evidence`; `grace` is for what is past its end, where it has one.
 
@@ -90,6 +99,17 @@ class OwnVerifier:
         self._collateral = collateral
         self._clock = clock
         self._threads = ThreadPoolExecutor(VERIFYING_THREADS, thread_name_prefix="verification")
+
+    def claims_at_hand(self, evidence: RatlsEvidence, grace: timedelta) -> Claims | None:
+        """The claims of a quote of a platform whose collateral is in memory."""
+        now = self._clock()
+        found = read_evidence(evidence.quote, self._root, now)
+        collateral = self._collateral.at_hand(found.platform, now, grace)
+        if collateral is None:
+            return None
+        claims = verify_evidence(found, collateral, now)
+        self._collateral.saw(evidence.quote, claims)
+        return claims
 
     async def claims(self, evidence: RatlsEvidence, grace: timedelta) -> Claims:
         """The claims of a quote, by collateral for the platform that its certificates name.
@@ -134,6 +154,10 @@ class AzureVerifier:
         self._azure = AzureAttestation(instance, clock=clock)
         self._root = None if self.basis.simulated else load_trust_root(INTEL_SGX_ROOT_CA)
         self._clock = clock
+
+    def claims_at_hand(self, evidence: RatlsEvidence, grace: timedelta) -> Claims | None:
+        """None: every quote is a question."""
+        return None
 
     async def claims(self, evidence: RatlsEvidence, grace: timedelta) -> Claims:
         """The claims of a token; tokens are fresh and know no grace.

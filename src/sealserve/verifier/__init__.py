@@ -9,8 +9,8 @@ from sealserve.verifier.collateral import (
     check_not_rolled_back,
     verify_collateral,
 )
-from sealserve.verifier.dcap import platform_of, verify, verify_quote
-from sealserve.verifier.evidence import Platform
+from sealserve.verifier.dcap import platform_of, verify, verify_evidence, verify_quote
+from sealserve.verifier.evidence import Evidence, Platform, read_evidence
 from sealserve.verifier.roots import (
     INTEL_SGX_ROOT_CA,
     INTEL_SGX_ROOT_CA_SHA256,
@@ -24,6 +24,7 @@ __all__ = [
     "Claims",
     "Code",
     "Evaluations",
+    "Evidence",
     "Platform",
     "TcbStatus",
     "Tee",
@@ -32,7 +33,9 @@ __all__ = [
     "check_not_rolled_back",
     "load_trust_root",
     "platform_of",
+    "read_evidence",
     "verify",
     "verify_collateral",
+    "verify_evidence",
     "verify_quote",
 ]

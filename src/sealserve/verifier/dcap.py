@@ -83,6 +83,14 @@ def verify_quote(quote: bytes, collateral: VerifiedCollateral, now: datetime) ->
     return _judge(evidence, collateral, now)
 
 
+def verify_evidence(evidence: Evidence, collateral: VerifiedCollateral, now: datetime) -> Claims:
+    """The claims of evidence that was read at this same `now`, under the collateral's root.
+
+    Raises VerificationError.
+    """
+    return _judge(evidence, collateral, now)
+
+
 def platform_of(quote: bytes, trust_root: bytes | TrustRoot, now: datetime) -> Platform:
     """Which collateral `quote` needs, once everything is checked that needs none.
 

@@ -1,0 +1,122 @@
+"""From a configuration to an open store, for the service and for the commands beside it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sealserve.errors import ConfigError
+from sealserve.keyservice.administration.local import LocalAdministration
+from sealserve.keyservice.administration.values import Actor, Role
+from sealserve.keyservice.config import KeyServiceConfig, load_config
+from sealserve.keyservice.store.database import Database
+from sealserve.keyservice.store.memory import Memory
+from sealserve.keyservice.store.store import Store
+from sealserve.keyservice.verification import load as load_verification
+from sealserve.keyservice.wrapping import make_key, open_wrapping
+
+Ask = Callable[[str], str]
+FOLDER_MODE = 0o700
+
+
+def initialise(config: KeyServiceConfig, *, log_name: str | None, ask: Ask | None = None) -> bool:
+    """Make what is missing: folder, key-encryption key, tables, keys, log; whether it was new.
+
+    What is there already is left as it is, but for tables of an older version, which are brought
+    up to date. Raises ConfigError, StoreError, IntegrityError.
+    """
+    make_folder(config.state)
+    make_key(config.wrapping)
+    database = _open_database(config, create=True)
+    try:
+        is_new = database.is_empty()
+        database.migrate()
+        kek = open_wrapping(config.wrapping, ask=ask)
+        try:
+            if is_new:
+                origin = log_name or f"{_default_name(config)}/{secrets.token_hex(4)}"
+                Store.initialise(database, kek, origin=origin)
+            else:
+                Store.open(database, kek)
+        finally:
+            kek.close()
+    finally:
+        database.close()
+    return is_new
+
+
+def open_store(config: KeyServiceConfig, *, ask: Ask | None = None) -> Store:
+    """The store, its keys unwrapped; the caller closes it.
+
+    Raises ConfigError, StoreError, IntegrityError.
+    """
+    database = _open_database(config)
+    try:
+        kek = open_wrapping(config.wrapping, ask=ask)
+        try:
+            return Store.open(database, kek)
+        finally:
+            kek.close()
+    except BaseException:
+        database.close()
+        raise
+
+
+def check_memory(config: KeyServiceConfig, store: Store) -> None:
+    """Raise AuditError where the log is not the one that this copy remembers."""
+    make_folder(config.state)
+    with store.database.reading() as connection:
+        Memory(config.state, store.log).settle(connection, store.log.read(connection))
+
+
+@contextmanager
+def open_administration(
+    config_file: Path, *, ask: Ask | None = None
+) -> Iterator[LocalAdministration]:
+    """What the person who runs this process can do, as owner, to the database itself."""
+    config = load_config(config_file)
+    basis = load_verification(config.attestation).basis
+    store = open_store(config, ask=ask)
+    try:
+        check_memory(config, store)
+        yield LocalAdministration(
+            store,
+            Actor(f"local:{_user()}", Role.OWNER),
+            trust_root_sha256=basis.trust_root_sha256,
+            simulated=basis.simulated,
+        )
+    finally:
+        store.close()
+
+
+def make_folder(folder: Path) -> None:
+    """The folder, made if need be, this user's alone; raises ConfigError."""
+    try:
+        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        mode = folder.stat().st_mode & 0o777
+    except OSError as error:
+        raise ConfigError(f"cannot make the folder {folder}: {error.strerror}") from error
+    if mode & 0o077:
+        raise ConfigError(
+            f"the folder {folder} has mode {mode:04o}: others may look into it",
+            hint=f"chmod 700 {folder}",
+        )
+
+
+def _open_database(config: KeyServiceConfig, *, create: bool = False) -> Database:
+    return Database.open(config.database, password=config.database_password, create=create)
+
+
+def _default_name(config: KeyServiceConfig) -> str:
+    return config.key_domain or "keyservice"
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())

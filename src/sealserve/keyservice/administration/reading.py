@@ -1,0 +1,84 @@
+"""Records and proofs out of the log."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, Select, select
+
+from sealserve.errors import UsageError
+from sealserve.keyservice.administration.values import (
+    PAGE,
+    Consistency,
+    Inclusion,
+    Query,
+    Record,
+)
+from sealserve.keyservice.store.log import Head, subtrees
+from sealserve.keyservice.store.schema import RECORDS
+from sealserve.transparency.proofs import consistency_proof, inclusion_proof
+
+
+def records(connection: Connection, query: Query) -> list[Record]:
+    """At most PAGE records, in the order asked for; raises UsageError."""
+    if not 0 < query.limit <= PAGE:
+        raise UsageError(f"a limit of {query.limit}: expected 1 to {PAGE}")
+    rows = connection.execute(_where(query).limit(query.limit))
+    return [Record(index, bytes(data)) for index, data in rows]
+
+
+def inclusion(connection: Connection, head: Head, index: int) -> Inclusion:
+    """The record at `index` and its proof under `head`; raises UsageError."""
+    if not 0 <= index < head.size:
+        raise UsageError(f"there is no record {index}: the log has {head.size}", code="no-record")
+    wanted = select(RECORDS.c.record).where(RECORDS.c.index == index)
+    data = bytes(connection.execute(wanted).scalar_one())
+    proof = inclusion_proof(index, head.size, subtrees(connection))
+    return Inclusion(index, data, proof, head.note)
+
+
+def consistency(connection: Connection, head: Head, old_size: int) -> Consistency:
+    """Proof that the log at `head` begins with its first `old_size` records; UsageError."""
+    if not 0 <= old_size <= head.size:
+        raise UsageError(
+            f"there is no log of {old_size} records: it has {head.size}", code="no-record"
+        )
+    proof = consistency_proof(old_size, head.size, subtrees(connection))
+    return Consistency(old_size, proof, head.note)
+
+
+def _where(query: Query) -> Select[int, bytes]:
+    wanted = select(RECORDS.c.index, RECORDS.c.record)
+    if query.newest_first:
+        wanted = wanted.order_by(RECORDS.c.index.desc())
+        if query.after >= 0:
+            wanted = wanted.where(RECORDS.c.index < query.after)
+    else:
+        wanted = wanted.order_by(RECORDS.c.index).where(RECORDS.c.index > query.after)
+    for column, value in (
+        (RECORDS.c.kind, query.kind),
+        (RECORDS.c.outcome, query.outcome),
+        (RECORDS.c.secret, query.secret),
+        (RECORDS.c.evidence, None if query.evidence is None else _digest(query.evidence)),
+    ):
+        if value is not None:
+            wanted = wanted.where(column == value)
+    if query.since is not None:
+        wanted = wanted.where(RECORDS.c.time_us >= _microseconds(query.since))
+    if query.until is not None:
+        wanted = wanted.where(RECORDS.c.time_us < _microseconds(query.until))
+    return wanted
+
+
+def _digest(text: str) -> bytes:
+    try:
+        value = bytes.fromhex(text)
+    except ValueError:
+        value = b""
+    if len(value) != 32:
+        raise UsageError(f"{text!r:.100} is no digest: expected 64 hex digits")
+    return value
+
+
+def _microseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1_000_000)

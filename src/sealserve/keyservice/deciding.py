@@ -1,0 +1,209 @@
+"""Steps 3 and 4 of a decision, and what goes on record of it; nothing here waits for anything.
+
+One request has one piece of evidence and may ask for several secrets: each is judged alone and has
+a record of its own. A secret that nobody may have is looked for all the same before the policy
+speaks, so that an asker cannot tell by the time it takes whether there is one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sealserve.appraisal.appraise import AttestationResult, Grant, appraise
+from sealserve.errors import BindingError, RejectedError, SealServeError
+from sealserve.evidence.ratls import RatlsEvidence, check_binding
+from sealserve.keyservice.asking import Ask, Outcome
+from sealserve.keyservice.store.log import Leaf
+from sealserve.keyservice.store.snapshot import Found, Missing, Snapshot
+from sealserve.keyservice.verifiers import Basis
+from sealserve.verifier import Claims
+from sealserve.verifier.claims import SgxEnclave
+
+EXPLANATION_LINES = 32
+EXPLANATION_CHARACTERS = 400
+VERSIONS_ON_RECORD = 16
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found about one secret; it releases nothing."""
+
+    name: str | None
+    """The name that was asked for, if any."""
+    outcome: Outcome
+    code: str
+    explanation: tuple[str, ...]
+    rule: str | None = None
+    grant: Grant | None = None
+    found: Found | None = field(default=None, repr=False)
+    exceptions: tuple[str, ...] = ()
+    """The policy's exceptions that were needed, and how far past its end collateral was used."""
+    collateral_overdue: timedelta = timedelta()
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """All verdicts on one request, the revision that they rest on, and what the evidence said."""
+
+    snapshot: Snapshot = field(repr=False)
+    verdicts: tuple[Verdict, ...]
+    evidence_sha256: str | None
+    claims: Claims | None
+
+    @property
+    def revision(self) -> int | None:
+        """What must still be in force when it goes on record; nothing for what is rejected."""
+        return self.snapshot.head.revision if self.claims else None
+
+
+def measurement(claims: Claims) -> str:
+    """What tells one build from another: MRENCLAVE or MRTD, in hex."""
+    target = claims.target
+    return (target.mr_enclave if isinstance(target, SgxEnclave) else target.mr_td).hex()
+
+
+def names_of(ask: Ask, key_domain: str | None) -> tuple[str | None, ...]:
+    """The secrets that are asked for; None stands for whatever the policy gives by itself.
+
+    In Gramine's protocol the host name below the service's key domain is the secret's.
+    """
+    if ask.names is not None:
+        return ask.names
+    host = ask.server_name
+    if host is None or key_domain is None or not host.endswith(f".{key_domain}"):
+        return (None,)
+    return (host.removesuffix(f".{key_domain}"),)
+
+
+def judge(
+    ask: Ask,
+    names: tuple[str | None, ...],
+    evidence: RatlsEvidence,
+    claims: Claims,
+    snapshot: Snapshot,
+) -> Judgement:
+    """Steps 3 and 4, at the time at which the claims were verified; raises StoreError."""
+    digest = hashlib.sha256(evidence.quote).hexdigest()
+    try:
+        check_binding(evidence, claims.report_data)
+    except BindingError as error:  # on record with its claims: whose quote was it?
+        verdicts = tuple(_rejected(name, error) for name in names)
+        return Judgement(snapshot, verdicts, digest, claims)
+    verdicts = tuple(_verdict(ask, name, claims, snapshot) for name in names)
+    return Judgement(snapshot, verdicts, digest, claims)
+
+
+def undecided(
+    names: tuple[str | None, ...], error: SealServeError, digest: str | None, snapshot: Snapshot
+) -> Judgement:
+    """What becomes of a request whose evidence does not verify, or about which nobody can tell."""
+    return Judgement(snapshot, tuple(_rejected(name, error) for name in names), digest, None)
+
+
+def leaves(ask: Ask, judgement: Judgement, basis: Basis, now: datetime) -> list[Leaf]:
+    """The records of all verdicts; raises AuditError for one that is too long."""
+    return [
+        Leaf.of("decision", now, dict(_facts(ask, verdict, judgement, basis)))
+        for verdict in judgement.verdicts
+    ]
+
+
+def result(judgement: Judgement, basis: Basis) -> dict[str, object] | None:
+    """What the asker may know of how its evidence was found."""
+    claims = judgement.claims
+    if claims is None:
+        return None
+    said = claims.as_dict()
+    return {
+        "simulated": claims.simulated,
+        "trust_root_sha256": basis.trust_root_sha256,
+        "issuer": basis.issuer,
+        "tcb_status": said.get("tcb_status"),
+        "advisory_ids": said.get("advisory_ids", []),
+        "evidence_sha256": judgement.evidence_sha256,
+        "policy_sha256": judgement.snapshot.policy_sha256,
+        "verified_at": claims.verified_at.isoformat(),
+    }
+
+
+def _verdict(ask: Ask, name: str | None, claims: Claims, snapshot: Snapshot) -> Verdict:
+    found = None if name is None else snapshot.secret(name)
+    said = appraise(
+        claims,
+        snapshot.policy,
+        asked_for=ask.server_name,
+        now=claims.verified_at,
+        secret=name,
+        revoked=snapshot.rules.revoked,
+    )
+    if said.grant is None:
+        return Verdict(name, Outcome.DENIED, said.code, _explain(said), rule=said.rule)
+    found = found or snapshot.secret(said.grant.secret)
+    if isinstance(found, Missing):
+        reason = f"the policy grants {said.grant.secret!r}, which is not to be had: {found.code}"
+        return Verdict(name, Outcome.DENIED, found.code, (reason,), rule=said.rule)
+    return Verdict(
+        name,
+        Outcome.RELEASED,
+        said.code,
+        _explain(said),
+        rule=said.rule,
+        grant=said.grant,
+        found=found,
+        exceptions=said.exceptions,
+        collateral_overdue=said.collateral_overdue,
+    )
+
+
+def _rejected(name: str | None, error: SealServeError) -> Verdict:
+    outcome = Outcome.REJECTED if isinstance(error, RejectedError) else Outcome.FAILED
+    return Verdict(name, outcome, error.code, (error.message,))
+
+
+def _facts(
+    ask: Ask, verdict: Verdict, judgement: Judgement, basis: Basis
+) -> Iterator[tuple[str, object]]:
+    """One record; every field is described in docs/operations.md."""
+    claims, snapshot = judgement.claims, judgement.snapshot
+    yield "request_id", ask.request_id
+    yield "peer", ask.peer
+    yield "protocol", "gramine" if ask.names is None else "sealserve/1"
+    yield "asked_for", ask.server_name
+    yield "asked_secret", verdict.name
+    yield "certificate_sha256", hashlib.sha256(ask.certificate).hexdigest()
+    yield "evidence_sha256", judgement.evidence_sha256
+    yield "claims", claims.as_dict() if claims else None
+    yield "verifier", basis.verifier
+    yield "trust_root_sha256", basis.trust_root_sha256
+    yield "issuer", basis.issuer
+    yield "simulated", basis.simulated
+    yield "revision", snapshot.head.revision
+    yield "policy_sha256", snapshot.policy_sha256
+    yield "rule", verdict.rule
+    yield "exceptions", verdict.exceptions
+    yield "collateral_overdue_seconds", verdict.collateral_overdue.total_seconds()
+    yield "outcome", verdict.outcome
+    yield "code", verdict.code
+    yield (
+        "explanation",
+        [text[:EXPLANATION_CHARACTERS] for text in verdict.explanation[:EXPLANATION_LINES]],
+    )
+    yield "secret", verdict.grant.secret if verdict.grant else None
+    yield "versions", _versions(verdict)
+
+
+def _versions(verdict: Verdict) -> list[int]:
+    if verdict.found is None:
+        return []
+    return [each.facts.version for each in verdict.found.versions[:VERSIONS_ON_RECORD]]
+
+
+def _explain(said: AttestationResult) -> tuple[str, ...]:
+    """The conditions of the rule that granted or came nearest, those that failed first."""
+    if said.decisive is None:
+        return said.explanation
+    conditions = sorted(said.decisive.conditions, key=lambda condition: condition.held)
+    return tuple(map(str, conditions))

@@ -1,0 +1,221 @@
+"""Group commit: what many requests want on record goes into one transaction, in one thread.
+
+While a batch is being made durable the next one gathers, so that under load one sync of the disk
+serves many records, and alone a record waits for nobody. There is no timer.
+
+A record that rests on a revision of what decides is taken only while that revision is in force: the
+head's lock is held from the comparison to the commit, so that no change comes between. Otherwise
+its `append` says Stale, and the request is to be decided anew.
+
+A batch is durable as a whole or not there, but for one case: the connection broke during the
+commit, and nobody knows. Then its appends raise, nothing is released, and the records may be there
+of decisions that nobody was told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from sealserve.errors import AuditError, SealServeError
+from sealserve.keyservice.asking import Receipt
+from sealserve.keyservice.store.log import ROLLED_BACK, Head, Leaf
+from sealserve.keyservice.store.memory import Memory
+from sealserve.keyservice.store.store import Store
+from sealserve.logline import line
+
+BATCH: Final = 256  # records in one transaction
+WAITING: Final = 8192  # records that wait; more are refused
+
+log = logging.getLogger(__name__)
+
+
+class Observer(Protocol):
+    """Who is told of every batch; `sealserve.keyservice.metrics.Metrics` is."""
+
+    def record_batch(self, records: int, seconds: float) -> None:
+        """So many records became durable in one transaction that took so long."""
+        ...
+
+    def log_head(self, size: int, revision: int) -> None:
+        """Where the log ends now."""
+        ...
+
+    def database(self, ok: bool) -> None:
+        """Whether it answered the last time."""
+        ...
+
+    def record_failed(self) -> None:
+        """A batch did not become durable."""
+        ...
+
+    def rolled_back(self) -> None:
+        """The log is an older one than was seen."""
+        ...
+
+
+class Stale(Exception):
+    """The revision that a record rests on is no longer in force."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """The records of one request, and who waits for them."""
+
+    leaves: Sequence[Leaf]
+    revision: int | None
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[list[Receipt]]
+
+
+_Outcome = tuple[_Entry, list[Receipt] | Exception]
+
+
+class Appender:
+    """One thread that writes the log for one process."""
+
+    def __init__(
+        self, store: Store, memory: Memory, observer: Observer, *, batch: int = BATCH
+    ) -> None:
+        self._store = store
+        self._memory = memory
+        self._observer = observer
+        self._batch = batch
+        self._waiting: queue.Queue[_Entry | None] = queue.Queue(WAITING)
+        self._thread = threading.Thread(target=self._run, name="appender")
+        self.failing: str | None = None
+        """The code of what kept the last batch from becoming durable; None where nothing did."""
+
+    def start(self) -> None:
+        """Begin to take records."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Write what waits, and end."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    async def append(self, leaves: Sequence[Leaf], revision: int | None) -> list[Receipt]:
+        """Make `leaves` durable, in order; returns where they stand.
+
+        `revision` is what they rest on, or None where they rest on nothing that can change. Raises
+        Stale, AuditError, StoreError.
+        """
+        loop = asyncio.get_running_loop()
+        entry = _Entry(leaves, revision, loop, loop.create_future())
+        try:
+            self._waiting.put_nowait(entry)
+        except queue.Full:
+            raise AuditError(
+                "too many records wait to become durable", code="audit-unavailable"
+            ) from None
+        return await entry.future
+
+    def _run(self) -> None:
+        while (entry := self._waiting.get()) is not None:
+            entries = [entry, *self._more()]
+            try:
+                outcomes = self._write(entries)
+            except SealServeError as error:
+                log.error(line("records_refused", code=error.code, reason=error.message))
+                outcomes = [(each, error) for each in entries]
+            except Exception as error:
+                log.exception(line("appender_fault"))
+                fault = AuditError(f"a fault of ours: {type(error).__name__}", code="fault")
+                outcomes = [(each, fault) for each in entries]
+            _tell(outcomes)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Remember where the log ends as this copy stops."""
+        try:
+            with self._store.database.reading() as connection:
+                self._memory.settle(connection, self._store.log.read(connection))
+        except SealServeError as error:
+            log.warning(line("checkpoint_not_kept", code=error.code, reason=error.message))
+
+    def _more(self) -> list[_Entry]:
+        """What waits already, up to a batch; the end is left for the next turn."""
+        found: list[_Entry] = []
+        while len(found) < self._batch - 1:
+            try:
+                entry = self._waiting.get_nowait()
+            except queue.Empty:
+                break
+            if entry is None:
+                self._waiting.put(None)
+                break
+            found.append(entry)
+        return found
+
+    def _write(self, entries: list[_Entry]) -> list[_Outcome]:
+        began = time.monotonic()
+        try:
+            outcomes, head, count = self._commit(entries)
+        except SealServeError as error:
+            self.failing = error.code
+            self._observer.database(isinstance(error, AuditError))
+            self._observer.record_failed()
+            if error.code == ROLLED_BACK:
+                self._observer.rolled_back()
+            raise
+        self.failing = None
+        self._store.log.saw(head)
+        self._observer.database(True)
+        self._observer.log_head(head.size, head.revision)
+        if count:
+            self._observer.record_batch(count, time.monotonic() - began)
+        return outcomes
+
+    def _commit(self, entries: list[_Entry]) -> tuple[list[_Outcome], Head, int]:
+        """One transaction; what it made is durable when this returns."""
+        with self._store.database.writing() as connection:
+            head = self._store.log.lock(connection)
+            self._memory.check(connection, head)
+            outcomes, leaves = _place(entries, head)
+            if leaves:
+                head = self._store.log.append(connection, head, leaves)
+        return outcomes, head, len(leaves)
+
+
+def _place(entries: list[_Entry], head: Head) -> tuple[list[_Outcome], list[Leaf]]:
+    """Where each entry's records will stand; those that rest on another revision stand nowhere."""
+    outcomes: list[_Outcome] = []
+    leaves: list[Leaf] = []
+    for entry in entries:
+        if entry.revision not in (None, head.revision):
+            outcomes.append((entry, Stale()))
+            continue
+        start = head.size + len(leaves)
+        receipts = [
+            Receipt(index, leaf.hash.hex()) for index, leaf in enumerate(entry.leaves, start)
+        ]
+        leaves.extend(entry.leaves)
+        outcomes.append((entry, receipts))
+    return outcomes, leaves
+
+
+def _tell(outcomes: list[_Outcome]) -> None:
+    """Wake all who wait, each event loop once."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
+    for outcome in outcomes:
+        by_loop.setdefault(outcome[0].loop, []).append(outcome)
+    for loop, theirs in by_loop.items():
+        wake: Callable[[list[_Outcome]], object] = _resolve
+        loop.call_soon_threadsafe(wake, theirs)
+
+
+def _resolve(outcomes: list[_Outcome]) -> None:
+    for entry, outcome in outcomes:
+        if entry.future.done():  # who waited has gone
+            continue
+        if isinstance(outcome, Exception):
+            entry.future.set_exception(outcome)
+        else:
+            entry.future.set_result(outcome)

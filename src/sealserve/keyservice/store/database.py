@@ -1,0 +1,230 @@
+"""A database, opened so that what is committed is durable and every wait ends.
+
+SQLite: write-ahead log with `synchronous=FULL` (a commit returns after the log file is synced); a
+writer takes its lock as the transaction begins. PostgreSQL: `synchronous_commit=on` whatever the
+server's default is, a server with `fsync=off` is refused, and over a network its certificate is
+verified. Whatever goes wrong in a transaction is a StoreError, and nothing of it is there; only
+where the connection breaks *during* the commit it may be there all the same, unknown to us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from sealserve.errors import ConfigError, StoreError
+from sealserve.files import PRIVATE, read_secret
+from sealserve.hosts import is_loopback
+
+WAIT_SECONDS = 10  # for a lock, a statement, a connection
+POOL = 8  # connections of one process
+PASSWORD_LIMIT = 4096  # bytes
+_WRITING = "sealserve_writing"
+_SCRIPTS = Path(__file__).parent / "migrations"
+
+
+class Database:
+    """An open database. Safe to use from several threads; not across a fork."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @classmethod
+    def open(cls, url: URL, *, password: Path | None = None, create: bool = False) -> Database:
+        """Connect and look at it; raises ConfigError for a database that is not one of ours.
+
+        `create` allows that there is none yet. Raises StoreError when it cannot be reached.
+        """
+        engine = _sqlite(url, create) if url.drivername == "sqlite" else _postgresql(url, password)
+        database = cls(engine)
+        try:
+            database._check_durable()
+        except BaseException:
+            engine.dispose()
+            raise
+        return database
+
+    @property
+    def name(self) -> str:
+        """How people know it; no password is in it."""
+        return self._engine.url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One consistent view, in which nothing is written."""
+        with self._transaction({}) as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that writes: durable when the block has ended, nothing of it otherwise."""
+        with self._transaction({_WRITING: True}) as connection:
+            yield connection
+
+    def is_empty(self) -> bool:
+        """Whether there are no tables of ours yet."""
+        with self.reading() as connection:
+            return MigrationContext.configure(connection).get_current_revision() is None
+
+    def migrate(self) -> str:
+        """Bring the tables to this version's form; returns its revision."""
+        with self.writing() as connection:
+            if connection.dialect.name == "postgresql":  # two copies may begin at once
+                connection.execute(text("SELECT pg_advisory_xact_lock(7325614)"))
+            command.upgrade(_alembic(connection), "head")
+        return _our_revision()
+
+    def check_schema(self) -> None:
+        """Raise ConfigError unless the tables have the form that this version reads."""
+        with self.reading() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+        wanted = _our_revision()
+        if found is None:
+            raise ConfigError(
+                f"the database {self.name} is empty",
+                code="database-empty",
+                hint="sealserve keyservice init --config CONFIG",
+            )
+        if found != wanted:
+            raise ConfigError(
+                f"the database {self.name} has the tables of revision {found}, and this version"
+                f" reads {wanted}",
+                code="database-revision",
+                hint="sealserve keyservice init --config CONFIG brings older tables up to date",
+            )
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _transaction(self, options: dict[str, Any]) -> Iterator[Connection]:
+        try:
+            with (
+                self._engine.connect().execution_options(**options) as connection,
+                connection.begin(),
+            ):
+                yield connection
+        except SQLAlchemyError as error:
+            raise _store_error(self.name, error) from None  # its text may quote a row
+
+    def _check_durable(self) -> None:
+        with self.reading() as connection:
+            if connection.dialect.name != "postgresql":
+                inspect(connection).get_table_names()  # is it a database at all?
+                return
+            fsync = connection.execute(text("SHOW fsync")).scalar_one()
+        if fsync != "on":
+            raise ConfigError(
+                f"the PostgreSQL server of {self.name} runs with fsync = {fsync}: it would lose"
+                " audit records whose secrets have left",
+                hint="set fsync = on in postgresql.conf",
+            )
+
+
+def _sqlite(url: URL, create: bool) -> Engine:
+    path = Path(url.database or "")
+    if not create and not path.exists():
+        raise ConfigError(
+            f"there is no database {path}", hint="sealserve keyservice init --config CONFIG"
+        )
+    if create:
+        try:
+            path.touch(PRIVATE)
+        except OSError as error:
+            raise ConfigError(f"cannot make the database {path}: {error.strerror}") from error
+    engine = create_engine(
+        url,
+        connect_args={"timeout": WAIT_SECONDS},
+        pool_size=POOL,
+        max_overflow=0,
+        pool_timeout=WAIT_SECONDS,
+        hide_parameters=True,
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # the driver begins nothing by itself
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writing = connection.get_execution_options().get(_WRITING)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine
+
+
+def _postgresql(url: URL, password: Path | None) -> Engine:
+    settings: dict[str, Any] = {
+        "connect_timeout": WAIT_SECONDS // 2,
+        "tcp_user_timeout": WAIT_SECONDS * 1000,
+        "application_name": "sealserve",
+        "options": " ".join(
+            f"-c {setting}"
+            for setting in (
+                "synchronous_commit=on",
+                f"statement_timeout={WAIT_SECONDS * 1000}",
+                f"lock_timeout={WAIT_SECONDS * 1000}",
+                f"idle_in_transaction_session_timeout={WAIT_SECONDS * 1000}",
+                "default_transaction_isolation='read\\ committed'",
+            )
+        ),
+    }
+    if password is not None:
+        settings["password"] = read_secret(password, limit=PASSWORD_LIMIT).decode().rstrip("\n")
+    host = url.host or url.query.get("host")
+    if isinstance(host, str) and not host.startswith("/") and not is_loopback(host):
+        if url.query.get("sslmode", "verify-full") != "verify-full":
+            raise ConfigError(
+                f"the database {url} is reached over a network without verifying its certificate",
+                hint="write sslmode=verify-full, or leave it out",
+            )
+        settings["sslmode"] = "verify-full"
+    try:
+        return create_engine(
+            url,
+            connect_args=settings,
+            pool_size=POOL,
+            max_overflow=0,
+            pool_timeout=WAIT_SECONDS,
+            pool_pre_ping=True,
+            hide_parameters=True,
+        )
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"PostgreSQL needs the Python package {error.name!r}, which is missing",
+            hint="pip install 'sealserve[postgresql]'",
+        ) from error
+
+
+def _store_error(name: str, error: SQLAlchemyError) -> StoreError:
+    reason = str(getattr(error, "orig", None) or type(error).__name__).splitlines()[0]
+    return StoreError(
+        f"the database {name}: {reason[:300]}",
+        hint="is it running, reachable, and does its disk have room?",
+    )
+
+
+def _alembic(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _our_revision() -> str:
+    head = ScriptDirectory(str(_SCRIPTS)).get_current_head()
+    if head is None:
+        raise RuntimeError("there are no migrations")
+    return head

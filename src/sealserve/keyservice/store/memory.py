@@ -1,0 +1,75 @@
+"""What this copy of the service remembers of the log, on a disk of its own.
+
+Whoever can write to the database can put an older state of it back, signatures and all, and with it
+every secret and measurement that was revoked since. This copy keeps the last checkpoint that it
+proved, outside the database, and takes no log that does not begin with that one: at its start, at
+most a minute later each time, and at its end. Where copies on several machines do so, all of them
+have to be put back together.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection
+
+from sealserve.errors import ConfigError
+from sealserve.files import read_file, write_file
+from sealserve.keyservice.store.log import Head, Log, check_grown
+from sealserve.logline import line
+from sealserve.transparency.checkpoint import Checkpoint
+
+PROVE_SECONDS: Final = 60.0
+NOTE_LIMIT: Final = 4096  # bytes
+FILE: Final = "checkpoint"
+
+log = logging.getLogger(__name__)
+
+
+class Memory:
+    """The last proven checkpoint, in a file of the folder `state`. For one thread."""
+
+    def __init__(self, folder: Path, its_log: Log) -> None:
+        self._path = folder / FILE
+        self._log = its_log
+        self._proven: Checkpoint | None = None
+        self._revision = -1
+        self._due = float("-inf")
+
+    def check(self, connection: Connection, head: Head) -> None:
+        """Prove, if it is time to, that the log at `head` begins with the one remembered.
+
+        Raises AuditError when it does not. What cannot be written is logged: the memory is then
+        older, and no worse.
+        """
+        now = time.monotonic()
+        if now < self._due and head.revision == self._revision:
+            return
+        self.settle(connection, head)
+
+    def settle(self, connection: Connection, head: Head) -> None:
+        """Prove it now; raises AuditError."""
+        before = self._proven or self._remembered()
+        if before is not None:
+            check_grown(connection, before, head)
+        self._due, self._revision = time.monotonic() + PROVE_SECONDS, head.revision
+        self._keep(head)
+
+    def forget(self) -> None:
+        """Accept whatever log there is from now on: for a person who put an older one back."""
+        self._path.unlink(missing_ok=True)
+
+    def _keep(self, head: Head) -> None:
+        self._proven = self._log.checkpoint(head.note)
+        try:
+            write_file(self._path, head.note.encode("utf-8"))
+        except (ConfigError, OSError) as error:
+            log.warning(line("checkpoint_not_kept", path=self._path, reason=str(error)))
+
+    def _remembered(self) -> Checkpoint | None:
+        if not self._path.exists():
+            return None
+        return self._log.checkpoint(read_file(self._path, limit=NOTE_LIMIT).decode("utf-8"))
