@@ -8,6 +8,8 @@ What the standard (PKCS#11 3.1) and python-pkcs11 leave to us:
   others of that token out.
 - A module does not survive a fork. It is finalised when the last session ends, so that workers
   are forked without it; the next session initialises it again.
+- SoftHSM 2.6 writes a token's file anew at each login, and a process that initialises meanwhile
+  finds no token. So processes of this machine open their sessions one after the other.
 
 The PIN is read from its file whenever it is needed, and is in no message. It is not tried when the
 token says that one more wrong PIN locks it: a service that is restarted again and again would.
@@ -15,12 +17,15 @@ token says that one more wrong PIN locks it: a service that is restarted again a
 
 from __future__ import annotations
 
+import fcntl
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from sealserve.errors import ConfigError, NetworkError
 from sealserve.keyservice.wrapping.config import Pkcs11Wrapping
@@ -31,6 +36,8 @@ if TYPE_CHECKING:
 
 CODE = "wrapping.token"
 LOCK_SECONDS = 30.0  # for which one call waits for another
+TURN_SECONDS = 5.0  # for which one process waits for others to open their sessions
+TURN_PAUSE_SECONDS = 0.02
 
 _lock = threading.RLock()
 _sessions: Counter[str] = Counter()  # open ones by module, under the lock
@@ -70,7 +77,8 @@ def open_session(wrapping: Pkcs11Wrapping, *, rw: bool = False) -> Session:
     module = str(wrapping.module)
     _sessions[module] += 1
     try:
-        return _log_in(_find_token(wrapping), wrapping, pin, rw=rw)
+        with _in_turn(wrapping.module):
+            return _log_in(_find_token(wrapping), wrapping, pin, rw=rw)
     except pkcs11.PKCS11Error as error:
         _end(module)
         raise ConfigError(
@@ -126,6 +134,38 @@ def name_of(error: Exception) -> str:
 def broken(what: str) -> NetworkError:
     """The error of a token that does not do its work."""
     return NetworkError(f"the PKCS#11 token {what}", code=CODE, hint="look at the token's own log")
+
+
+@contextmanager
+def _in_turn(module: Path) -> Iterator[None]:
+    """Wait until no other process opens a session by `module`: a courtesy, after a while we go on.
+
+    Anybody who may read the module may hold its lock, so that it must not keep us from working.
+    """
+    try:
+        stream = module.open("rb")
+    except OSError:  # python-pkcs11 says what is wrong with it
+        yield
+        return
+    with stream:
+        end = time.monotonic() + TURN_SECONDS
+        while _held_elsewhere(stream) and time.monotonic() < end:
+            time.sleep(TURN_PAUSE_SECONDS)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                fcntl.flock(stream, fcntl.LOCK_UN)
+
+
+def _held_elsewhere(stream: BinaryIO) -> bool:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return False
+    return False
 
 
 def _find_token(wrapping: Pkcs11Wrapping) -> Token:
