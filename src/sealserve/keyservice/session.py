@@ -84,7 +84,7 @@ class Session:
         end = min(self._end, self._now() + self._limits.handshake_seconds)
         while not self._tls.handshake():
             await self._exchange(end)
-        await self._flush()
+        self.established = self._now()
 
     async def _request(self, conversation: Conversation) -> None:
         self.phase = "request"
