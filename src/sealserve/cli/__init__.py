@@ -35,7 +35,7 @@ COMMANDS = {
     "seal": Entry("seal", "seal", "", "Encrypt files into Gramine protected files."),
     "unseal": Entry("seal", "unseal", "", "Decrypt Gramine protected files."),
     "reseal": Entry("reseal", "reseal", "", "Put protected files under another wrap key."),
-    "model": Entry("model", "model", "models", "Fetch, convert, synthesise and inspect models."),
+    "model": Entry("model", "model", "models", "Fetch, convert, synthesise, inspect and record models."),
     "tls": Entry("tls", "tls", "", "Make the TLS certificates and ssl.cfg of a service."),
     "evidence": Entry("evidence", "evidence", "", "Show quotes, certificates and SIGSTRUCTs."),
     "collateral": Entry("collateral", "collateral", "", "Fetch collateral, and foresee refusals."),

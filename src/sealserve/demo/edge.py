@@ -27,7 +27,7 @@ def find_edge(tell: Callable[[str], None]) -> Nginx | None:
     nginx = find_nginx()
     if (nginx is None or nginx.stream == "missing") and _may_install():
         tell(f"installing {' and '.join(PACKAGES)} with apt-get")
-        _install()
+        install(*PACKAGES)
         nginx = find_nginx()
     if nginx is None:
         tell("nginx is not installed: gRPC's own round-robin takes its place")
@@ -61,9 +61,10 @@ def _may_install() -> bool:
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
-def _install() -> None:
+def install(*packages: str) -> None:
+    """Install Debian packages, as root; a service that comes with one is kept from starting."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ["install", "-y", "--no-install-recommends", *PACKAGES]
+    install = ["install", "-y", "--no-install-recommends", *packages]
     with _services_stay_off(), suppress(subprocess.TimeoutExpired):
         for words in (["update"], install):
             subprocess.run(
