@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sealserve.attester.ratls import RatlsIdentity, make_certificate
-from sealserve.deploy.certificates import Validity, make_authority, make_server
+from sealserve.deploy.certificates import KeyType, Validity, make_authority, make_server
 from sealserve.files import write_file
 from sealserve.keyservice.asking import (
     Answer,
@@ -90,13 +90,18 @@ class Fixed:
 
 
 @contextlib.contextmanager
-def serve(folder: Path, decide: Deciding, *, limits: Limits = PATIENT) -> Iterator[Fixed]:
+def serve(
+    folder: Path, decide: Deciding, *, limits: Limits = PATIENT, server_key: KeyType = "p256"
+) -> Iterator[Fixed]:
     """Serve in a thread of its own; leaving waits until every session has ended."""
     validity = Validity(datetime.now(UTC), 2)
     authority = make_authority(validity)
-    pair = make_server(["localhost", "*.keys.example.com"], validity, issuer=authority)
+    names = ["localhost", "*.keys.example.com"]
+    pair = make_server(names, validity, issuer=authority, key_type=server_key)
     ca_file = folder / "fixed-ca.pem"
     write_file(ca_file, authority.certificate_pem)
+    write_file(folder / "server.pem", pair.certificate_pem)
+    write_file(folder / "server.key", pair.key_pem)
     context = server_context(pair.certificate_pem, pair.key_pem)
     ready, fixed = threading.Event(), Fixed(0, ca_file)
     loop = asyncio.new_event_loop()
