@@ -7,37 +7,19 @@ from pathlib import Path
 
 import click
 
+from sealserve.cli.keyservice_backup import ask_passphrase, backup, config_option, restore, rewrap
 from sealserve.cli.output import json_option, note, print_json, print_table
 from sealserve.errors import ConfigError
 from sealserve.files import read_file
 from sealserve.hosts import Address
 from sealserve.keyservice import application
-from sealserve.keyservice.administration.opening import (
-    initialise,
-    open_administration,
-    open_store,
-)
+from sealserve.keyservice.administration.opening import initialise, open_administration
 from sealserve.keyservice.config import load_config
 from sealserve.keyservice.store.store import Store
 from sealserve.keyservice.verification import AzureVerification
-from sealserve.keyservice.wrapping import make_key, open_wrapping
 from sealserve.logline import LogForm, configure_logging
 
 POLICY_BYTES = 1 << 20
-
-config_option = click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
-    help="The TOML file; every key is described in docs/operations.md.",
-)
-
-
-def ask_passphrase(prompt: str) -> str:
-    """What a person types, unseen."""
-    typed: str = click.prompt(prompt, hide_input=True, err=True)
-    return typed
 
 
 @click.group()
@@ -50,6 +32,10 @@ def keyservice() -> None:
       sealserve secret add resnet50 --from wrap.key --config keyservice.toml
       sealserve keyservice run --config keyservice.toml
     """
+
+
+for command in (backup, restore, rewrap):
+    keyservice.add_command(command)
 
 
 @keyservice.command()
@@ -149,39 +135,6 @@ def check(config_file: Path, as_json: bool) -> None:
     print_table(f"{config_file} is sound", list(facts.items()))
     if loaded.verification.basis.simulated:
         note("SIMULATED: neither Intel nor Microsoft vouches for any enclave")
-
-
-@keyservice.command()
-@config_option
-@click.option(
-    "--new-config",
-    "new_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
-    help="The same configuration with another [wrapping].",
-)
-def rewrap(config_file: Path, new_file: Path) -> None:
-    """Put the data key under another key-encryption key; no secret is read or written.
-
-    The new key is made where it is missing. Copies that run go on; they need the new configuration
-    at their next start.
-
-    \b
-    Example:
-      sealserve keyservice rewrap --config keyservice.toml --new-config keyservice-hsm.toml
-    """
-    config, new = load_config(config_file), load_config(new_file)
-    make_key(new.wrapping)
-    store = open_store(config, ask=ask_passphrase)
-    try:
-        kek = open_wrapping(new.wrapping, ask=ask_passphrase)
-        try:
-            store.rewrap(kek)
-        finally:
-            kek.close()
-    finally:
-        store.close()
-    click.echo(f"the data key is wrapped by {new.wrapping.kind}; run the service with {new_file}")
 
 
 def _summary(loaded: application.Loaded) -> dict[str, object]:

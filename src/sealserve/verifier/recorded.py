@@ -2,7 +2,7 @@
 
 The audit log keeps the claims of every decision, so that another policy can be tried on them. What
 is read here was verified when it was written; nothing is verified again, and whoever relies on it
-relies on the record (`keyservice.audit` chains its lines). Every key must be there, none may be
+relies on the record (the log's signed tree holds it). Every key must be there, none may be
 unknown, and the claims that come out, written down again, are what was read: there is one way to
 write them.
 """

@@ -17,7 +17,7 @@ from sealserve.keyservice.store.database import Database
 from sealserve.keyservice.store.memory import Memory
 from sealserve.keyservice.store.store import Store
 from sealserve.keyservice.verification import load as load_verification
-from sealserve.keyservice.wrapping import make_key, open_wrapping
+from sealserve.keyservice.wrapping import KeyEncryption, make_key, open_wrapping
 
 Ask = Callable[[str], str]
 FOLDER_MODE = 0o700
@@ -29,24 +29,37 @@ def initialise(config: KeyServiceConfig, *, log_name: str | None, ask: Ask | Non
     What is there already is left as it is, but for tables of an older version, which are brought
     up to date. Raises ConfigError, StoreError, IntegrityError.
     """
-    make_folder(config.state)
     make_key(config.wrapping)
+    with open_tables(config) as database, unlocked(config, ask=ask) as kek:
+        is_new = database.has_no_keys()
+        if is_new:
+            origin = log_name or f"{_default_name(config)}/{secrets.token_hex(4)}"
+            Store.initialise(database, kek, origin=origin)
+        else:
+            Store.open(database, kek)
+    return is_new
+
+
+@contextmanager
+def open_tables(config: KeyServiceConfig) -> Iterator[Database]:
+    """The database, its tables made or brought up to date; raises ConfigError, StoreError."""
+    make_folder(config.state)
     database = _open_database(config, create=True)
     try:
-        is_new = database.is_empty()
         database.migrate()
-        kek = open_wrapping(config.wrapping, ask=ask)
-        try:
-            if is_new:
-                origin = log_name or f"{_default_name(config)}/{secrets.token_hex(4)}"
-                Store.initialise(database, kek, origin=origin)
-            else:
-                Store.open(database, kek)
-        finally:
-            kek.close()
+        yield database
     finally:
         database.close()
-    return is_new
+
+
+@contextmanager
+def unlocked(config: KeyServiceConfig, *, ask: Ask | None = None) -> Iterator[KeyEncryption]:
+    """The key-encryption key, while the block lasts; raises ConfigError."""
+    kek = open_wrapping(config.wrapping, ask=ask)
+    try:
+        yield kek
+    finally:
+        kek.close()
 
 
 def open_store(config: KeyServiceConfig, *, ask: Ask | None = None) -> Store:
@@ -56,11 +69,8 @@ def open_store(config: KeyServiceConfig, *, ask: Ask | None = None) -> Store:
     """
     database = _open_database(config)
     try:
-        kek = open_wrapping(config.wrapping, ask=ask)
-        try:
+        with unlocked(config, ask=ask) as kek:
             return Store.open(database, kek)
-        finally:
-            kek.close()
     except BaseException:
         database.close()
         raise
@@ -85,12 +95,17 @@ def open_administration(
         check_memory(config, store)
         yield LocalAdministration(
             store,
-            Actor(f"local:{_user()}", Role.OWNER),
+            local_actor(),
             trust_root_sha256=basis.trust_root_sha256,
             simulated=basis.simulated,
         )
     finally:
         store.close()
+
+
+def local_actor() -> Actor:
+    """The person who runs this process, as owner: whoever has the configuration's files is."""
+    return Actor(f"local:{_user()}", Role.OWNER)
 
 
 def make_folder(folder: Path) -> None:

@@ -18,12 +18,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, inspect, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from sealserve.errors import ConfigError, StoreError
 from sealserve.files import PRIVATE, read_secret
 from sealserve.hosts import is_loopback
+from sealserve.keyservice.store.schema import META
 
 WAIT_SECONDS = 10  # for a lock, a statement, a connection
 POOL = 8  # connections of one process
@@ -37,6 +38,8 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        postgresql = engine.dialect.name == "postgresql"
+        self._reading = {"isolation_level": "REPEATABLE READ"} if postgresql else {}
 
     @classmethod
     def open(cls, url: URL, *, password: Path | None = None, create: bool = False) -> Database:
@@ -61,7 +64,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """One consistent view, in which nothing is written."""
-        with self._transaction({}) as connection:
+        with self._transaction(self._reading) as connection:
             yield connection
 
     @contextmanager
@@ -70,10 +73,10 @@ class Database:
         with self._transaction({_WRITING: True}) as connection:
             yield connection
 
-    def is_empty(self) -> bool:
-        """Whether there are no tables of ours yet."""
+    def has_no_keys(self) -> bool:
+        """Whether its tables are still as they were made."""
         with self.reading() as connection:
-            return MigrationContext.configure(connection).get_current_revision() is None
+            return connection.execute(select(func.count()).select_from(META)).scalar_one() == 0
 
     def migrate(self) -> str:
         """Bring the tables to this version's form; returns its revision."""

@@ -58,10 +58,6 @@ class Memory:
         self._due, self._revision = time.monotonic() + PROVE_SECONDS, head.revision
         self._keep(head)
 
-    def forget(self) -> None:
-        """Accept whatever log there is from now on: for a person who put an older one back."""
-        self._path.unlink(missing_ok=True)
-
     def _keep(self, head: Head) -> None:
         self._proven = self._log.checkpoint(head.note)
         try:
@@ -73,3 +69,8 @@ class Memory:
         if not self._path.exists():
             return None
         return self._log.checkpoint(read_file(self._path, limit=NOTE_LIMIT).decode("utf-8"))
+
+
+def forget(folder: Path) -> None:
+    """Accept whatever log there is from now on: for a person who put an older one back."""
+    (folder / FILE).unlink(missing_ok=True)

@@ -60,7 +60,12 @@ class Store:
         """
         database.check_schema()
         with database.reading() as connection:
-            meta = _read_meta(connection)
+            return cls.of(database, connection, kek)
+
+    @classmethod
+    def of(cls, database: Database, connection: Connection, kek: KeyEncryption) -> Store:
+        """The same, by what a transaction sees."""
+        meta = _read_meta(connection)
         if not meta:
             raise ConfigError(
                 f"the database {database.name} has no keys",
