@@ -109,8 +109,8 @@ class KeyServer:
                 visit, None if behind_proxy else source_of(visit.host), now
             )
         except OverloadedError as error:
-            visit.close()
             self._refuse(error.code)
+            visit.close()
             return
         if evicted is not None:
             evicted.evicted = True
@@ -124,7 +124,6 @@ class KeyServer:
         """Clean up; not in the task itself, which may be cancelled before it begins."""
         del self._visits[visit]
         self._admission.leave(visit)
-        visit.close()
         if visit.evicted:
             visit.how = "overloaded.evicted"
             self._refuse(visit.how)
@@ -132,6 +131,7 @@ class KeyServer:
             end = visit.session.established
             self._observer.handshake((end or self._loop.time()) - visit.began, end is not None)
         self._observer.session_ended(visit.how)
+        visit.close()
 
     async def _run(self, visit: Visit, behind_proxy: bool) -> None:
         try:

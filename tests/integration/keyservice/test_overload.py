@@ -55,7 +55,7 @@ def test_a_slow_loris_of_one_source_gets_its_share_and_others_are_served(tmp_pat
         assert service.ask(HONEST) == SECRET
         assert all(is_closed(stream) for stream in streams[80:])
         assert service.ask(ATTACKER) is None
-        assert service.seen.refusals == {"overloaded.source-sessions": 121}
+        eventually(lambda: service.seen.refusals == {"overloaded.source-sessions": 121})
         assert service.ask(HONEST) == SECRET
     assert service.seen.handshakes == {True: 2, False: 80}
 
@@ -69,11 +69,12 @@ def test_a_slow_loris_of_many_sources_loses_its_oldest_connections_to_who_comes(
         assert service.ask(HONEST) == SECRET
         assert is_closed(streams[100])
         assert service.ask(HONEST) == SECRET
-        assert service.seen.refusals == {"overloaded.evicted": 101}
-        streams[101].setblocking(False)
+        streams[102].setblocking(False)
         with pytest.raises(BlockingIOError):
-            streams[101].recv(1)
-    assert service.seen.ends["overloaded.evicted"] == 101
+            streams[102].recv(1)
+    evicted = service.seen.refusals["overloaded.evicted"]
+    assert evicted in (101, 102)  # the first honest client may have been gone already, or not
+    assert service.seen.ends["overloaded.evicted"] == evicted
 
 
 def test_while_the_slow_loris_goes_on_every_honest_client_is_served(tmp_path):
@@ -100,10 +101,12 @@ def test_while_the_slow_loris_goes_on_every_honest_client_is_served(tmp_path):
 
 def test_a_session_past_its_handshake_is_closed_for_nobody(tmp_path):
     with listen(tmp_path, max_sessions=2) as service:
+        # In TLS 1.2 a client knows when the server's handshake is over.
+        service.context.maximum_version = ssl.TLSVersion.TLSv1_2
         with service.session("127.0.0.1") as first, service.session("127.0.0.2") as second:
             for tls in (first, second):
                 tls.sendall(REQUEST[:5])
-            eventually(lambda: service.ask(HONEST) is None)
+            assert service.ask(HONEST) is None
             first.sendall(REQUEST[5:])
             assert answer(first) == SECRET
             second.sendall(REQUEST[5:])
