@@ -65,6 +65,16 @@ def load(attestation: Attestation) -> Verification:
     return OwnVerification(_load_root(attestation), _collateral_source(attestation))
 
 
+def load_basis(attestation: Attestation) -> Basis:
+    """What claims will rest on, for whoever verifies nothing; raises ConfigError.
+
+    Where collateral comes from is not looked at: to revoke something must not wait for that.
+    """
+    if attestation.maa_url is not None:
+        return basis_of(instance(attestation.maa_url, ca_file=attestation.maa_ca))
+    return basis_of(_load_root(attestation))
+
+
 def open_verifier(verification: Verification, config: KeyServiceConfig) -> Verifier:
     """The verifier, over the cache folder of collateral, which is made if need be.
 

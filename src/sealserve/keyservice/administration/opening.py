@@ -16,7 +16,7 @@ from sealserve.keyservice.config import KeyServiceConfig, load_config
 from sealserve.keyservice.store.database import Database
 from sealserve.keyservice.store.memory import Memory
 from sealserve.keyservice.store.store import Store
-from sealserve.keyservice.verification import load as load_verification
+from sealserve.keyservice.verification import load_basis
 from sealserve.keyservice.wrapping import KeyEncryption, make_key, open_wrapping
 
 Ask = Callable[[str], str]
@@ -79,8 +79,10 @@ def open_store(config: KeyServiceConfig, *, ask: Ask | None = None) -> Store:
 def check_memory(config: KeyServiceConfig, store: Store) -> None:
     """Raise AuditError where the log is not the one that this copy remembers."""
     make_folder(config.state)
+    memory = Memory(config.state, store.log)
+    memory.recall()
     with store.database.reading() as connection:
-        Memory(config.state, store.log).settle(connection, store.log.read(connection))
+        memory.settle(connection, store.log.read(connection))
 
 
 @contextmanager
@@ -89,7 +91,7 @@ def open_administration(
 ) -> Iterator[LocalAdministration]:
     """What the person who runs this process can do, as owner, to the database itself."""
     config = load_config(config_file)
-    basis = load_verification(config.attestation).basis
+    basis = load_basis(config.attestation)
     store = open_store(config, ask=ask)
     try:
         check_memory(config, store)

@@ -104,11 +104,13 @@ class Log:
 
     def lock(self, connection: Connection) -> Head:
         """The head, locked until the transaction ends; raises AuditError when it is not sound."""
-        return self._checked(connection.execute(_LOCKED).one_or_none())
+        seen = self._seen
+        return self._checked(connection.execute(_LOCKED).one_or_none(), seen)
 
     def read(self, connection: Connection) -> Head:
         """The head as of this transaction's view; raises AuditError when it is not sound."""
-        return self._checked(connection.execute(_HEAD).one_or_none())
+        seen = self._seen  # before it is read: another thread may see a longer log at any moment
+        return self._checked(connection.execute(_HEAD).one_or_none(), seen)
 
     def append(
         self,
@@ -148,11 +150,10 @@ class Log:
         said = Checkpoint(verifier.origin, frontier.size, frontier.root, revision, rules)
         return Head(frontier, revision, rules, sign(said, self._key))
 
-    def _checked(self, row: Row[int, bytes, str] | None) -> Head:
+    def _checked(self, row: Row[int, bytes, str] | None, seen: Head | None) -> Head:
         if row is None:
             raise AuditError("the database has no log", hint="restore it from a backup")
         size, peaks, note = row
-        seen = self._seen
         if seen is not None and note == seen.note:
             return seen
         said = self.checkpoint(note)

@@ -39,6 +39,14 @@ class Memory:
         self._revision = -1
         self._due = float("-inf")
 
+    def recall(self) -> None:
+        """Read the file, for whoever reads the head without its lock: before that.
+
+        Another process that writes the log may remember a later head at any moment; read after an
+        earlier one, it would look as if the log had been put back. Raises AuditError.
+        """
+        self._proven = self._remembered()
+
     def check(self, connection: Connection, head: Head) -> None:
         """Prove, if it is time to, that the log at `head` begins with the one remembered.
 
