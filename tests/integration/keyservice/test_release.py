@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import hashlib
-import os
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,7 +29,6 @@ from sealserve.evidence.ratls import (
     spki_der,
 )
 from sealserve.keyservice import service
-from sealserve.keyservice.audit import check_chain
 from sealserve.lab.faults import Faults
 from sealserve.lab.world import World
 
@@ -106,7 +107,7 @@ def test_a_release_is_on_record_when_the_secret_arrives(running):
     assert record["peer"].startswith("127.0.0.1:")
     assert record["simulated"] is True
     assert record["explanation"]
-    assert check_chain(running.site.audit).head == running.audit.head
+    assert running.site.check_log() == 3  # the secret, the policy, the release
 
 
 def test_the_name_that_was_asked_under_decides_too(site, start):
@@ -238,16 +239,21 @@ def test_a_self_signed_certificate_without_evidence_is_rejected(running):
     assert record["evidence_sha256"] is None
 
 
-def test_without_a_record_there_is_no_secret(running, monkeypatch):
-    def no_disk(handle):
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(os, "fdatasync", no_disk)
-        with pytest.raises(NetworkError):
-            fetch(running, running.site.identity())
-    with pytest.raises(NetworkError):  # nobody knows what the disk holds
-        fetch(running, running.site.identity())
+def test_without_a_record_there_is_no_secret(running, caplog):
+    """A trigger takes the place of a disk that fails: the database refuses the record itself."""
+    with contextlib.closing(sqlite3.connect(running.site.folder / "keyservice.db")) as database:
+        database.execute(
+            "CREATE TRIGGER broken BEFORE INSERT ON records BEGIN SELECT RAISE(ABORT, 'broken'); END"
+        )
+        for _ in range(2):
+            with pytest.raises(NetworkError) as caught:  # and no DeniedError: it may try again
+                fetch(running, running.site.identity())
+            assert caught.value.code == "tls"
+        assert "event=records_refused" in caplog.text
+        assert running.site.records() == []
+        database.execute("DROP TRIGGER broken")
+    assert fetch(running, running.site.identity()) == running.site.secret
+    assert running.site.check_log() == 3
 
 
 def test_a_fault_of_the_service_itself_is_a_decision_on_record_and_releases_nothing(
@@ -285,19 +291,20 @@ def test_many_enclaves_at_once_are_all_served(running):
     with ThreadPoolExecutor(16) as pool:
         secrets = list(pool.map(lambda _: fetch(running, identity), range(48)))
     assert secrets == [running.site.secret] * 48
-    assert check_chain(running.site.audit).head.number == 48
+    assert len(running.site.records()) == 48
+    assert running.site.check_log() == 50
 
 
 def test_the_secret_shows_nowhere_but_at_the_client(running, caplog, capfd):
+    """Nor in the database, sealed as it is there, or in anything beside it."""
     caplog.set_level("DEBUG")
     fetch(running, running.site.identity())
     secret = running.site.secret
     written = caplog.text + "".join(capfd.readouterr())
-    kept = b"".join(
-        path.read_bytes() for path in running.site.folder.glob("*") if path.suffix == ".jsonl"
-    )
+    kept = {path: path.read_bytes() for path in running.site.folder.rglob("*") if path.is_file()}
+    assert {"keyservice.db", "keyservice.db-wal", "checkpoint"} <= {path.name for path in kept}
     assert "event=decision outcome=released" in written
     for form in (secret.hex(), repr(secret)[2:-1]):
         assert form not in written
-        assert form.encode() not in kept
-    assert secret not in kept
+    for form in (secret, secret.hex().encode(), base64.b64encode(secret)):
+        assert not [path for path, content in kept.items() if form in content]

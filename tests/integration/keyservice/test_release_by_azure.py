@@ -38,21 +38,16 @@ def azure(world) -> Iterator[AzureService]:
 
 
 @pytest.fixture
-def asking(site, azure):
+def asking(make_site, azure):
     """A site whose key service asks the instance, and whose policy accepts its tokens."""
-    text = site.config.read_text()
-    own = 'trust_root = "lab/root_ca.pem"\ncollateral_dir = "lab/collateral"'
-    assert own in text
-    site.config.write_text(text.replace(own, f'verifier = "maa"\nmaa_url = "{azure.url}"'))
+    site = make_site(attestation=f'verifier = "maa"\nmaa_url = "{azure.url}"')
     accept(site, azure)
     return site
 
 
 def accept(site, azure, *, issuer: str = "", policy_hash: str = POLICY_HASH) -> None:
-    site.write_policy()
-    policy = site.folder / "policy.toml"
     maa = f'[maa]\nissuers = ["{issuer or azure.url}"]\npolicy_hashes = ["{policy_hash}"]\n'
-    policy.write_text(policy.read_text() + maa)
+    site.apply(site.policy_text() + maa)
 
 
 def fetch(running, identity) -> bytes:
@@ -205,8 +200,7 @@ def test_what_is_kept_of_the_instance_is_asked_anew_when_the_operator_says_so(
         fetch(running, asking.identity())
         fetch(running, asking.identity())
         assert azure.asked.count("/certs") == 1
-        loaded = application.load(load_config(asking.config))
-        application.reload(loaded, running.service, running.verifier)
+        running.verifier.renew()  # as SIGHUP does
         fetch(running, asking.identity())
         assert azure.asked.count("/certs") == 2
 
@@ -223,8 +217,8 @@ def test_the_operator_is_told_who_verifies(asking, azure, capsys) -> None:
 
 def test_microsofts_instances_take_no_private_authority(asking) -> None:
     text = asking.config.read_text()
-    url = 'maa_url = "https://a.weu.attest.azure.net"\nmaa_ca = "ca.pem"\n[secrets]'
+    url = 'maa_url = "https://a.weu.attest.azure.net"\nmaa_ca = "ca.pem"\n[limits]'
     lines = [line for line in text.splitlines() if not line.startswith("maa_url")]
-    asking.config.write_text("\n".join(lines).replace("[secrets]", url))
+    asking.config.write_text("\n".join(lines).replace("[limits]", url))
     with pytest.raises(ConfigError, match="Microsoft's"):
         application.load(load_config(asking.config))
