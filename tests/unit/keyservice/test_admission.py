@@ -123,17 +123,3 @@ def test_the_defaults_let_a_thousand_enclaves_behind_one_address_start_in_ten_se
         if len(open_guests) == 300:  # three seconds for each
             places.leave(open_guests.pop(0))
         open_guests += enter(places, ONE, now=now)
-
-
-@pytest.mark.parametrize("workers", [2, 8, 64])
-def test_workers_share_the_limits_with_room_for_uneven_shares(workers):
-    whole = Limits()
-    share = whole.shared_by(workers)
-    assert whole.max_sessions / workers < share.max_sessions < whole.max_sessions
-    assert share.connections_per_second_per_source * workers == pytest.approx(200)
-    assert share.handshake_seconds == whole.handshake_seconds
-
-
-def test_one_worker_has_the_whole_and_none_has_more():
-    assert Limits().shared_by(1) == Limits()
-    assert Limits(max_sessions=3).shared_by(2).max_sessions == 3
