@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -155,6 +156,19 @@ def test_connections_that_nobody_has_accepted_yet_are_served_before_the_end(star
         for stream in streams:
             answer(stream)
     assert service.process.wait(PATIENCE) == 0
+
+
+def test_without_a_file_descriptor_for_another_connection_the_service_waits_for_one(start):
+    service = start(1)
+    in_use = len(list(Path(f"/proc/{service.process.pid}/fd").iterdir()))
+    resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE, (in_use + 5, in_use + 5))
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(service.connect(b""))
+        eventually(lambda: "event=cannot_accept" in service.log())
+    assert service.ask() == (0, service.process.pid)
+    assert service.log().count("event=cannot_accept") < 20
+    assert service.end() == 0
 
 
 def test_sighup_reaches_every_worker_and_ends_none(start):
