@@ -164,7 +164,7 @@ class Site:
 
     @contextlib.contextmanager
     def administration(self) -> Iterator[LocalAdministration]:
-        """What `sealserve secret`, `policy apply` and the others work with, while it runs or not."""
+        """What the commands of an owner work with, whether the service runs or not."""
         with open_administration(self.config) as administration:
             yield administration
 

@@ -5,86 +5,31 @@ Both over real sockets. The key service's clock is the test's, so that collatera
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
-from sealserve.attester.ratls import make_certificate
+from key_site import Enclave, start_service
+from key_site import Site as KeySite
 from sealserve.attester.secrets import fetch_secret
 from sealserve.collateral.cached import CachedCollateral
 from sealserve.collateral.disk import CacheFolder
 from sealserve.collateral.shared import SharedCollateral
 from sealserve.collateral.source import CollateralService
-from sealserve.deploy.certificates import Validity, make_authority, make_server
-from sealserve.evidence.report import SgxReport
-from sealserve.files import write_file
-from sealserve.hosts import ListenAddress
-from sealserve.keyservice import application
-from sealserve.keyservice.audit import AuditLog
-from sealserve.keyservice.config import load_config
-from sealserve.keyservice.server import KeyServer
-from sealserve.keyservice.service import KeyService
+from sealserve.keyservice.application import Loaded
 from sealserve.keyservice.verifiers import OwnVerifier
 from sealserve.lab.faults import Faults
 from sealserve.lab.world import World
 from sealserve.verifier import TrustRoot, load_trust_root
 
-MEASUREMENT = sha256(b"the server that the policy names").digest()
-REPORT = SgxReport(
-    cpu_svn=bytes(16),
-    misc_select=0,
-    isv_ext_prod_id=bytes(16),
-    attributes=bytes.fromhex("0500000000000000e700000000000000"),
-    mr_enclave=MEASUREMENT,
-    mr_signer=sha256(b"whoever signed it").digest(),
-    config_id=bytes(64),
-    isv_prod_id=7,
-    isv_svn=3,
-    config_svn=0,
-    isv_family_id=bytes(16),
-    report_data=bytes(64),
-)
-SECRET = bytes.fromhex("5ea15e4ce0ff1cea5ea15e4ce0ff1cea")
 TIMEOUT = 1.5  # seconds that the collateral service is given
-CONFIG = """
-listen = "127.0.0.1:0"
-policy = "policy.toml"
-audit = "audit.jsonl"
-[tls]
-certificate = "server.pem"
-private_key = "server.key"
-[attestation]
-trust_root = "root_ca.pem"
-collateral_service = "{url}"
-[secrets]
-digits = "digits.key"
-[limits]
-handshake_seconds = 60
-idle_seconds = 60
-session_seconds = 100
-"""
-POLICY = """
-version = 2
-trust_root = "{root}"
-[[identities]]
-name = "digit server"
-mr_enclave = ["{measurement}"]
-[[rules]]
-name = "digits"
-identities = ["digit server"]
-secret = "digits"
-{exception}
-"""
 
 
 @dataclass(frozen=True)
@@ -209,7 +154,7 @@ class Clock:
 
 @dataclass
 class Site:
-    """The folder of a key service, and what happens around it."""
+    """A key service that asks `pccs` for collateral, and what happens around it."""
 
     folder: Path
     world: World
@@ -217,16 +162,8 @@ class Site:
     clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
-        validity = Validity(datetime.now(UTC), 2)
-        authority = make_authority(validity)
-        server = make_server(["localhost"], validity, issuer=authority)
-        write_file(self.folder / "ca.pem", authority.certificate_pem)
-        write_file(self.folder / "server.pem", server.certificate_pem)
-        write_file(self.folder / "server.key", server.key_pem)
-        write_file(self.folder / "digits.key", SECRET)
-        write_file(self.folder / "root_ca.pem", self.world.root_ca_pem)
-        (self.folder / "keyservice.toml").write_text(CONFIG.format(url=self.pccs.url))
-        self.write_policy()
+        attestation = f'trust_root = "lab/root_ca.pem"\ncollateral_service = "{self.pccs.url}"'
+        self.keys = KeySite(self.folder, self.world, attestation=attestation)
 
     @property
     def root(self) -> TrustRoot:
@@ -234,21 +171,13 @@ class Site:
 
     @property
     def cache(self) -> CacheFolder:
-        return CacheFolder(self.folder / "collateral-cache", self.root.sha256)
+        return CacheFolder(self.folder / "state" / "collateral-cache", self.root.sha256)
 
     def write_policy(self, exception: str = "") -> None:
-        if exception:
-            exception = (
-                '[[exceptions]]\nname = "for a test"\nexpires = 2999-12-31\n'
-                f'reason = "the collateral service misbehaves here"\n{exception}\n'
-            )
-        text = POLICY.format(
-            root=self.root.sha256.hex(), measurement=MEASUREMENT.hex(), exception=exception
-        )
-        (self.folder / "policy.toml").write_text(text)
+        self.keys.write_policy(exception=exception)
 
     def records(self) -> list[dict]:
-        return [json.loads(row) for row in (self.folder / "audit.jsonl").read_bytes().splitlines()]
+        return self.keys.records()
 
     @property
     def last(self) -> tuple[str, str]:
@@ -258,76 +187,37 @@ class Site:
 
 
 @dataclass(frozen=True)
-class Enclave:
-    """The enclave that the policy names."""
-
-    world: World
-
-    def quote(self, report_data: bytes) -> bytes:
-        return self.world.quote(replace(REPORT, report_data=report_data))
-
-
-@dataclass(frozen=True)
 class Running:
     """A key service that listens."""
 
     site: Site
-    address: ListenAddress
+    servers: str
 
     def ask(self) -> bytes:
         """The secret, as an enclave of the world asks for it; raises what that ends in."""
         return fetch_secret(
-            f"localhost:{self.address.port}",
-            ca_file=self.site.folder / "ca.pem",
-            identity=make_certificate(Enclave(self.site.world)),
+            self.servers,
+            ca_file=self.site.keys.ca_file,
+            identity=self.site.keys.identity(),
             timeout=30,
         )
 
 
 @contextlib.contextmanager
 def running(site: Site) -> Iterator[Running]:
-    """The service in an event loop of its own thread, until the block ends."""
-    ready: list[Running] = []
-    started, stop = threading.Event(), asyncio.Event()
-    loop = asyncio.new_event_loop()
+    """The service, by the site's clock, until the block ends."""
 
-    async def main() -> None:
-        config = load_config(site.folder / "keyservice.toml")
-        loaded = application.load(config)
+    def verifier(_loaded: Loaded) -> OwnVerifier:
         site.cache.make()
         source = CollateralService(site.pccs.url, timeout=TIMEOUT)
         shared = SharedCollateral(source, site.root, site.cache, max_age=timedelta(hours=1))
-        verifier = OwnVerifier(site.root, CachedCollateral(shared), clock=site.clock)
-        with AuditLog.open(config.audit, now=datetime.now(UTC)) as audit:
-            service = KeyService(
-                rules=loaded.rules, verifier=verifier, audit=audit, clock=site.clock
-            )
-            server = KeyServer(service, loaded.context, config.limits)
-            ready.append(Running(site, await server.start(config.listen)))
-            started.set()
-            await stop.wait()
-            await server.stop()
-            service.close()
-            verifier.close()
+        return OwnVerifier(site.root, CachedCollateral(shared), clock=site.clock)
 
-    def run() -> None:
+    with start_service(site.keys, make_verifier=verifier, clock=site.clock) as service:
         try:
-            with asyncio.Runner(loop_factory=lambda: loop) as runner:
-                runner.run(main())
+            yield Running(site, service.servers)
         finally:
-            started.set()
-
-    thread = threading.Thread(target=run, name="key service")
-    thread.start()
-    started.wait()
-    try:
-        assert ready, "the key service did not start"
-        yield ready[0]
-    finally:
-        site.pccs.released.set()
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(stop.set)
-        thread.join()
+            site.pccs.released.set()
 
 
 @pytest.fixture(scope="session")

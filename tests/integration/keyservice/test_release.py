@@ -243,7 +243,8 @@ def test_without_a_record_there_is_no_secret(running, caplog):
     """A trigger takes the place of a disk that fails: the database refuses the record itself."""
     with contextlib.closing(sqlite3.connect(running.site.folder / "keyservice.db")) as database:
         database.execute(
-            "CREATE TRIGGER broken BEFORE INSERT ON records BEGIN SELECT RAISE(ABORT, 'broken'); END"
+            "CREATE TRIGGER broken BEFORE INSERT ON records"
+            " BEGIN SELECT RAISE(ABORT, 'no room'); END"
         )
         for _ in range(2):
             with pytest.raises(NetworkError) as caught:  # and no DeniedError: it may try again
