@@ -25,6 +25,7 @@ from sealserve.appraisal import parse_policy
 from sealserve.appraisal.ear import thumbprint
 from sealserve.appraisal.ear_model import MEDIA_TYPE
 from sealserve.appraisal.ear_reading import verify_result
+from sealserve.attester.messages import FRAME, AnswerParser
 from sealserve.attester.protocol import ResponseParser
 from sealserve.endorsements import der
 from sealserve.endorsements.collateral import Collateral
@@ -38,6 +39,7 @@ from sealserve.evidence.ratls import DICE_OID, extract_evidence
 from sealserve.evidence.report import SgxReport
 from sealserve.evidence.sigstruct import check_signature, parse_sigstruct
 from sealserve.evidence.td_report import TdReport
+from sealserve.keyservice.named import NamedConversation
 from sealserve.keyservice.protocol import RequestParser
 from sealserve.policies.ra_config import parse_ra_config
 from sealserve.sealing import unseal
@@ -125,6 +127,20 @@ def provisioning_answer(data: bytes) -> None:
     parser = ResponseParser()
     for piece in _pieces(data):
         parser.feed(piece)
+
+
+def named_request(data: bytes) -> None:
+    """The JSON of a request: under its right length, in pieces of seven bytes."""
+    conversation = NamedConversation()
+    for piece in _pieces(FRAME.pack(len(data)) + data):
+        conversation.feed(piece)
+
+
+def named_answer(data: bytes) -> None:
+    """The JSON of an answer, under its right length."""
+    parser = AnswerParser(seeds.NAMES)
+    parser.feed(FRAME.pack(len(data)))
+    parser.feed(data)
 
 
 def whole_quote(data: bytes) -> None:

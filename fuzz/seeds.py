@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealserve.appraisal import appraise_by_default
 from sealserve.appraisal.ear import issue
+from sealserve.attester.messages import FRAME, encode_request
 from sealserve.attester.protocol import REQUEST
 from sealserve.attester.ratls import make_certificate
 from sealserve.endorsements.collateral import Collateral
@@ -29,6 +30,8 @@ from sealserve.endorsements.pck import SGX_EXTENSIONS_OID
 from sealserve.endorsements.signed_json import split
 from sealserve.evidence.ratls import dice_claims, dice_extension, spki_der
 from sealserve.evidence.td_report import TD_REPORT_15_EX_BYTES
+from sealserve.keyservice.asking import Answer, Decision, Outcome, Receipt, Release, Secret
+from sealserve.keyservice.named import NamedConversation
 from sealserve.keyservice.protocol import encode_answer
 from sealserve.lab import pki
 from sealserve.lab.identity import EnclaveIdentity
@@ -212,6 +215,30 @@ def requests() -> list[bytes]:
 def answers() -> list[bytes]:
     """Answers that carry a secret."""
     return [encode_answer(bytes(range(16)), encoding) for encoding in ("raw", "hex")]
+
+
+NAMES = ("resnet50", "ssl")
+
+
+def named_requests() -> list[bytes]:
+    """The JSON of a request for secrets by name."""
+    return [encode_request(NAMES)[FRAME.size :]]
+
+
+def named_answers() -> list[bytes]:
+    """The JSON of answers to it, of every outcome."""
+    receipt = Receipt(0, "00" * 32)
+    key = Release((Secret("resnet50", 2, bytes(16)), Secret("resnet50", 1, b"\1")), "raw", b"{}")
+    released = Decision("resnet50", Outcome.RELEASED, "released", receipt, key)
+    denied = [Decision(name, Outcome.DENIED, "denied", receipt, None) for name in NAMES]
+    conversation = NamedConversation()
+    messages = [
+        conversation.answer(Answer((released, denied[1]), {"outcome": "affirming"})),
+        conversation.answer(Answer(tuple(denied), None)),
+        conversation.apology(1.5),
+        conversation.apology(None),
+    ]
+    return [message[FRAME.size :] for message in messages]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from fuzz import hostile, parsers, seeds
 from fuzz.cost import SECONDS_LIMIT
 from sealserve.appraisal.ear_reading import RESULT_LIMIT
 from sealserve.appraisal.policy import POLICY_LIMIT
+from sealserve.attester.messages import ANSWER_LIMIT, REQUEST_LIMIT
 from sealserve.cli.policy_edit import RA_CONFIG_LIMIT
 from sealserve.endorsements.chain import parse_certificate, parse_chain
 from sealserve.endorsements.collateral import Collateral
@@ -54,6 +55,13 @@ _STATEMENT_WORDS = tuple(
         *("tcbStatus", "advisoryIDs", "UpToDate", "OutOfDate", "Revoked", "isvsvn", "miscselect"),
         *("miscselectMask", "attributes", "attributesMask", "mrsigner", "isvprodid", "tdxModule"),
         *("tdxModuleIdentities", "\\ud800"),
+    )
+)
+_NAMED_WORDS = tuple(
+    f'"{word}"'.encode()
+    for word in (
+        *("secrets", "outcome", "answered", "busy", "undecided", "denied", "result", "versions"),
+        *("version", "value", "record", "retry_after_seconds", "resnet50", "ssl", "\\ud800"),
     )
 )
 _PEM_WORDS = (b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----")
@@ -119,6 +127,20 @@ TARGETS: dict[str, Target] = {
         parsers.provisioning_request, _FORMAT, seeds.requests, longest=256
     ),
     "provisioning-answer": Target(parsers.provisioning_answer, _FORMAT, seeds.answers, longest=256),
+    "named-request": Target(
+        parsers.named_request,
+        _FORMAT,
+        seeds.named_requests,
+        lambda: hostile.json(REQUEST_LIMIT, b'{"secrets":', b"}"),
+        _NAMED_WORDS,
+    ),
+    "named-answer": Target(
+        parsers.named_answer,
+        _FORMAT,
+        seeds.named_answers,
+        lambda: hostile.json(ANSWER_LIMIT, b'{"outcome":"answered","secrets":', b"}"),
+        _NAMED_WORDS,
+    ),
     "azure-token": Target(
         parsers.azure_token, _VERIFICATION, seeds.azure_tokens, lambda: hostile.token(TOKEN_LIMIT)
     ),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from sealserve.attester.ratls import RatlsIdentity, make_certificate
 from sealserve.deploy.certificates import KeyType, Validity, make_authority, make_server
@@ -70,9 +71,9 @@ class Quotes:
         return hashlib.shake_256(report_data).digest(4734)
 
 
-def make_identity() -> RatlsIdentity:
+def make_identity(**options: Any) -> RatlsIdentity:
     """An RA-TLS identity with such quotes."""
-    return make_certificate(Quotes())
+    return make_certificate(Quotes(), **options)
 
 
 @dataclass
@@ -89,20 +90,27 @@ class Fixed:
         return f"localhost:{self.port}"
 
 
+def write_credentials(folder: Path, *, key_type: KeyType = "p256") -> Path:
+    """`server.pem` and `server.key` in `folder`; returns the file of their authority."""
+    validity = Validity(datetime.now(UTC), 2)
+    authority = make_authority(validity)
+    names = ["localhost", "*.keys.example.com"]
+    pair = make_server(names, validity, issuer=authority, key_type=key_type)
+    write_file(folder / "ca.pem", authority.certificate_pem)
+    write_file(folder / "server.pem", pair.certificate_pem)
+    write_file(folder / "server.key", pair.key_pem)
+    return folder / "ca.pem"
+
+
 @contextlib.contextmanager
 def serve(
     folder: Path, decide: Deciding, *, limits: Limits = PATIENT, server_key: KeyType = "p256"
 ) -> Iterator[Fixed]:
     """Serve in a thread of its own; leaving waits until every session has ended."""
-    validity = Validity(datetime.now(UTC), 2)
-    authority = make_authority(validity)
-    names = ["localhost", "*.keys.example.com"]
-    pair = make_server(names, validity, issuer=authority, key_type=server_key)
-    ca_file = folder / "fixed-ca.pem"
-    write_file(ca_file, authority.certificate_pem)
-    write_file(folder / "server.pem", pair.certificate_pem)
-    write_file(folder / "server.key", pair.key_pem)
-    context = server_context(pair.certificate_pem, pair.key_pem)
+    ca_file = write_credentials(folder, key_type=server_key)
+    context = server_context(
+        *((folder / name).read_bytes() for name in ("server.pem", "server.key"))
+    )
     ready, fixed = threading.Event(), Fixed(0, ca_file)
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()

@@ -27,6 +27,7 @@ FRAME = struct.Struct(">I")
 REQUEST_LIMIT = 16 << 10  # bytes of JSON
 ANSWER_LIMIT = 4 << 20  # bytes of JSON
 NAMES_LIMIT = 64
+MARKS_LIMIT = 100_000  # commas, colons and opening brackets: what values cost to hold
 VERSIONS_LIMIT = 1000  # of one secret
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 RETRY_LIMIT = 3600.0  # seconds
@@ -98,8 +99,8 @@ class AnswerParser:
 
     def feed(self, data: bytes) -> Answered | Unanswered | None:
         """The answer once it is whole, None before; raises FormatError for any other."""
-        body = self._frame.feed(data)
-        return None if body is None else _answer(read_message(body), self._names)
+        text = self._frame.feed(data)
+        return None if text is None else _answer(read_message(text), self._names)
 
 
 class FrameParser:
@@ -108,15 +109,15 @@ class FrameParser:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._received = bytearray()
+        self._whole = False
+        self.started = False  # whether any byte has come
 
-    @property
-    def started(self) -> bool:
-        """Whether any byte has come."""
-        return bool(self._received)
-
-    def feed(self, data: bytes) -> bytes | None:
-        """The JSON once it is whole, None before; raises FormatError (`message`)."""
+    def feed(self, data: bytes) -> str | None:
+        """The JSON when it is whole, None before; raises FormatError (`message`)."""
+        if self._whole and data:
+            raise malformed("bytes follow it")
         self._received += data
+        self.started = self.started or bool(data)
         if len(self._received) < FRAME.size:
             return None
         (length,) = FRAME.unpack_from(self._received)
@@ -125,19 +126,33 @@ class FrameParser:
         end = FRAME.size + length
         if len(self._received) > end:
             raise malformed("bytes follow it")
-        return bytes(self._received[FRAME.size :]) if len(self._received) == end else None
+        return self._take() if len(self._received) == end else None
+
+    def _take(self) -> str:
+        """The message, which is then held here no longer."""
+        try:
+            return str(memoryview(self._received)[FRAME.size :], "utf-8")
+        except UnicodeDecodeError:
+            raise malformed("it is no UTF-8") from None
+        finally:
+            self._whole, self._received = True, bytearray()
 
 
-def read_message(body: bytes) -> Members:
-    """The one JSON object that `body` is; raises FormatError (`message`), which quotes none of it.
+def count_marks(text: str) -> int:
+    """How many commas, colons and opening brackets there are; values are not more."""
+    return sum(map(text.count, ",:[{"))
+
+
+def read_message(text: str) -> Members:
+    """The one JSON object that `text` is; raises FormatError (`message`), which quotes none of it.
 
     How deep it may be is bounded by Python's own limit, well below what its stack takes.
     """
+    if count_marks(text) > MARKS_LIMIT:
+        raise malformed(f"it has more than {MARKS_LIMIT} values")
     try:
-        value = json.loads(
-            body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant
-        )
-    except (ValueError, RecursionError):  # UnicodeDecodeError is one; both quote
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):  # both quote
         raise malformed("it is no JSON, or has a key twice") from None
     if not isinstance(value, dict):
         raise malformed("it is no object")

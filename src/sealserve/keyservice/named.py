@@ -17,11 +17,13 @@ import json
 from sealserve.attester.messages import (
     ANSWER_LIMIT,
     FRAME,
+    MARKS_LIMIT,
     NAME,
     NAMES_LIMIT,
     REQUEST_LIMIT,
     RETRY_LIMIT,
     FrameParser,
+    count_marks,
     malformed,
     read_message,
 )
@@ -39,18 +41,19 @@ class NamedConversation:
 
     def feed(self, data: bytes) -> bool:
         """Whether the request is whole; raises FormatError (`message`) when it is none."""
-        body = self._frame.feed(data)
-        if body is not None:
-            self.names = parse_request(body)
+        text = self._frame.feed(data)
+        if text is not None:
+            self.names = parse_request(text)
         return self.names is not None
 
     def answer(self, answer: Answer) -> bytes:
         """The message with every secret that was released and the names of the others."""
         require_decided(answer)
-        message = encode_named_answer(answer)
-        if len(message) > FRAME.size + ANSWER_LIMIT:
+        text = encode_named_answer(answer)
+        message = _message(text)
+        if len(message) > FRAME.size + ANSWER_LIMIT or count_marks(text) > MARKS_LIMIT:
             raise NetworkError(
-                f"the answer would have {len(message)} bytes, and clients take {ANSWER_LIMIT}",
+                f"the answer has {len(message)} bytes, more than clients take",
                 code="answer-size",
                 hint="let clients ask for fewer secrets at a time, or make their records smaller",
             )
@@ -64,11 +67,11 @@ class NamedConversation:
         return _message(f'{{"outcome":"busy","retry_after_seconds":{seconds}}}')
 
 
-def parse_request(body: bytes) -> tuple[str, ...]:
+def parse_request(text: str) -> tuple[str, ...]:
     """The names in a request, in its order; raises FormatError (`message`)."""
-    if body.count(b"{") > 1 or body.count(b"[") > 1:  # so that nothing deep is ever parsed
+    if text.count("{") > 1 or text.count("[") > 1:  # so that nothing deep is ever parsed
         raise malformed("a request is one object with one list")
-    message = read_message(body)
+    message = read_message(text)
     names = message.get("secrets")
     if message.keys() != {"secrets"} or not isinstance(names, list):
         raise malformed("a request has secrets, a list")
@@ -81,15 +84,15 @@ def parse_request(body: bytes) -> tuple[str, ...]:
     return tuple(names)
 
 
-def encode_named_answer(answer: Answer) -> bytes:
-    """The message for decisions that were made, each about a secret that was asked for by name."""
+def encode_named_answer(answer: Answer) -> str:
+    """The JSON for decisions that were made, each about a secret that was asked for by name."""
     released = [
         f"{json.dumps(decision.name)}:{_secret(decision.release)}"
         for decision in answer.decisions
         if decision.release is not None
     ]
     denied = [decision.name for decision in answer.decisions if decision.release is None]
-    return _message(
+    return (
         f'{{"outcome":"answered","secrets":{{{",".join(released)}}}'
         f',"denied":{json.dumps(denied)},"result":{json.dumps(answer.result)}}}'
     )

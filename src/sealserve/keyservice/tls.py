@@ -185,7 +185,7 @@ def _choose_protocol(_connection: SSL.Connection, offered: list[bytes]) -> bytes
 def _is_slow(certificate: crypto.X509) -> bool:
     """Whether the key is an RSA key out of bounds, or none that can be told."""
     try:
-        key = certificate.to_cryptography().public_key()
+        key: object = certificate.to_cryptography().public_key()
     except Exception:  # noqa: BLE001  # what the key is worth must not hang on the rest of it
         try:
             key = certificate.get_pubkey().to_cryptography_key()  # the same, in five times the time

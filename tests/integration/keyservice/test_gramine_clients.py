@@ -16,11 +16,15 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from fixed_decisions import RESULT, Fixed, make_identity, released, serve
+from sealserve.keyservice.asking import Answer
+
 PROJECT = Path(__file__).parents[3]
 HELLOS = PROJECT / "tests" / "data" / "gramine" / "ratls"
 
 REQUEST = b"SECRET_PROVISION_RA_TLS_REQUEST_V1\0"
 RESPONSE = b"SECRET_PROVISION_RA_TLS_RESPONSE_V1:\0\0\0\0\x10"
+KEY = bytes.fromhex("5ea15e4ce0ff1cea5ea15e4ce0ff1cea")
 SIGNATURES = {
     "0403": "ECDSA+SHA256", "0503": "ECDSA+SHA384", "0603": "ECDSA+SHA512",
     "0401": "RSA+SHA256", "0501": "RSA+SHA384", "0601": "RSA+SHA512",
@@ -53,7 +57,7 @@ def openssl_names(codes: list[str]) -> tuple[list[str], list[str]]:
     )
 
 
-def client(hello: dict, running, identity, folder: Path) -> list[str]:
+def client(hello: dict, fixed: Fixed, identity, folder: Path) -> list[str]:
     """The s_client command that offers what `hello` offers."""
     key, certificate = folder / "client.key", folder / "client.pem"
     key.write_bytes(
@@ -68,8 +72,8 @@ def client(hello: dict, running, identity, folder: Path) -> list[str]:
     ciphers, suites = openssl_names(hello["ciphers"])
     command = [
         "openssl", "s_client", "-quiet", "-verify_quiet", "-verify_return_error", "-ign_eof",
-        "-connect", f"127.0.0.1:{running.address.port}", "-servername", "localhost",
-        "-verify_hostname", "localhost", "-CAfile", str(running.site.ca_file),
+        "-connect", f"127.0.0.1:{fixed.port}", "-servername", "localhost",
+        "-verify_hostname", "localhost", "-CAfile", str(fixed.ca_file),
         "-cert", str(certificate), "-key", str(key),
         "-cipher", ":".join([*ciphers, "@SECLEVEL=0"]),
         "-groups", ":".join(GROUPS[name] for name in hello["groups"] if name in GROUPS),
@@ -87,15 +91,16 @@ def client(hello: dict, running, identity, folder: Path) -> list[str]:
     ],
 )
 def test_a_client_that_offers_what_gramine_offers_gets_the_secret(
-    make_site, start, tmp_path, server_key, hello, identity
+    tmp_path, server_key, hello, identity
 ):
-    site = make_site(server_key=server_key)
     offer = json.loads((HELLOS / f"{hello}.clienthello.json").read_text())
-    with start(site) as running:
+    answer = Answer((released(None, KEY),), RESULT)
+    with serve(tmp_path, lambda ask: answer, server_key=server_key) as fixed:
         finished = subprocess.run(
-            client(offer, running, site.identity(**identity), tmp_path),
+            client(offer, fixed, make_identity(**identity), tmp_path),
             input=REQUEST, capture_output=True, timeout=60, check=False,
         )  # fmt: skip
-    assert finished.stdout == RESPONSE + site.secret, finished.stderr.decode()
-    (record,) = site.records()
-    assert record["asked_for"] == "localhost"
+    assert finished.stdout == RESPONSE + KEY, finished.stderr.decode()
+    (ask,) = fixed.asks
+    assert ask.server_name == "localhost"
+    assert ask.names is None

@@ -307,7 +307,8 @@ def test_the_answer_that_the_others_differ_from_is_taken():
         pytest.param(b"[" * 100_000, id="deep lists"),
         pytest.param(b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", id="deep and closed"),
         pytest.param(b'{"a":' + b"9" * 5000 + b"}", id="a number of 5000 digits"),
-        pytest.param(b"\x80", id="no UTF-8"),
+        pytest.param(b'{"a":[' + b"1," * 100_000 + b"1]}", id="more values than are taken"),
+        pytest.param(b"\x80\x80", id="no UTF-8"),
     ],
 )
 def test_another_answer_is_refused_without_showing_it(message):
