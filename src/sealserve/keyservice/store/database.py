@@ -180,7 +180,7 @@ def _postgresql(url: URL, password: Path | None) -> Engine:
                 f"statement_timeout={WAIT_SECONDS * 1000}",
                 f"lock_timeout={WAIT_SECONDS * 1000}",
                 f"idle_in_transaction_session_timeout={WAIT_SECONDS * 1000}",
-                "default_transaction_isolation='read\\ committed'",
+                "default_transaction_isolation=read\\ committed",
             )
         ),
     }
