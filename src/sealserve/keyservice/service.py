@@ -26,7 +26,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import Protocol, TypeVar
 
 from sealserve.errors import AuditError, OverloadedError, RejectedError, SealServeError, StoreError
@@ -97,7 +96,8 @@ class KeyService:
         """
         began = asyncio.get_running_loop().time()
         for attempt in range(TRIES):
-            snapshot = await self._run(self._store.refresh if attempt else self._current)
+            kept = None if attempt else self._store.kept
+            snapshot = kept or await self._run(self._store.refresh)
             judgement = await self._judge(ask, snapshot)
             if attempt == 0:
                 self._throttle(judgement, began)
@@ -106,7 +106,7 @@ class KeyService:
             except Stale:
                 continue
             self._tell(ask, judgement, receipts, began)
-            return await self._run(partial(self._answer, judgement, receipts))
+            return self._answer(judgement, receipts)
         raise AuditError(
             f"what decides changed {TRIES} times during one request", code="audit-unavailable"
         )
@@ -114,9 +114,6 @@ class KeyService:
     def close(self) -> None:
         """Let the threads end what they do."""
         self._threads.shutdown()
-
-    def _current(self) -> Snapshot:
-        return self._store.snapshot
 
     async def _judge(self, ask: Ask, snapshot: Snapshot) -> Judgement:
         """Steps 1 to 4."""

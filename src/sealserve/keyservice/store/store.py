@@ -77,6 +77,11 @@ class Store:
         return cls(database, key, LogKey.from_seed(meta[_LOG_ORIGIN].decode("ascii"), seed))
 
     @property
+    def kept(self) -> Snapshot | None:
+        """The last revision that was read, if one was."""
+        return self._snapshot
+
+    @property
     def snapshot(self) -> Snapshot:
         """The last revision that was read; raises as `refresh` does where none was."""
         return self._snapshot or self.refresh()
@@ -84,14 +89,18 @@ class Store:
     def refresh(self) -> Snapshot:
         """Read the revision in force; raises StoreError, or AuditError for a head that is unsound.
 
-        Several threads that find theirs outdated wait for one of them to read.
+        Several threads that find theirs outdated wait for one of them to read, and take what it
+        found, unless this process has made a change since.
         """
-        before = self._snapshot
+        before, wanted = self._snapshot, self.log.revision
         with self._lock:
-            if self._snapshot is not None and self._snapshot is not before:
-                return self._snapshot
+            found = self._snapshot
+            if found is not None and found is not before and found.head.revision >= wanted:
+                return found
             with self.database.reading() as connection:
-                self._snapshot = self.view(connection, self.log.read(connection))
+                head = self.log.read(connection)
+                self._snapshot = self.view(connection, head)
+            self.log.saw(head)
             return self._snapshot
 
     def view(self, connection: Connection, head: Head) -> Snapshot:
