@@ -54,6 +54,7 @@ class Flags:
     key_service: str = _flag("", "key service: HOST:PORT, or several with `;` between them")
     key_service_ca: str = _flag("", "the authority that signed the key service's certificate")
     key_service_name: str = _flag("", "the name to ask under, if not the host's")
+    secret_name: str = _flag("", "the key by its name, in all its versions, with its record")
     key_service_timeout_seconds: int = _flag(120, "how long to ask for the key, over all tries")
     max_request_bytes: int = _flag(64 << 20, "largest request, and largest tensor in one")
     max_concurrent_requests: int = _flag(256, "requests at a time, on each of gRPC and REST")

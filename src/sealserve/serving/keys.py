@@ -1,7 +1,9 @@
-"""Where the wrap key comes from, and the one place that holds it.
+"""Where wrap keys come from, and the one place that holds them.
 
-1. `--attest`: make an RA-TLS identity from the evidence source, ask the key service. While nobody
-   answers, ask again with growing pauses until the deadline. A refusal is final: DeniedError.
+1. `--attest`: make an RA-TLS identity from the evidence source, ask the key service: with
+   `--secret_name` by that name, for every version of the key still in use and the model's record;
+   without, in Gramine's protocol, for the one newest key. While nobody answers, ask again with
+   growing pauses until the deadline. A refusal is final: DeniedError.
 2. `--dangerously_use_key_file`: a file, for development; whoever owns the disk owns the key.
 
 Neither the key nor a part of it is ever logged, printed or put into an exception.
@@ -15,12 +17,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from sealserve.attester.named import fetch_named
 from sealserve.attester.ratls import RatlsIdentity, make_certificate
 from sealserve.attester.secrets import fetch_secret
 from sealserve.attester.source import parse_source
-from sealserve.errors import ConfigError, FormatError, NetworkError
+from sealserve.errors import ConfigError, FormatError, NetworkError, OverloadedError
 from sealserve.files import read_secret
-from sealserve.sealing import WRAP_KEY_BYTES
+from sealserve.sealing import WRAP_KEY_BYTES, ModelRecord, parse_record
 
 log = logging.getLogger(__name__)
 
@@ -54,13 +57,22 @@ class WrapKey:
 
 @dataclass(frozen=True)
 class Attestation:
-    """How to get the key by attestation."""
+    """How to get keys by attestation."""
 
     evidence_source: str  # `gramine`, or `lab:` and a socket path
     key_service: str  # `host:port`, or several with `;` between them
     ca_file: Path
     server_name: str | None = None
+    secret_name: str | None = None  # None: Gramine's protocol, which names none
     timeout: float = 120.0  # seconds, over all tries
+
+
+@dataclass(frozen=True)
+class HeldKeys:
+    """The keys that files may be sealed under, newest first, and the record of the model."""
+
+    keys: tuple[WrapKey, ...]
+    record: ModelRecord | None = None
 
 
 def key_from_file(path: Path) -> WrapKey:
@@ -73,8 +85,8 @@ def key_from_file(path: Path) -> WrapKey:
     return WrapKey(read_secret(path, limit=WRAP_KEY_BYTES))
 
 
-def key_by_attestation(attestation: Attestation) -> WrapKey:
-    """The key that the key service releases to this enclave.
+def keys_by_attestation(attestation: Attestation) -> HeldKeys:
+    """What the key service releases to this enclave.
 
     Blocks, for `timeout` seconds at most. Raises NetworkError when no key service answered in that
     time, DeniedError when one refused, and what the evidence source raises.
@@ -84,25 +96,13 @@ def key_by_attestation(attestation: Attestation) -> WrapKey:
         raise ConfigError(f"--key_service_ca: there is no file {attestation.ca_file}")
     end = time.monotonic() + attestation.timeout
     identity = make_certificate(source)
-    key = WrapKey(_decode(_fetch(attestation, identity, end)))
-    simulated = "" if attestation.evidence_source == "gramine" else "SIMULATED: "
-    log.info("%skey received for evidence SHA-256 %s", simulated, identity.evidence_digest)
-    return key
-
-
-def _fetch(attestation: Attestation, identity: RatlsIdentity, end: float) -> bytes:
     pause = FIRST_PAUSE
     while True:
-        left = end - time.monotonic()
         try:
-            return fetch_secret(
-                attestation.key_service,
-                ca_file=attestation.ca_file,
-                identity=identity,
-                server_name=attestation.server_name,
-                timeout=max(min(left, ATTEMPT_SECONDS), 1.0),
-            )
+            return _ask(attestation, identity, end - time.monotonic())
         except NetworkError as error:
+            if isinstance(error, OverloadedError):
+                pause = max(pause, error.retry_after)
             # A wrong certificate does not become right; everything else may pass.
             if error.code == "server-certificate" or time.monotonic() + pause >= end:
                 raise
@@ -110,6 +110,53 @@ def _fetch(attestation: Attestation, identity: RatlsIdentity, end: float) -> byt
         # Replicas that start together must not ask together for ever.
         time.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311
         pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def keys_again(attestation: Attestation, held: HeldKeys) -> HeldKeys:
+    """What the key service releases now, with fresh evidence, in one try; raises as above.
+
+    By name the answer is all there is: a key that was revoked is gone. In Gramine's protocol, which
+    tells the newest key alone, the keys `held` stay behind it.
+    """
+    identity = make_certificate(parse_source(attestation.evidence_source))
+    found = _ask(attestation, identity, ATTEMPT_SECONDS)
+    if attestation.secret_name is not None:
+        return found
+    (newest,) = found.keys
+    older = [key for key in held.keys if key.reveal() != newest.reveal()]
+    return HeldKeys((newest, *older))
+
+
+def _ask(attestation: Attestation, identity: RatlsIdentity, seconds: float) -> HeldKeys:
+    """One try, of ATTEMPT_SECONDS at most."""
+    timeout = max(min(seconds, ATTEMPT_SECONDS), 1.0)
+    record = None
+    if attestation.secret_name is None:
+        values = [
+            fetch_secret(
+                attestation.key_service,
+                ca_file=attestation.ca_file,
+                identity=identity,
+                server_name=attestation.server_name,
+                timeout=timeout,
+            )
+        ]
+    else:
+        provision = fetch_named(
+            attestation.key_service,
+            [attestation.secret_name],
+            ca_file=attestation.ca_file,
+            identity=identity,
+            server_name=attestation.server_name,
+            timeout=timeout,
+        )
+        secret = provision.secrets[attestation.secret_name]
+        values = [version.value for version in secret.versions]
+        record = None if secret.record is None else parse_record(secret.record)
+    held = HeldKeys(tuple(WrapKey(_decode(value)) for value in values), record)
+    simulated = "" if attestation.evidence_source == "gramine" else "SIMULATED: "
+    log.info("%skey received for evidence SHA-256 %s", simulated, identity.evidence_digest)
+    return held
 
 
 def _decode(secret: bytes) -> bytes:

@@ -12,13 +12,13 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 from sealserve.errors import FailedPrecondition, Unimplemented
 from sealserve.messages.metadata_pb2 import SignatureDefMap
 from sealserve.serving.engine import Engine, Executable
 from sealserve.serving.saved_model import FILE_NAME, SIZE_LIMIT, MetaGraph, parse_saved_model
 from sealserve.serving.signature import DEFAULT_SIGNATURE, parse_signature
-from sealserve.serving.vault import Vault
 
 log = logging.getLogger(__name__)
 
@@ -72,10 +72,18 @@ class Servable:
         await self._unused.wait()
 
 
+class Files(Protocol):
+    """Where files come from: `sealserve.serving.vault.Vault`, or one that renews its keys."""
+
+    def read(self, path: str, *, limit: int) -> bytearray:
+        """The plaintext of the file at `path`, of at most `limit` bytes."""
+        ...
+
+
 class Loader:
     """Opens, parses and compiles versions."""
 
-    def __init__(self, engine: Engine, vault: Vault, tags: Sequence[str]) -> None:
+    def __init__(self, engine: Engine, vault: Files, tags: Sequence[str]) -> None:
         self._engine = engine
         self._vault = vault
         self._tags = tuple(tags)

@@ -16,25 +16,28 @@ import signal
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import grpc
 
-from sealserve.errors import SealServeError
+from sealserve.errors import ConfigError, SealServeError
 from sealserve.hosts import Address
 from sealserve.http_server import HttpServer
+from sealserve.sealing import ModelRecord
 from sealserve.serving import settings
 from sealserve.serving.batching import BatchSettings
 from sealserve.serving.dataplane import DataPlane
 from sealserve.serving.engine import Engine
 from sealserve.serving.flags import Flags
 from sealserve.serving.grpc_server import GrpcServer
-from sealserve.serving.keys import WrapKey, key_by_attestation, key_from_file
+from sealserve.serving.keys import HeldKeys, key_from_file, keys_again, keys_by_attestation
 from sealserve.serving.lifecycle import ModelManager
 from sealserve.serving.models import ModelSettings
 from sealserve.serving.openvino_engine import OpenVinoEngine
+from sealserve.serving.renewal import RenewingVault
 from sealserve.serving.rest import RestApplication
-from sealserve.serving.servable import Loader
+from sealserve.serving.servable import Files, Loader
 from sealserve.serving.textconfig import (
     CONFIG_LIMIT,
     parse_batching,
@@ -61,7 +64,7 @@ class Prepared:
     """Everything that could be decided before anything is served."""
 
     flags: Flags
-    vault: Vault
+    vault: Files
     credentials: Credentials | None
     models: Sequence[ModelSettings]
     batching: BatchSettings | None
@@ -81,7 +84,7 @@ class Listening:
 def prepare(flags: Flags) -> Prepared:
     """Step 1. Raises UsageError, ConfigError, IntegrityError, and what getting the key raises."""
     settings.check(flags)
-    vault = Vault(_keys(flags), flush_caches=flags.flush_filesystem_caches)
+    vault = _vault(flags)
     batching = None
     if flags.enable_batching:
         name = flags.batching_parameters_file
@@ -97,7 +100,7 @@ def prepare(flags: Flags) -> Prepared:
     )
 
 
-def read_models(flags: Flags, vault: Vault) -> Sequence[ModelSettings]:
+def read_models(flags: Flags, vault: Files) -> Sequence[ModelSettings]:
     """The models that the flags or the file they name configure."""
     if flags.model_config_file:
         name = flags.model_config_file
@@ -188,18 +191,50 @@ async def run(prepared: Prepared, announce: Callable[[Listening], None]) -> None
         await server.stop()
 
 
-def _keys(flags: Flags) -> Sequence[WrapKey] | None:
+def _vault(flags: Flags) -> Files:
     if flags.attest:
-        return [key_by_attestation(settings.attestation(flags))]
+        attestation = settings.attestation(flags)
+        return RenewingVault(
+            keys_by_attestation(attestation),
+            renew=partial(keys_again, attestation),
+            open_vault=partial(_open_vault, flags),
+        )
     if flags.dangerously_use_key_file:
-        return [key_from_file(Path(flags.dangerously_use_key_file))]
+        key = key_from_file(Path(flags.dangerously_use_key_file))
+        return _open_vault(flags, HeldKeys((key,)))
     log.warning(
         "DANGEROUS: models are served unsealed; whoever owns the disk can read and swap them"
     )
-    return None
+    return Vault(None, flush_caches=flags.flush_filesystem_caches)
 
 
-def _credentials(flags: Flags, vault: Vault) -> Credentials | None:
+def _open_vault(flags: Flags, held: HeldKeys) -> Vault:
+    """The vault under these keys; with a record, of the model whose folder the flags name."""
+    vault = Vault(held.keys, flush_caches=flags.flush_filesystem_caches)
+    if held.record is None:
+        return vault
+    return Vault(
+        held.keys,
+        flush_caches=flags.flush_filesystem_caches,
+        record=held.record,
+        record_root=_record_root(flags, vault, held.record),
+    )
+
+
+def _record_root(flags: Flags, vault: Vault, record: ModelRecord) -> str:
+    if not flags.model_config_file:
+        return flags.model_base_path
+    for model in read_models(flags, vault):
+        if model.name == record.model:
+            return model.base_path
+    raise ConfigError(
+        f"the key came with the record of model {record.model!r}, and {flags.model_config_file} "
+        "configures no model of that name",
+        hint="give the model that name, or the secret another record",
+    )
+
+
+def _credentials(flags: Flags, vault: Files) -> Credentials | None:
     if not flags.ssl_config_file:
         log.warning("DANGEROUS: requests and answers travel in plaintext")
         return None
@@ -210,10 +245,10 @@ def _credentials(flags: Flags, vault: Vault) -> Credentials | None:
     return credentials
 
 
-def _metrics_path(flags: Flags, vault: Vault) -> str | None:
+def _metrics_path(flags: Flags, vault: Files) -> str | None:
     name = flags.monitoring_config_file
     return parse_monitoring(_config(vault, name), name) if name else None
 
 
-def _config(vault: Vault, path: str) -> bytearray:
+def _config(vault: Files, path: str) -> bytearray:
     return vault.read(path, limit=CONFIG_LIMIT)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sealserve.attester.messages import NAME
 from sealserve.errors import UsageError
 from sealserve.hosts import parse_host
 from sealserve.serving.capacity import Capacity, available_processors, plan
@@ -40,12 +41,13 @@ def check(flags: Flags) -> None:
 
 
 def attestation(flags: Flags) -> Attestation:
-    """How to get the key, for flags with --attest."""
+    """How to get keys, for flags with --attest."""
     return Attestation(
         evidence_source=flags.evidence_source,
         key_service=flags.key_service,
         ca_file=Path(flags.key_service_ca),
         server_name=flags.key_service_name or None,
+        secret_name=flags.secret_name or None,
         timeout=flags.key_service_timeout_seconds,
     )
 
@@ -112,11 +114,13 @@ def _check_key(flags: Flags) -> None:
             hint="one of --attest (with --key_service and --key_service_ca), "
             "--dangerously_use_key_file FILE, --dangerously_serve_unsealed_models",
         )
-    named = bool(flags.key_service or flags.key_service_ca or flags.key_service_name)
+    service = (flags.key_service, flags.key_service_ca, flags.key_service_name, flags.secret_name)
     if flags.attest and not (flags.key_service and flags.key_service_ca):
         raise UsageError("--attest needs --key_service and --key_service_ca")
-    if named and not flags.attest:
+    if any(service) and not flags.attest:
         raise UsageError("a key service is named, but --attest is not given")
+    if flags.secret_name and not NAME.fullmatch(flags.secret_name):
+        raise UsageError(f"--secret_name: {flags.secret_name!r} is no name of a secret")
 
 
 def _check_transport(flags: Flags) -> None:

@@ -145,6 +145,17 @@ KEY_SERVICE = {"key_service": "keys:4433", "key_service_ca": "ca.pem"}
             id="nobody-to-ask",
         ),
         pytest.param(KEY_SERVICE, "--attest is not given", id="forgotten-attest"),
+        pytest.param({"secret_name": "a"}, "--attest is not given", id="a-name-for-nobody"),
+        pytest.param(
+            {
+                "attest": True,
+                "dangerously_serve_unsealed_models": False,
+                "secret_name": "models/a",
+                **KEY_SERVICE,
+            },
+            "is no name of a secret",
+            id="no-name",
+        ),
         pytest.param(
             {
                 "attest": True,
