@@ -19,6 +19,9 @@ $(VENV)/.run: pyproject.toml constraints.txt scripts/environment.sh
 $(VENV)/.dev: $(VENV)/.run
 	@PYTHON=$(PYTHON) sh scripts/environment.sh $(VENV) dev && touch $@
 
+$(VENV)/.packages: scripts/test_packages.sh $(VENV)/.dev
+	@sh scripts/test_packages.sh && touch $@
+
 $(VENV)/.interop: $(VENV)/.dev
 	@PYTHON=$(PYTHON) sh scripts/environment.sh $(VENV) interop && touch $@
 
@@ -31,7 +34,7 @@ $(VENV)/.fuzz: $(VENV)/.dev
 demo: $(VENV)/.run ## seal, attest, release, serve, predict: the whole of SealServe on this machine
 	@$(BIN)/sealserve demo
 
-test: $(VENV)/.dev ## every test that needs no large package
+test: $(VENV)/.packages ## every test that needs no large package
 	$(BIN)/pytest -q -n 2 -m "not interop"
 
 test-corpus: $(VENV)/.dev ## the verifier on public DCAP vectors and on the lab's mutations

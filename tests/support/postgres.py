@@ -1,7 +1,7 @@
 """A real PostgreSQL server for tests: a cluster of its own in a folder, on a socket and a port.
 
-PostgreSQL refuses to run as root, so as root it runs as another user. Where it is not installed it
-is installed with apt, if that can be; otherwise the tests that need it are skipped, and say so.
+PostgreSQL refuses to run as root, so as root it runs as another user. Where it is not installed the
+tests that need it are skipped, and say so (`scripts/test_packages.sh` installs it).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 import pwd
 import re
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
@@ -122,13 +121,8 @@ class PostgresServer:
 
 
 def find_postgres() -> Path:
-    """The folder of its programs, installed if need be; skips the test where there are none."""
+    """The folder of its programs; skips the test where there are none."""
     found = _binaries()
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        from sealserve.demo.edge import install
-
-        install("postgresql")
-        found = _binaries()
     if found is None:
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
     return found

@@ -7,11 +7,10 @@ told so, because the next test would meet its tokens.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,12 +69,12 @@ class SoftHsm:
 def softhsm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SoftHsm]:
     """SoftHSM with its tokens in `folder`, for this process and those that it starts.
 
-    Skips the test where SoftHSM is missing and cannot be installed.
+    Skips the test where SoftHSM is missing (`scripts/test_packages.sh` installs it).
     """
     pytest.importorskip(
         "pkcs11", reason="python-pkcs11 is missing: pip install 'sealserve[pkcs11]'"
     )
-    module = _find() or _install()
+    module = _find()
     if module is None:
         pytest.skip(f"SoftHSM is missing: apt-get install {PACKAGE}")
     (folder / "tokens").mkdir()
@@ -90,18 +89,3 @@ def _find() -> Path | None:
     if shutil.which("softhsm2-util") is None:
         return None
     return next((path for path in map(Path, MODULES) if path.exists()), None)
-
-
-def _install() -> Path | None:
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        return None
-    with suppress(subprocess.TimeoutExpired):
-        for words in (["update"], ["install", "-y", "--no-install-recommends", PACKAGE]):
-            subprocess.run(
-                ["apt-get", "-qq", *words],
-                check=False,
-                capture_output=True,
-                timeout=INSTALL_SECONDS,
-                env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-            )
-    return _find()

@@ -27,7 +27,7 @@ def find_edge(tell: Callable[[str], None]) -> Nginx | None:
     nginx = find_nginx()
     if (nginx is None or nginx.stream == "missing") and _may_install():
         tell(f"installing {' and '.join(PACKAGES)} with apt-get")
-        install(*PACKAGES)
+        _install()
         nginx = find_nginx()
     if nginx is None:
         tell("nginx is not installed: gRPC's own round-robin takes its place")
@@ -61,10 +61,9 @@ def _may_install() -> bool:
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
-def install(*packages: str) -> None:
-    """Install Debian packages, as root; a service that comes with one is kept from starting."""
+def _install() -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ["install", "-y", "--no-install-recommends", *packages]
+    install = ["install", "-y", "--no-install-recommends", *PACKAGES]
     with _services_stay_off(), suppress(subprocess.TimeoutExpired):
         for words in (["update"], install):
             subprocess.run(
