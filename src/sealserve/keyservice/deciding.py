@@ -1,7 +1,8 @@
 """Steps 3 and 4 of a decision, and what goes on record of it; nothing here waits for anything.
 
 One request has one piece of evidence and may ask for several secrets: each is judged alone and has
-a record of its own. A secret that nobody may have is looked for all the same before the policy
+a record of its own. What is wrong with the evidence is one record, however many were asked for: a
+stranger's request costs no more than that. A secret that nobody may have is looked for all the same before the policy
 speaks, so that an asker cannot tell by the time it takes whether there is one.
 """
 
@@ -32,7 +33,7 @@ class Verdict:
     """What was found about one secret; it releases nothing."""
 
     name: str | None
-    """The name that was asked for, if any."""
+    """The name that was asked for, if any; all of them where the evidence is to blame."""
     outcome: Outcome
     code: str
     explanation: tuple[str, ...]
@@ -49,7 +50,9 @@ class Judgement:
     """All verdicts on one request, the revision that they rest on, and what the evidence said."""
 
     snapshot: Snapshot = field(repr=False)
+    names: tuple[str | None, ...]
     verdicts: tuple[Verdict, ...]
+    """One for each name, or one for all."""
     evidence_sha256: str | None
     claims: Claims | None
 
@@ -90,17 +93,16 @@ def judge(
     try:
         check_binding(evidence, claims.report_data)
     except BindingError as error:  # on record with its claims: whose quote was it?
-        verdicts = tuple(_rejected(name, error) for name in names)
-        return Judgement(snapshot, verdicts, digest, claims)
+        return Judgement(snapshot, names, (_rejected(names, error),), digest, claims)
     verdicts = tuple(_verdict(ask, name, claims, snapshot) for name in names)
-    return Judgement(snapshot, verdicts, digest, claims)
+    return Judgement(snapshot, names, verdicts, digest, claims)
 
 
 def undecided(
     names: tuple[str | None, ...], error: SealServeError, digest: str | None, snapshot: Snapshot
 ) -> Judgement:
     """What becomes of a request whose evidence does not verify, or about which nobody can tell."""
-    return Judgement(snapshot, tuple(_rejected(name, error) for name in names), digest, None)
+    return Judgement(snapshot, names, (_rejected(names, error),), digest, None)
 
 
 def leaves(ask: Ask, judgement: Judgement, basis: Basis, now: datetime) -> list[Leaf]:
@@ -158,9 +160,10 @@ def _verdict(ask: Ask, name: str | None, claims: Claims, snapshot: Snapshot) -> 
     )
 
 
-def _rejected(name: str | None, error: SealServeError) -> Verdict:
+def _rejected(names: tuple[str | None, ...], error: SealServeError) -> Verdict:
+    asked = " ".join(name for name in names if name is not None) or None
     outcome = Outcome.REJECTED if isinstance(error, RejectedError) else Outcome.FAILED
-    return Verdict(name, outcome, error.code, (error.message,))
+    return Verdict(asked, outcome, error.code, (error.message,))
 
 
 def _facts(

@@ -169,9 +169,12 @@ class KeyService:
 
     def _answer(self, judgement: Judgement, receipts: list[Receipt]) -> Answer:
         """Step 6."""
+        decided = list(zip(judgement.verdicts, receipts, strict=True))
+        if len(decided) == 1:
+            decided *= len(judgement.names)
         decisions = tuple(
-            Decision(verdict.name, verdict.outcome, verdict.code, receipt, self._opened(verdict))
-            for verdict, receipt in zip(judgement.verdicts, receipts, strict=True)
+            Decision(name, verdict.outcome, verdict.code, receipt, self._opened(verdict))
+            for name, (verdict, receipt) in zip(judgement.names, decided, strict=True)
         )
         return Answer(decisions, deciding.result(judgement, self._verifier.basis))
 
