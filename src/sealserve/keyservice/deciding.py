@@ -2,8 +2,10 @@
 
 One request has one piece of evidence and may ask for several secrets: each is judged alone and has
 a record of its own. What is wrong with the evidence is one record, however many were asked for: a
-stranger's request costs no more than that. A secret that nobody may have is looked for all the same before the policy
-speaks, so that an asker cannot tell by the time it takes whether there is one.
+stranger's request costs no more than that.
+
+A secret that nobody may have is looked for all the same before the policy speaks, so that an asker
+cannot tell by the time it takes whether there is one.
 """
 
 from __future__ import annotations

@@ -96,8 +96,9 @@ class KeyService:
         """
         began = asyncio.get_running_loop().time()
         for attempt in range(TRIES):
-            kept = None if attempt else self._store.kept
-            snapshot = kept or await self._run(self._store.refresh)
+            snapshot = self._store.kept
+            if attempt or snapshot is None:
+                snapshot = await self._run(self._store.refresh)
             judgement = await self._judge(ask, snapshot)
             if attempt == 0:
                 self._throttle(judgement, began)
