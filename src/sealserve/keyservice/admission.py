@@ -2,10 +2,10 @@
 
 1. A source that has no token left is refused (`throttle`): cheap, so before anything else.
 2. A source that has all its places is refused.
-3. Where all places of the service are taken, the oldest session that is still in its handshake
-   makes room: whoever stalls in great number, from however many sources, loses its places first,
-   and an honest handshake is over before its turn comes. A session past its handshake has proven
-   that it holds a key, and is never closed for another.
+3. Where all places of the service are taken, the oldest session that has not asked for anything yet
+   makes room: whoever stalls in great number, from however many sources, in the handshake or after
+   it (any key will do for that), loses its places first, and an honest client has asked before its
+   turn comes. A session whose request is whole is never closed for another.
 4. Where there is none such, the newcomer is refused.
 
 A session behind a proxy has a place before its source is known; 1 and 2 follow once it is.
@@ -28,8 +28,8 @@ class Visitor(Hashable, Protocol):
     """A connection that has, or asks for, a place."""
 
     @property
-    def handshaking(self) -> bool:
-        """Whether the peer has still to prove that it holds a key."""
+    def is_asking(self) -> bool:
+        """Whether its request is whole, so that it is our turn."""
         ...
 
 
@@ -46,7 +46,9 @@ class Admission(Generic[V]):
         )
         self._source: dict[V, bytes | None] = {}
         self._open: dict[bytes, int] = {}
-        self._young: OrderedDict[V, None] = OrderedDict()  # oldest first; some may have grown up
+        self._young: OrderedDict[V, None] = (
+            OrderedDict()
+        )  # oldest first; some may have asked by now
 
     def __len__(self) -> int:
         return len(self._source)
@@ -100,7 +102,7 @@ class Admission(Generic[V]):
     def _make_room(self) -> V:
         while self._young:
             oldest, _ = self._young.popitem(last=False)
-            if oldest.handshaking:
+            if not oldest.is_asking:
                 self.leave(oldest)
                 return oldest
         raise OverloadedError("all sessions are taken", code="overloaded.sessions")

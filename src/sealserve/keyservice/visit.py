@@ -45,16 +45,16 @@ class Visit:
         self._transport: asyncio.Transport | None = None
 
     @property
-    def handshaking(self) -> bool:
-        """Whether the peer has still to prove that it holds a key."""
-        return self.session is None or self.session.established is None
+    def is_asking(self) -> bool:
+        """Whether its request is whole, so that it is our turn."""
+        return self.session is not None and self.session.phase not in ("handshake", "request")
 
     @property
     def facts(self) -> dict[str, object]:
         """What the log says about it."""
         session = self.session
         return {
-            "session": None if session is None else session.identifier,
+            "request_id": None if session is None else session.identifier,
             "peer": spell(self.host, self.port),
             "proxy": self.proxy,
             "phase": "proxy" if session is None else session.phase,

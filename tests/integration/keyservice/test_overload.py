@@ -99,20 +99,51 @@ def test_while_the_slow_loris_goes_on_every_honest_client_is_served(tmp_path):
             attacker.result()
 
 
-def test_a_session_past_its_handshake_is_closed_for_nobody(tmp_path):
-    with listen(tmp_path, max_sessions=2) as service:
-        # In TLS 1.2 a client knows when the server's handshake is over.
-        service.context.maximum_version = ssl.TLSVersion.TLSv1_2
-        with service.session("127.0.0.1") as first, service.session("127.0.0.2") as second:
-            for tls in (first, second):
-                tls.sendall(REQUEST[:5])
-            assert service.ask(HONEST) is None
-            first.sendall(REQUEST[5:])
-            assert answer(first) == SECRET
-            second.sendall(REQUEST[5:])
-            assert answer(second) == SECRET
+def test_whoever_stalls_after_the_handshake_makes_room_too(tmp_path):
+    with (
+        listen(tmp_path, max_sessions=2) as service,
+        service.session("127.0.0.1") as oldest,
+        service.session("127.0.0.2") as younger,
+    ):
+        for tls in (oldest, younger):
+            tls.sendall(REQUEST[:5])
+        assert service.ask(HONEST) == SECRET
+        assert is_closed(oldest)
+
+
+def test_a_session_that_has_asked_is_closed_for_nobody(tmp_path):
+    gate = Gate()
+    with (
+        listen(tmp_path, decide=gate.decide, max_sessions=2) as service,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        waiting = [pool.submit(service.ask, source) for source in many(2)]
+        gate.wait_for(2)
+        assert service.ask(HONEST) is None
+        gate.open()
+        assert [each.result() for each in waiting] == [SECRET, SECRET]
         eventually(lambda: service.ask(HONEST) == SECRET)
         assert set(service.seen.refusals) == {"overloaded.sessions"}
+
+
+class Gate:
+    """Decisions that wait until the test lets them go."""
+
+    def __init__(self):
+        self._begun, self._open = threading.Semaphore(0), threading.Event()
+
+    async def decide(self, ask):
+        self._begun.release()
+        while not self._open.is_set():
+            await asyncio.sleep(0.01)
+        return await release(ask)
+
+    def wait_for(self, decisions):
+        for _ in range(decisions):
+            assert self._begun.acquire(timeout=PATIENCE)
+
+    def open(self):
+        self._open.set()
 
 
 def test_a_source_that_connects_too_often_is_served_again_once_its_tokens_are_back(
@@ -185,24 +216,16 @@ def forged_client(service, folder):
 
 
 def test_beyond_the_decisions_that_may_wait_a_session_ends_undecided(tmp_path):
-    begun, go_on = threading.Semaphore(0), threading.Event()
-
-    async def decide(ask):
-        begun.release()
-        while not go_on.is_set():
-            await asyncio.sleep(0.01)
-        return await release(ask)
-
+    gate = Gate()
     with (
-        listen(tmp_path, decide=decide, max_waiting_decisions=2) as service,
+        listen(tmp_path, decide=gate.decide, max_waiting_decisions=2) as service,
         ThreadPoolExecutor(2) as pool,
     ):
         waiting = [pool.submit(service.ask, HONEST) for _ in range(2)]
-        for _ in waiting:
-            assert begun.acquire(timeout=PATIENCE)
+        gate.wait_for(2)
         assert service.ask(HONEST) is None
         assert len(service.asks) == 2
-        go_on.set()
+        gate.open()
         assert [each.result() for each in waiting] == [SECRET, SECRET]
         assert service.ask(HONEST) == SECRET
     assert service.seen.refusals == {"overloaded.decisions": 1}

@@ -15,7 +15,7 @@ ONE, OTHER = b"\xc0\0\2\1", b"\xc0\0\2\2"
 
 @dataclass(eq=False)
 class Guest:
-    handshaking: bool = True
+    is_asking: bool = False
 
 
 def admission(**limits):
@@ -57,20 +57,20 @@ def test_a_source_without_tokens_is_told_when_it_has_one_and_is_served_then():
     enter(places, ONE, now=caught.value.retry_after)
 
 
-def test_where_all_places_are_taken_the_oldest_handshake_makes_room():
+def test_where_all_places_are_taken_the_oldest_who_has_not_asked_makes_room():
     places = admission(max_sessions=3)
     done, oldest, younger = (enter(places, source)[0] for source in (ONE, OTHER, ONE))
-    done.handshaking = False
+    done.is_asking = True
     assert places.enter(Guest(), OTHER, 0.0) is oldest
     assert places.enter(Guest(), OTHER, 0.0) is younger
     assert len(places) == 3
 
 
-def test_nobody_past_the_handshake_makes_room():
+def test_nobody_whose_request_is_whole_makes_room():
     places = admission(max_sessions=2)
     guests = enter(places, ONE, 2)
     for guest in guests:
-        guest.handshaking = False
+        guest.is_asking = True
     for _ in range(3):
         assert code_of(lambda: places.enter(Guest(), OTHER, 0.0)) == "overloaded.sessions"
     places.leave(guests[0])
