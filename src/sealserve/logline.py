@@ -25,7 +25,7 @@ from typing import Any
 
 _PLAIN = re.compile(r"[A-Za-z0-9._:/@+\[\]-]+")
 _VALUE_LIMIT = 400  # characters
-CHATTY = ("httpx", "uvicorn")  # libraries whose every step is an event of ours already
+CHATTY = ("alembic", "httpx", "uvicorn")  # libraries whose every step is an event of ours already
 _LIST_LIMIT = 32  # values of one list
 _TRACEBACK_LIMIT = 16 << 10  # characters: some dozens of frames
 
