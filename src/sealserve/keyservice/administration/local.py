@@ -28,8 +28,10 @@ from sealserve.keyservice.administration.values import (
     Record,
     Status,
     Target,
+    TargetKind,
 )
 from sealserve.keyservice.store.log import Leaf
+from sealserve.keyservice.store.memory import Memory
 from sealserve.keyservice.store.rules import Rules, write_rules
 from sealserve.keyservice.store.secrets import (
     VALUE_LIMIT,
@@ -67,12 +69,14 @@ class LocalAdministration:
         *,
         trust_root_sha256: str | None,
         simulated: bool,
+        memory: Memory | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._store = store
         self._actor = actor
         self._trust_root_sha256 = trust_root_sha256
         self._simulated = simulated
+        self._memory = memory
         self._clock = clock
 
     def status(self) -> Status:
@@ -153,10 +157,7 @@ class LocalAdministration:
 
         def retire(connection: Connection, _before: Snapshot) -> Change:
             versions = self._versions(connection, name)
-            chosen = [each for each in versions if version in (None, each.facts.version)]
-            if not chosen:
-                raise UsageError(f"the secret {name!r} has no version {version}", code="no-version")
-            for each in chosen:
+            for each in _chosen(versions, version):
                 if each.facts.state is not State.RETIRED:
                     turned.append(self._turn(connection, each, State.RETIRED))
             retired = [facts.version for facts in turned]
@@ -171,15 +172,22 @@ class LocalAdministration:
 
     def revoke(self, target: Target, reason: str) -> None:
         """From the next release on."""
-        self._change_rules("revocation.add", target, reason, revoked)
+
+        def added(connection: Connection, rules: Rules) -> Rules:
+            if target.kind is TargetKind.SECRET:  # a name that is mistyped would revoke nothing
+                name, _, version = target.value.partition("@")
+                _chosen(self._versions(connection, name), int(version) if version else None)
+            return revoked(rules, target)
+
+        self._change_rules("revocation.add", target, reason, added)
 
     def lift(self, target: Target, reason: str) -> None:
         """Take a revocation back."""
 
-        def lifted(rules: Rules, it: Target) -> Rules:
-            if not is_revoked(rules, it):
-                raise UsageError(f"{it} is not revoked", code="not-revoked")
-            return without(rules, it)
+        def lifted(_connection: Connection, rules: Rules) -> Rules:
+            if not is_revoked(rules, target):
+                raise UsageError(f"{target} is not revoked", code="not-revoked")
+            return without(rules, target)
 
         self._change_rules("revocation.lift", target, reason, lifted)
 
@@ -213,7 +221,8 @@ class LocalAdministration:
 
     def checkpoint(self) -> str:
         """The signed note of the log's head."""
-        return self._store.refresh().head.note
+        with self._store.database.reading() as connection:
+            return self._store.log.read(connection).note
 
     def records(self, query: Query) -> list[Record]:
         """At most PAGE records."""
@@ -235,6 +244,8 @@ class LocalAdministration:
         store, actor = self._store, self._actor
         with store.database.writing() as connection:
             head = store.log.lock(connection)
+            if self._memory is not None:
+                self._memory.check(connection, head)
             before = store.view(connection, head)
             made = make(connection, before)
             revision, rules = head.revision + 1, head.rules
@@ -251,18 +262,24 @@ class LocalAdministration:
             leaf = Leaf.of("change", self._clock(), facts)
             head = store.log.append(connection, head, [leaf], revision=revision, rules=rules)
         store.log.saw(head)
+        if self._memory is not None:  # nobody puts the database back to before a revocation
+            self._memory.keep(head)
 
     def _change_rules(
-        self, what: str, target: Target, reason: str, how: Callable[[Rules, Target], Rules]
+        self,
+        what: str,
+        target: Target,
+        reason: str,
+        how: Callable[[Connection, Rules], Rules],
     ) -> None:
         if not reason.strip() or len(reason) > REASON_LIMIT:
             raise UsageError(
                 f"a reason of 1 to {REASON_LIMIT} characters is needed: it goes on record"
             )
 
-        def apply(_connection: Connection, before: Snapshot) -> Change:
+        def apply(connection: Connection, before: Snapshot) -> Change:
             facts = {"what": what, "target": str(target), "reason": reason}
-            return Change(facts, how(before.rules, target))
+            return Change(facts, how(connection, before.rules))
 
         self._change(apply)
 
@@ -296,6 +313,14 @@ class LocalAdministration:
             model=parsed.model if parsed else None,
             record=parsed.to_json() if parsed else None,
         )
+
+
+def _chosen(versions: list[StoredSecret], version: int | None) -> list[StoredSecret]:
+    found = [each for each in versions if version in (None, each.facts.version)]
+    if not found:
+        name = versions[0].facts.name
+        raise UsageError(f"the secret {name!r} has no version {version}", code="no-version")
+    return found
 
 
 def _policy_facts(snapshot: Snapshot) -> PolicyFacts:

@@ -29,14 +29,16 @@ def initialise(config: KeyServiceConfig, *, log_name: str | None, ask: Ask | Non
     What is there already is left as it is, but for tables of an older version, which are brought
     up to date. Raises ConfigError, StoreError, IntegrityError.
     """
-    make_key(config.wrapping)
-    with open_tables(config) as database, unlocked(config, ask=ask) as kek:
+    with open_tables(config) as database:
         is_new = database.has_no_keys()
-        if is_new:
-            origin = log_name or f"{_default_name(config)}/{secrets.token_hex(4)}"
-            Store.initialise(database, kek, origin=origin)
-        else:
-            Store.open(database, kek)
+        if is_new:  # for keys that are there a new key-encryption key is none
+            make_key(config.wrapping)
+        with unlocked(config, ask=ask) as kek:
+            if is_new:
+                origin = log_name or f"{_default_name(config)}/{secrets.token_hex(4)}"
+                Store.initialise(database, kek, origin=origin)
+            else:
+                Store.open(database, kek)
     return is_new
 
 
@@ -78,11 +80,17 @@ def open_store(config: KeyServiceConfig, *, ask: Ask | None = None) -> Store:
 
 def check_memory(config: KeyServiceConfig, store: Store) -> None:
     """Raise AuditError where the log is not the one that this copy remembers."""
+    proven(config, store)
+
+
+def proven(config: KeyServiceConfig, store: Store) -> Memory:
+    """What this copy remembers, once the log is found to go on from there; raises AuditError."""
     make_folder(config.state)
     memory = Memory(config.state, store.log)
     memory.recall()
     with store.database.reading() as connection:
         memory.settle(connection, store.log.read(connection))
+    return memory
 
 
 @contextmanager
@@ -94,12 +102,12 @@ def open_administration(
     basis = load_basis(config.attestation)
     store = open_store(config, ask=ask)
     try:
-        check_memory(config, store)
         yield LocalAdministration(
             store,
             local_actor(),
             trust_root_sha256=basis.trust_root_sha256,
             simulated=basis.simulated,
+            memory=proven(config, store),
         )
     finally:
         store.close()

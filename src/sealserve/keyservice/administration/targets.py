@@ -32,12 +32,13 @@ def is_revoked(rules: Rules, target: Target) -> bool:
 
 def revoked(rules: Rules, target: Target) -> Rules:
     """The rules with one more; raises UsageError where there are too many."""
-    if len(_values(rules, target.kind)) >= LIMIT:
+    known = _values(rules, target.kind)
+    if len(known) >= LIMIT and target.value not in known:
         raise UsageError(
             f"{LIMIT} of the kind {target.kind} are revoked, the most there can be",
             hint="narrow the policy instead, and lift those that it no longer allows",
         )
-    return _with(rules, target.kind, _values(rules, target.kind) | {target.value})
+    return _with(rules, target.kind, known | {target.value})
 
 
 def without(rules: Rules, target: Target) -> Rules:

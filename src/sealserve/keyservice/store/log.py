@@ -31,6 +31,8 @@ from sealserve.transparency.tree import Frontier, leaf_hash
 
 LEAF_LIMIT: Final = 64 << 10  # bytes
 ROLLED_BACK: Final = "audit.rolled-back"
+FORKED: Final = "audit.forked"
+_PUT_BACK: Final = 'docs/operations.md, "A database that was put back"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,12 @@ class Log:
     def key(self) -> LogKey:
         """The key that signs its checkpoints."""
         return self._key
+
+    @property
+    def revision(self) -> int:
+        """The newest revision that this process has seen; -1 for none."""
+        seen = self._seen
+        return -1 if seen is None else seen.revision
 
     def begin(self, connection: Connection) -> Head:
         """The head of an empty log, put into an empty table."""
@@ -164,17 +172,21 @@ class Log:
         if (said.size, said.root) != (frontier.size, frontier.root):
             raise AuditError("the log's head is not the one that its checkpoint was signed for")
         head = Head(frontier, said.revision, said.rules, note)
-        if seen is not None and (head.size, head.revision) < (seen.size, seen.revision):
-            raise rolled_back(head.size, seen.size)
+        if seen is not None:
+            _check_newer(seen, head)
+            if head.size == seen.size:  # and another note
+                raise _forked(head, seen)
         return head
 
 
 def check_grown(connection: Connection, old: Checkpoint, head: Head) -> None:
     """Raise AuditError unless the log at `head` begins with the log of the checkpoint `old`."""
-    if head.size < old.size or (head.size == old.size and head.revision < old.revision):
-        raise rolled_back(head.size, old.size)
+    _check_newer(old, head)
     proof = consistency_proof(old.size, head.size, subtrees(connection))
-    verify_consistency(old.size, old.root, head.size, head.frontier.root, proof)
+    try:
+        verify_consistency(old.size, old.root, head.size, head.frontier.root, proof)
+    except AuditError as error:
+        raise _forked(head, old) from error
 
 
 def subtrees(connection: Connection) -> Subtrees:
@@ -192,13 +204,28 @@ def subtrees(connection: Connection) -> Subtrees:
     return Subtrees(read)
 
 
-def rolled_back(found: int, seen: int) -> AuditError:
-    """The error for a log that was longer before."""
+def _check_newer(old: Checkpoint | Head, new: Head) -> None:
+    """Raise AuditError where `new` cannot come after `old`, whatever proofs may say.
+
+    Each number alone tells: a log that was put back and then grew past its old end is longer than
+    `old`, and what decides under it is older all the same.
+    """
+    if new.size < old.size or new.revision < old.revision or new.rules < old.rules:
+        raise AuditError(
+            f"the log has {new.size} records and revision {new.revision}, and had {old.size} and"
+            f" {old.revision} before: the database was put back to an older state, and revocations"
+            " with it",
+            code=ROLLED_BACK,
+            hint=_PUT_BACK,
+        )
+
+
+def _forked(new: Head, old: Checkpoint | Head) -> AuditError:
     return AuditError(
-        f"the log has {found} records, and had {seen} before: the database was put back to an"
-        " older state, and revocations with it",
-        code=ROLLED_BACK,
-        hint='docs/operations.md, "A database that was put back"',
+        f"the log of {new.size} records does not begin with the {old.size} that it had before: the"
+        " database was put back and grew anew, or was changed",
+        code=FORKED,
+        hint=_PUT_BACK,
     )
 
 

@@ -10,13 +10,14 @@ have to be put back together.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection
 
-from sealserve.errors import ConfigError
+from sealserve.errors import AuditError, SealServeError
 from sealserve.files import read_file, write_file
 from sealserve.keyservice.store.log import Head, Log, check_grown
 from sealserve.logline import line
@@ -30,11 +31,15 @@ log = logging.getLogger(__name__)
 
 
 class Memory:
-    """The last proven checkpoint, in a file of the folder `state`. For one thread."""
+    """The last proven checkpoint, in a file of the folder `state`. Safe to use from threads.
+
+    Several processes of one machine share the file: it never goes back while they run.
+    """
 
     def __init__(self, folder: Path, its_log: Log) -> None:
         self._path = folder / FILE
         self._log = its_log
+        self._lock = threading.RLock()
         self._proven: Checkpoint | None = None
         self._revision = -1
         self._due = float("-inf")
@@ -45,38 +50,61 @@ class Memory:
         Another process that writes the log may remember a later head at any moment; read after an
         earlier one, it would look as if the log had been put back. Raises AuditError.
         """
-        self._proven = self._remembered()
+        with self._lock:
+            self._proven = _newer(self._proven, self._remembered())
 
     def check(self, connection: Connection, head: Head) -> None:
-        """Prove, if it is time to, that the log at `head` begins with the one remembered.
+        """Prove, if it is time to, that the log at `head`, locked, begins with the one remembered.
 
         Raises AuditError when it does not. What cannot be written is logged: the memory is then
         older, and no worse.
         """
-        now = time.monotonic()
-        if now < self._due and head.revision == self._revision:
-            return
-        self.settle(connection, head)
+        with self._lock:
+            now = time.monotonic()
+            if now < self._due and head.revision == self._revision:
+                return
+            self.recall()
+            self.settle(connection, head)
 
     def settle(self, connection: Connection, head: Head) -> None:
-        """Prove it now; raises AuditError."""
-        before = self._proven or self._remembered()
-        if before is not None:
-            check_grown(connection, before, head)
-        self._due, self._revision = time.monotonic() + PROVE_SECONDS, head.revision
-        self._keep(head)
+        """Prove now that it begins with what `recall` found; raises AuditError."""
+        with self._lock:
+            if self._proven is not None:
+                check_grown(connection, self._proven, head)
+            self._due = time.monotonic() + PROVE_SECONDS
+            self.keep(head)
 
-    def _keep(self, head: Head) -> None:
-        self._proven = self._log.checkpoint(head.note)
-        try:
-            write_file(self._path, head.note.encode("utf-8"))
-        except (ConfigError, OSError) as error:
-            log.warning(line("checkpoint_not_kept", path=self._path, reason=str(error)))
+    def keep(self, head: Head) -> None:
+        """Remember a durable head that this process proved, or made out of one that it proved."""
+        with self._lock:
+            self._revision = head.revision
+            self._proven = self._log.checkpoint(head.note)
+            try:
+                if _newer(self._remembered(), self._proven) is self._proven:
+                    write_file(self._path, head.note.encode("utf-8"))
+            except (SealServeError, OSError) as error:
+                log.warning(line("checkpoint_not_kept", path=self._path, reason=str(error)))
 
     def _remembered(self) -> Checkpoint | None:
         if not self._path.exists():
             return None
-        return self._log.checkpoint(read_file(self._path, limit=NOTE_LIMIT).decode("utf-8"))
+        note = read_file(self._path, limit=NOTE_LIMIT)
+        try:
+            return self._log.checkpoint(note.decode("utf-8"))
+        except (AuditError, UnicodeDecodeError) as error:
+            raise AuditError(
+                f"{self._path} holds no checkpoint of the log in this database: the database is"
+                " another one than before, or the file was damaged",
+                code="audit.checkpoint",
+                hint='docs/operations.md, "A database that was put back"',
+            ) from error
+
+
+def _newer(one: Checkpoint | None, other: Checkpoint | None) -> Checkpoint | None:
+    """The one that speaks for more; `other` where neither does."""
+    if one is None or other is None:
+        return one or other
+    return one if (one.size, one.revision) > (other.size, other.revision) else other
 
 
 def forget(folder: Path) -> None:
