@@ -25,7 +25,7 @@ from typing import Final, Protocol
 
 from sealserve.errors import AuditError, SealServeError
 from sealserve.keyservice.asking import Receipt
-from sealserve.keyservice.store.log import ROLLED_BACK, Head, Leaf
+from sealserve.keyservice.store.log import FORKED, ROLLED_BACK, Head, Leaf
 from sealserve.keyservice.store.memory import Memory
 from sealserve.keyservice.store.store import Store
 from sealserve.logline import line
@@ -89,6 +89,8 @@ class Appender:
         self._batch = batch
         self._waiting: queue.Queue[_Entry | None] = queue.Queue(WAITING)
         self._thread = threading.Thread(target=self._run, name="appender")
+        self._lock = threading.Lock()
+        self._closed = self._ended = False
         self.failing: str | None = None
         """The code of what kept the last batch from becoming durable; None where nothing did."""
 
@@ -97,8 +99,10 @@ class Appender:
         self._thread.start()
 
     def close(self) -> None:
-        """Write what waits, and end."""
-        self._waiting.put(None)
+        """Write what waits, and end; nothing is taken from here on."""
+        with self._lock:
+            self._closed = True
+        self._waiting.put(None)  # the last there will be: whoever comes now is refused
         self._thread.join()
 
     async def append(self, leaves: Sequence[Leaf], revision: int | None) -> list[Receipt]:
@@ -109,17 +113,19 @@ class Appender:
         """
         loop = asyncio.get_running_loop()
         entry = _Entry(leaves, revision, loop, loop.create_future())
-        try:
-            self._waiting.put_nowait(entry)
-        except queue.Full:
-            raise AuditError(
-                "too many records wait to become durable", code="audit-unavailable"
-            ) from None
+        with self._lock:
+            if self._closed:
+                raise AuditError("the log is closed: we are stopping", code="audit-unavailable")
+            try:
+                self._waiting.put_nowait(entry)
+            except queue.Full:
+                raise AuditError(
+                    "too many records wait to become durable", code="audit-unavailable"
+                ) from None
         return await entry.future
 
     def _run(self) -> None:
-        while (entry := self._waiting.get()) is not None:
-            entries = [entry, *self._more()]
+        while entries := self._gathered():
             try:
                 outcomes = self._write(entries)
             except SealServeError as error:
@@ -127,6 +133,7 @@ class Appender:
                 outcomes = [(each, error) for each in entries]
             except Exception as error:
                 log.exception(line("appender_fault"))
+                self.failing = "fault"
                 fault = AuditError(f"a fault of ours: {type(error).__name__}", code="fault")
                 outcomes = [(each, fault) for each in entries]
             _tell(outcomes)
@@ -135,23 +142,24 @@ class Appender:
     def _settle(self) -> None:
         """Remember where the log ends as this copy stops."""
         try:
+            self._memory.recall()
             with self._store.database.reading() as connection:
                 self._memory.settle(connection, self._store.log.read(connection))
         except SealServeError as error:
             log.warning(line("checkpoint_not_kept", code=error.code, reason=error.message))
 
-    def _more(self) -> list[_Entry]:
-        """What waits already, up to a batch; the end is left for the next turn."""
+    def _gathered(self) -> list[_Entry]:
+        """What waits, up to a batch, or the first that comes; nothing once all is written."""
         found: list[_Entry] = []
-        while len(found) < self._batch - 1:
+        while len(found) < self._batch and not self._ended:
             try:
-                entry = self._waiting.get_nowait()
+                entry = self._waiting.get(block=not found)
             except queue.Empty:
                 break
             if entry is None:
-                self._waiting.put(None)
-                break
-            found.append(entry)
+                self._ended = True
+            else:
+                found.append(entry)
         return found
 
     def _write(self, entries: list[_Entry]) -> list[_Outcome]:
@@ -162,7 +170,7 @@ class Appender:
             self.failing = error.code
             self._observer.database(isinstance(error, AuditError))
             self._observer.record_failed()
-            if error.code == ROLLED_BACK:
+            if error.code in (ROLLED_BACK, FORKED):
                 self._observer.rolled_back()
             raise
         self.failing = None
@@ -208,7 +216,10 @@ def _tell(outcomes: list[_Outcome]) -> None:
         by_loop.setdefault(outcome[0].loop, []).append(outcome)
     for loop, theirs in by_loop.items():
         wake: Callable[[list[_Outcome]], object] = _resolve
-        loop.call_soon_threadsafe(wake, theirs)
+        try:
+            loop.call_soon_threadsafe(wake, theirs)
+        except RuntimeError:  # the loop is closed, and those who waited are gone with it
+            log.warning(line("nobody_waits", records=len(theirs)))
 
 
 def _resolve(outcomes: list[_Outcome]) -> None:
