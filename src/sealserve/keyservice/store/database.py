@@ -9,27 +9,32 @@ where the connection breaks *during* the commit it may be there all the same, un
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, inspect, select, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from sealserve.errors import ConfigError, StoreError
 from sealserve.files import PRIVATE, read_secret
 from sealserve.hosts import is_loopback
-from sealserve.keyservice.store.schema import META
+from sealserve.keyservice.store.schema import META, METADATA
 
 WAIT_SECONDS = 10  # for a lock, a statement, a connection
 POOL = 8  # connections of one process
 PASSWORD_LIMIT = 4096  # bytes
-_WRITING = "sealserve_writing"
+_WRITING, _FILE = "sealserve_writing", "sealserve_file"
+# Of libpq: what may stand in a URL, each once. Others choose hosts, or hold passwords.
+_PARAMETERS = frozenset({"host", "sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl"})
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 
@@ -83,6 +88,7 @@ class Database:
         with self.writing() as connection:
             if connection.dialect.name == "postgresql":  # two copies may begin at once
                 connection.execute(text("SELECT pg_advisory_xact_lock(7325614)"))
+            self._check_ours(connection)
             command.upgrade(_alembic(connection), "head")
         return _our_revision()
 
@@ -105,6 +111,25 @@ class Database:
                 hint="sealserve keyservice init --config CONFIG brings older tables up to date",
             )
 
+    def _check_ours(self, connection: Connection) -> None:
+        """Raise ConfigError for tables of another program, or of a later version of this one."""
+        found = MigrationContext.configure(connection).get_current_revision()
+        if found is None:
+            theirs = set(inspect(connection).get_table_names()) & set(METADATA.tables)
+            if theirs:
+                raise ConfigError(
+                    f"the database {self.name} has tables {sorted(theirs)} of another program",
+                    code="database-in-use",
+                    hint="give the key service a database of its own",
+                )
+        elif found not in _our_revisions():
+            raise ConfigError(
+                f"the database {self.name} has the tables of revision {found:.40}, of a later"
+                " version or of another program",
+                code="database-revision",
+                hint="run the version that made it, or name another database",
+            )
+
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
@@ -117,13 +142,20 @@ class Database:
                 connection.begin(),
             ):
                 yield connection
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, sqlite3.Error) as error:
             raise _store_error(self.name, error) from None  # its text may quote a row
 
     def _check_durable(self) -> None:
         with self.reading() as connection:
             if connection.dialect.name != "postgresql":
                 inspect(connection).get_table_names()  # is it a database at all?
+                mode = connection.execute(text("PRAGMA journal_mode")).scalar_one()
+                if mode != "wal":
+                    raise ConfigError(
+                        f"the database {self.name} takes the journal mode {mode}, and no"
+                        " write-ahead log",
+                        hint="put it on a local file system, not on one of a network",
+                    )
                 return
             fsync = connection.execute(text("SHOW fsync")).scalar_one()
         if fsync != "on":
@@ -145,9 +177,14 @@ def _sqlite(url: URL, create: bool) -> Engine:
             path.touch(PRIVATE)
         except OSError as error:
             raise ConfigError(f"cannot make the database {path}: {error.strerror}") from error
+
+    def connect() -> sqlite3.Connection:
+        there = f"file:{quote(str(path.absolute()))}?mode=rw"  # never an empty one in its place
+        return sqlite3.connect(there, uri=True, timeout=WAIT_SECONDS, check_same_thread=False)
+
     engine = create_engine(
         url,
-        connect_args={"timeout": WAIT_SECONDS},
+        creator=connect,
         pool_size=POOL,
         max_overflow=0,
         pool_timeout=WAIT_SECONDS,
@@ -155,10 +192,16 @@ def _sqlite(url: URL, create: bool) -> Engine:
     )
 
     @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _record: object) -> None:
+    def prepare(connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info[_FILE] = _identity(path)
         connection.isolation_level = None  # the driver begins nothing by itself
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}").fetchall()
+
+    @event.listens_for(engine, "checkout")
+    def look(_connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
+        if record.info[_FILE] != _identity(path):  # else we would write what nobody reads again
+            raise DisconnectionError("the file was replaced by another")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -186,8 +229,8 @@ def _postgresql(url: URL, password: Path | None) -> Engine:
     }
     if password is not None:
         settings["password"] = read_secret(password, limit=PASSWORD_LIMIT).decode().rstrip("\n")
-    host = url.host or url.query.get("host")
-    if isinstance(host, str) and not host.startswith("/") and not is_loopback(host):
+    host = _host(url)
+    if not host.startswith("/") and not is_loopback(host):
         if url.query.get("sslmode", "verify-full") != "verify-full":
             raise ConfigError(
                 f"the database {url} is reached over a network without verifying its certificate",
@@ -211,8 +254,37 @@ def _postgresql(url: URL, password: Path | None) -> Engine:
         ) from error
 
 
-def _store_error(name: str, error: SQLAlchemyError) -> StoreError:
-    reason = str(getattr(error, "orig", None) or type(error).__name__).splitlines()[0]
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells the file at `path` from one that is put in its place."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _host(url: URL) -> str:
+    """The one host, or folder of a socket, that a URL of PostgreSQL names."""
+    for name, value in url.query.items():
+        if name not in _PARAMETERS or not isinstance(value, str):
+            raise ConfigError(
+                f"the URL of the database has the parameter {name:.40}, or has it twice; allowed is"
+                f" each of {', '.join(sorted(_PARAMETERS))} once"
+            )
+    host = url.host or url.query.get("host")
+    if not isinstance(host, str) or (url.host and "host" in url.query):
+        raise ConfigError(
+            "the URL of the database names no host, or two",
+            hint="for the socket of this machine's: postgresql:///DATABASE?host=/run/postgresql",
+        )
+    return host
+
+
+def _store_error(name: str, error: Exception) -> StoreError:
+    """Its first line: the others may quote values. Of what is not the driver's, its kind alone."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    said = str(cause) if isinstance(error, DBAPIError | sqlite3.Error) else ""
+    reason = (said.splitlines() or [type(error).__name__])[0]
     return StoreError(
         f"the database {name}: {reason[:300]}",
         hint="is it running, reachable, and does its disk have room?",
@@ -224,6 +296,10 @@ def _alembic(connection: Connection) -> Config:
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
+
+
+def _our_revisions() -> set[str]:
+    return {each.revision for each in ScriptDirectory(str(_SCRIPTS)).walk_revisions()}
 
 
 def _our_revision() -> str:
