@@ -30,6 +30,10 @@ _TOKEN: Final = b"dry run"
 
 def parse(text: str, trust_root_sha256: str | None) -> Policy:
     """The policy; raises ConfigError, also for one of another trust root than the service's."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ConfigError("the policy is not Unicode: it holds half of a surrogate pair") from None
     policy = parse_policy(text)
     named = (policy.trust_root or INTEL_SGX_ROOT_CA_SHA256).hex()
     if trust_root_sha256 is not None and named != trust_root_sha256:

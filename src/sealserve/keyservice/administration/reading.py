@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Connection, Select, select
 
-from sealserve.errors import UsageError
+from sealserve.errors import AuditError, UsageError
 from sealserve.keyservice.administration.values import (
     PAGE,
     Consistency,
@@ -17,12 +18,17 @@ from sealserve.keyservice.administration.values import (
 from sealserve.keyservice.store.log import Head, subtrees
 from sealserve.keyservice.store.schema import RECORDS
 from sealserve.transparency.proofs import consistency_proof, inclusion_proof
+from sealserve.transparency.tree import SIZE_LIMIT
+
+WORD: Final = 200  # characters
 
 
 def records(connection: Connection, query: Query) -> list[Record]:
     """At most PAGE records, in the order asked for; raises UsageError."""
     if not 0 < query.limit <= PAGE:
         raise UsageError(f"a limit of {query.limit}: expected 1 to {PAGE}")
+    if not -1 <= query.after < SIZE_LIMIT:
+        raise UsageError(f"records after {query.after!s:.40}: expected -1 to 2**63 - 1")
     rows = connection.execute(_where(query).limit(query.limit))
     return [Record(index, bytes(data)) for index, data in rows]
 
@@ -32,9 +38,15 @@ def inclusion(connection: Connection, head: Head, index: int) -> Inclusion:
     if not 0 <= index < head.size:
         raise UsageError(f"there is no record {index}: the log has {head.size}", code="no-record")
     wanted = select(RECORDS.c.record).where(RECORDS.c.index == index)
-    data = bytes(connection.execute(wanted).scalar_one())
+    data = connection.execute(wanted).scalar_one_or_none()
     proof = inclusion_proof(index, head.size, subtrees(connection))
-    return Inclusion(index, data, proof, head.note)
+    if data is None:
+        raise AuditError(
+            f"the log has {head.size} records, and the database lacks the record {index}",
+            code="audit.tree",
+            hint="somebody removed it: restore a backup",
+        )
+    return Inclusion(index, bytes(data), proof, head.note)
 
 
 def consistency(connection: Connection, head: Head, old_size: int) -> Consistency:
@@ -56,9 +68,9 @@ def _where(query: Query) -> Select[int, bytes]:
     else:
         wanted = wanted.order_by(RECORDS.c.index).where(RECORDS.c.index > query.after)
     for column, value in (
-        (RECORDS.c.kind, query.kind),
-        (RECORDS.c.outcome, query.outcome),
-        (RECORDS.c.secret, query.secret),
+        (RECORDS.c.kind, _word(query.kind)),
+        (RECORDS.c.outcome, _word(query.outcome)),
+        (RECORDS.c.secret, _word(query.secret)),
         (RECORDS.c.evidence, None if query.evidence is None else _digest(query.evidence)),
     ):
         if value is not None:
@@ -68,6 +80,13 @@ def _where(query: Query) -> Select[int, bytes]:
     if query.until is not None:
         wanted = wanted.where(RECORDS.c.time_us < _microseconds(query.until))
     return wanted
+
+
+def _word(text: str | None) -> str | None:
+    """All words by which records are found are such; not every database takes others."""
+    if text is not None and not (text.isascii() and text.isprintable() and len(text) <= WORD):
+        raise UsageError(f"{text!a:.140} is on no record: expected up to {WORD} ASCII characters")
+    return text
 
 
 def _digest(text: str) -> bytes:

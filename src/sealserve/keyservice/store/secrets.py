@@ -26,6 +26,7 @@ from sealserve.keyservice.store.schema import SECRETS
 
 VALUE_LIMIT: Final = 16 << 10  # bytes; in hexadecimal it still fits Gramine's protocol
 VERSIONS_LIMIT: Final = 1000  # of one name
+NAME_LIMIT: Final = 128  # characters
 
 
 class State(StrEnum):
@@ -73,7 +74,12 @@ class StoredSecret:
 
 
 def read_versions(connection: Connection, name: str, key: DataKey) -> list[StoredSecret]:
-    """All versions of one name, newest first; raises IntegrityError."""
+    """All versions of one name, newest first; raises IntegrityError.
+
+    A name that no secret can have is not looked for: not every database takes every text.
+    """
+    if not (name.isascii() and name.isprintable() and len(name) <= NAME_LIMIT):
+        return []
     rows = connection.execute(_BY_NAME, {"name": name})
     return [_stored(row, key) for row in rows]
 

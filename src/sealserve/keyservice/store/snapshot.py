@@ -18,7 +18,7 @@ from sealserve.keyservice.asking import Secret
 from sealserve.keyservice.datakey import DataKey
 from sealserve.keyservice.store.log import Head
 from sealserve.keyservice.store.rules import Rules
-from sealserve.keyservice.store.secrets import State, StoredSecret
+from sealserve.keyservice.store.secrets import NAME_LIMIT, State, StoredSecret
 
 KEPT: Final = 20_000  # names; strangers choose some of them
 NO_POLICY: Final = parse_policy("version = 2\n")
@@ -84,6 +84,8 @@ class Snapshot:
         found = self._kept.get(name)
         if found is None:
             found = usable(self._read(name), self.rules.revoked_secrets)
+            if len(name) > NAME_LIMIT:
+                return found
             with self._lock:
                 if len(self._kept) >= KEPT:
                     self._kept.clear()
