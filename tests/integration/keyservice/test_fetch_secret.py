@@ -191,7 +191,11 @@ def cutter(*, read: int, sent: bytes = b"") -> Iterator[int]:
             with stream:
                 if read:
                     stream.recv(read)
-                stream.sendall(sent)
+                if sent:  # a reset on what is not read would take it back
+                    stream.sendall(sent)
+                    stream.shutdown(socket.SHUT_WR)
+                    while stream.recv(4096):
+                        pass
 
         thread = threading.Thread(target=cut)
         thread.start()

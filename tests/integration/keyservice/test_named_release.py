@@ -1,0 +1,123 @@
+"""Secrets by name from a whole key service: what the policy grants, and nothing else, on record."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fixed_decisions import make_identity
+from sealserve.attester.named import fetch_named
+from sealserve.attester.ratls import make_certificate
+from sealserve.attester.secrets import fetch_secret
+from sealserve.errors import DeniedError
+
+RECORD = b'{"files":[{"path":"1/m.pb","sha256":"' + b"ab" * 32 + b'","size":1}],'
+RECORD += b'"format":1,"model":"resnet50","version":null}'
+OWN, OTHERS = "resnet50", "payroll"
+
+
+@pytest.fixture
+def site(make_site):
+    """The enclave may have `digits` and `resnet50`; `payroll` is there and for somebody else."""
+    site = make_site(
+        top='key_domain = "keys.example.com"', names=("localhost", "*.keys.example.com")
+    )
+    site.write_policy(secret='secrets = ["digits", "resnet50", "ssl"]')
+    with site.administration() as administration:
+        administration.add_secret(OWN, b"a key of resnet50", RECORD)
+        administration.add_secret(OTHERS, b"what others earn")
+    return site
+
+
+def fetch(running, *names, **options):
+    site = running.site
+    return fetch_named(
+        running.servers,
+        names,
+        **{"ca_file": site.ca_file, "identity": site.identity(), "required": (), **options},
+    )
+
+
+def values(secret) -> list[tuple[int, bytes]]:
+    return [(version.number, version.value) for version in secret.versions]
+
+
+def test_each_name_is_decided_by_itself_and_is_on_record_by_itself(running):
+    site = running.site
+    provision = fetch(running, OTHERS, OWN, "nothing", "digits")
+    assert values(provision.secrets[OWN]) == [(1, b"a key of resnet50")]
+    assert values(provision.secrets["digits"]) == [(1, site.secret)]
+    assert provision.denied == (OTHERS, "nothing")
+    assert provision.records == {OWN: RECORD}
+    assert provision.result["simulated"] is True
+    records = site.records()
+    assert [(record["asked_secret"], record["outcome"]) for record in records] == [
+        (OTHERS, "denied"),
+        (OWN, "released"),
+        ("nothing", "denied"),
+        ("digits", "released"),
+    ]
+    assert len({record["request_id"] for record in records}) == 1
+    assert {record["protocol"] for record in records} == {"sealserve/1"}
+    assert provision.result["evidence_sha256"] == records[0]["evidence_sha256"]
+
+
+def test_what_is_granted_but_not_there_and_what_is_there_but_not_granted_look_the_same(running):
+    """`ssl` is granted and does not exist, `payroll` the other way round."""
+    alone = [fetch(running, name) for name in ("ssl", OTHERS, "nothing")]
+    results = [
+        {
+            key: value
+            for key, value in provision.result.items()
+            if key not in ("verified_at", "evidence_sha256")
+        }
+        for provision in alone
+    ]
+    assert [provision.secrets for provision in alone] == [{}, {}, {}]
+    assert results[0] == results[1] == results[2]
+
+
+def test_a_rotated_secret_comes_in_all_versions_that_are_in_use(running):
+    with running.site.administration() as administration:
+        administration.rotate_secret(OWN, b"a later key", RECORD)
+        assert values(fetch(running, OWN).secrets[OWN]) == [
+            (2, b"a later key"),
+            (1, b"a key of resnet50"),
+        ]
+        administration.retire_secret(OWN, 1)
+    assert values(fetch(running, OWN).secrets[OWN]) == [(2, b"a later key")]
+
+
+@pytest.mark.parametrize("host", [f"{OWN}.keys.example.com", f"{OTHERS}.keys.example.com"])
+def test_where_names_are_asked_for_the_host_name_adds_none(running, host):
+    provision = fetch(running, "digits", server_name=host)
+    assert list(provision.secrets) == ["digits"]
+    assert provision.denied == ()
+    (record,) = running.site.records()
+    assert (record["asked_for"], record["asked_secret"]) == (host, "digits")
+
+
+def test_in_gramines_protocol_the_host_name_asks_and_the_same_policy_decides(running):
+    site = running.site
+    options = {"ca_file": site.ca_file, "identity": site.identity()}
+    own = fetch_secret(running.servers, server_name=f"{OWN}.keys.example.com", **options)
+    assert own == b"a key of resnet50"
+    for name in (OTHERS, "nothing", "ssl"):
+        with pytest.raises(DeniedError):
+            fetch_secret(running.servers, server_name=f"{name}.keys.example.com", **options)
+    assert [record["outcome"] for record in site.records()] == ["released", *["denied"] * 3]
+
+
+def test_an_enclave_that_the_policy_does_not_name_is_denied_every_name(running, world, enclave):
+    stranger = enclave(world, replace(running.site.report, mr_enclave=bytes(32)))
+    provision = fetch(running, OWN, OTHERS, identity=make_certificate(stranger))
+    assert (provision.secrets, provision.denied) == ({}, (OWN, OTHERS))
+    assert provision.result is not None
+
+
+def test_evidence_that_does_not_verify_is_denied_every_name_and_told_no_result(running):
+    provision = fetch(running, OWN, "digits", identity=make_identity())
+    assert (provision.secrets, provision.denied) == ({}, (OWN, "digits"))
+    assert provision.result is None
+    assert {record["outcome"] for record in running.site.records()} == {"rejected"}
