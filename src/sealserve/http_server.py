@@ -2,19 +2,23 @@
 
 Uvicorn handles signals itself, waits for ever for the head of a request and takes any number of
 connections; here the server's owner handles signals, a connection without a request is closed after
-a while, whether it is silent or sends its head byte by byte, and one too many is closed at once.
+a while, whether it is silent or sends its head byte by byte, and one too many is closed at once:
+also while its TLS handshake goes on, of which uvicorn knows nothing yet.
+
+Where clients have to show a certificate, the application finds it in `peer_certificate(scope)`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sealserve.errors import UsageError
@@ -23,22 +27,81 @@ from sealserve.hosts import spell
 HEAD_BYTES = 64 << 10  # of a request line and its headers
 HEAD_SECONDS = 20  # from the connection, or the last answer, to the end of the next head
 MAX_CONNECTIONS = 1024
+_PEER_CERTIFICATE = "sealserve.peer_certificate"
+_PAUSE = 0.1  # seconds, where the system gives us no more connections
+
+
+def peer_certificate(scope: Scope) -> bytes | None:
+    """The client's certificate (DER), which the TLS handshake verified; None where it showed none.
+
+    It is as of the handshake: a connection may outlive it.
+    """
+    found = scope.get("extensions", {}).get(_PEER_CERTIFICATE)
+    return found if isinstance(found, bytes) else None
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn that leaves signals alone and tells when it listens."""
+    """Uvicorn that leaves signals alone, tells when it listens, and bounds handshakes."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
+        self._accepting: list[asyncio.Task[None]] = []
+        self._handshakes: set[asyncio.Task[None]] = set()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup([])
+        for listener in sockets or []:
+            listener.setblocking(False)
+            self._accepting.append(asyncio.create_task(self._accept(listener)))
         self.listening.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        open_tasks = {*self._accepting, *self._handshakes}
+        for task in open_tasks:
+            task.cancel()
+        await asyncio.gather(*open_tasks, return_exceptions=True)
+        await super().shutdown(sockets)
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(listener)
+            except OSError as error:  # the client has gone already, or there are no descriptors
+                if error.errno != errno.ECONNABORTED:
+                    await asyncio.sleep(_PAUSE)
+                continue
+            if len(self._handshakes) >= (self.config.limit_concurrency or MAX_CONNECTIONS):
+                connection.close()
+                continue
+            task = asyncio.create_task(self._begin(connection))
+            self._handshakes.add(task)
+            task.add_done_callback(self._handshakes.discard)
+
+    async def _begin(self, connection: socket.socket) -> None:
+        """The TLS handshake, if there is to be one; then the connection is the protocol's."""
+        context = self.config.ssl
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._protocol,
+                connection,
+                ssl=context,
+                ssl_handshake_timeout=HEAD_SECONDS if context else None,
+            )
+        except OSError:  # also ssl.SSLError and TimeoutError: it came to nothing
+            connection.close()
+        except asyncio.CancelledError:
+            connection.close()
+            raise
+
+    def _protocol(self) -> asyncio.Protocol:
+        return _Protocol(self.config, self.server_state, self.lifespan.state)
 
 
 class _Protocol(H11Protocol):
@@ -48,6 +111,10 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        tls = transport.get_extra_info("ssl_object")
+        certificate = tls.getpeercert(binary_form=True) if tls is not None else None
+        if certificate:
+            self.app = _with_certificate(self.app, certificate)
         self._arm()
         # At the limit uvicorn answers 503; beyond it there would be no end of waiting sockets.
         if self.limit_concurrency is not None and len(self.connections) > self.limit_concurrency:
@@ -72,6 +139,14 @@ class _Protocol(H11Protocol):
         idle = self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr]
         if idle:  # uvicorn types `cycle` as never None, and starts with None
             self.transport.abort()
+
+
+def _with_certificate(application: ASGIApp, certificate: bytes) -> ASGIApp:
+    async def informed(scope: Scope, receive: Receive, send: Send) -> None:
+        extensions = {**scope.get("extensions", {}), _PEER_CERTIFICATE: certificate}
+        await application({**scope, "extensions": extensions}, receive, send)
+
+    return informed
 
 
 class HttpServer:
