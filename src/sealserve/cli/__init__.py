@@ -35,7 +35,9 @@ COMMANDS = {
     "seal": Entry("seal", "seal", "", "Encrypt files into Gramine protected files."),
     "unseal": Entry("seal", "unseal", "", "Decrypt Gramine protected files."),
     "reseal": Entry("reseal", "reseal", "", "Put protected files under another wrap key."),
-    "model": Entry("model", "model", "models", "Fetch, convert, synthesise, inspect and record models."),
+    "model": Entry(
+        "model", "model", "models", "Fetch, convert, synthesise, inspect and record models."
+    ),
     "tls": Entry("tls", "tls", "", "Make the TLS certificates and ssl.cfg of a service."),
     "evidence": Entry("evidence", "evidence", "", "Show quotes, certificates and SIGSTRUCTs."),
     "collateral": Entry("collateral", "collateral", "", "Fetch collateral, and foresee refusals."),
@@ -43,6 +45,11 @@ COMMANDS = {
     "policy": Entry("policy", "policy", "", "Check, explain, compare, replay and edit policies."),
     "result": Entry("result", "result", "", "Issue attestation results, and verify them."),
     "keyservice": Entry("keyservice", "keyservice", "keyservice", "Release keys by policy."),
+    "secret": Entry(
+        "secret", "secret", "keyservice", "Add, rotate and retire a service's secrets."
+    ),
+    "revocation": Entry("revocation", "revocation", "keyservice", "Revoke, whatever policies say."),
+    "audit": Entry("audit", "audit", "keyservice", "Verify, search and prove the audit log."),
     "serve": Entry("serve", "serve", "serving", "Serve models over the TensorFlow Serving API."),
     "predict": Entry("predict", "predict", "client", "Send requests, and measure them."),
     "lab": Entry("lab", "lab", "lab", "The simulated hardware: a world to try everything in."),

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from sealserve.cli.output import json_option, print_json
+from sealserve.cli.policy_apply import apply
 from sealserve.cli.policy_edit import add_measurement, import_
 from sealserve.cli.policy_explain import explain
 from sealserve.cli.policy_files import counts, policy_argument, print_findings, read_text
@@ -23,7 +24,7 @@ _COLOURS = {Change.WIDER: "red", Change.NARROWER: "green", Change.OTHER: "yellow
 
 @click.group()
 def policy() -> None:
-    """Check, explain, compare, replay, import and edit policies.
+    """Check, explain, compare, replay, import, edit and apply policies.
 
     A policy says which enclaves may have which secret; docs/policy-reference.md describes it.
 
@@ -108,5 +109,5 @@ def diff_(old: Path, new: Path, as_json: bool) -> None:
     click.echo(found if differences else "the policies mean the same")
 
 
-for command in (explain, replay, import_, add_measurement):
+for command in (apply, explain, replay, import_, add_measurement):
     policy.add_command(command)
