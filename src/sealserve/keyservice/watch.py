@@ -73,6 +73,7 @@ class Watch:
     async def stop(self) -> None:
         """Answer what is being asked, and no more."""
         await self._server.stop(STOP_SECONDS)
+        self._examination.stop()
 
     async def _within_deadline(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with asyncio.timeout(REQUEST_SECONDS):
@@ -94,29 +95,45 @@ class Watch:
 
 
 class _Examination:
-    """What is wrong, found anew when somebody asks, by one at a time and not too often."""
+    """What is wrong, found anew when somebody asks, by one at a time and not too often.
+
+    One that hangs, in a thread perhaps that nobody can stop, is waited for and not begun again.
+    """
 
     def __init__(self, metrics: Metrics, readiness: Readiness) -> None:
         self._metrics = metrics
         self._readiness = readiness
         self._turn = asyncio.Lock()
+        self._under_way: asyncio.Task[tuple[str, ...]] | None = None
         self._found: tuple[str, ...] | None = None
         self._found_at = float("-inf")
 
     async def problems(self) -> tuple[str, ...]:
+        """Why the service is not ready, as of no longer ago than `FRESH_SECONDS`."""
         async with self._turn:
             now = asyncio.get_running_loop().time()
             if self._found is None or now - self._found_at >= FRESH_SECONDS:
-                self._note(await self._examine())
+                self._note(await self._result())
                 self._found_at = asyncio.get_running_loop().time()
             return self._found or ()
 
+    def stop(self) -> None:
+        """Wait for nothing any more."""
+        if self._under_way is not None:
+            self._under_way.cancel()
+
+    async def _result(self) -> tuple[str, ...]:
+        task = self._under_way or asyncio.create_task(self._examine())
+        self._under_way = task
+        await asyncio.wait({task}, timeout=EXAMINED_SECONDS)
+        if not task.done():
+            return (f"the examination takes longer than {EXAMINED_SECONDS:g} seconds",)
+        self._under_way = None
+        return task.result()
+
     async def _examine(self) -> tuple[str, ...]:
         try:
-            async with asyncio.timeout(EXAMINED_SECONDS):
-                found = await self._readiness.problems()
-        except TimeoutError:
-            return (f"the examination took longer than {EXAMINED_SECONDS:g} seconds",)
+            found = await self._readiness.problems()
         except SealServeError as error:
             return (f"the examination failed: {error.code}",)
         except Exception:  # not ready, and the next may do better

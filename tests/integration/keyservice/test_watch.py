@@ -128,17 +128,26 @@ def test_an_examination_that_fails_is_a_service_that_is_not_ready(
     run(test)
 
 
-def test_an_examination_that_hangs_ends_at_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_examination_that_hangs_is_waited_for_up_to_its_deadline_and_not_begun_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(watching, "EXAMINED_SECONDS", 0.1)
 
     async def test() -> None:
         service = Service()
         service.slow.clear()
         async with watched(service) as (http, _):
-            answer = await http.get("/readyz")
-            assert answer.status_code == 503
-            assert answer.text == "the examination took longer than 0.1 seconds\n"
+            for _ in range(3):
+                answer = await http.get("/readyz")
+                assert answer.status_code == 503
+                assert answer.text == "the examination takes longer than 0.1 seconds\n"
+            assert service.examined == 1
             assert (await http.get("/livez")).status_code == 200
+            service.slow.set()
+            while (await http.get("/readyz")).status_code != 200:
+                await asyncio.sleep(0.01)
+            service.slow.clear()  # and one that hangs when the service stops
+            assert (await http.get("/readyz")).status_code == 503
 
     run(test)
 
