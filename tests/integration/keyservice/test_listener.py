@@ -1,0 +1,70 @@
+"""Listening sockets: of one port for all families of a name, shared or not, held or not."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+import pytest
+
+from sealserve.errors import ConfigError
+from sealserve.hosts import ListenAddress
+from sealserve.keyservice.listener import ReservedPort, listen_on
+
+LOOPBACK = ListenAddress("127.0.0.1", 0)
+
+
+@contextlib.contextmanager
+def listening(address, **options):
+    with contextlib.ExitStack() as stack:
+        sockets = listen_on(address, **options)
+        for each in sockets:
+            stack.enter_context(each)
+        yield sockets
+
+
+def port_of(sockets):
+    return sockets[0].getsockname()[1]
+
+
+def test_all_addresses_of_a_name_are_listened_on_at_one_port():
+    with listening(ListenAddress("localhost", 0)) as sockets:
+        assert {each.getsockname()[1] for each in sockets} == {port_of(sockets)}
+        assert "127.0.0.1" in {each.getsockname()[0] for each in sockets}
+
+
+def test_a_port_that_another_listens_on_is_an_error_that_says_what_to_do():
+    with listening(LOOPBACK) as sockets, pytest.raises(ConfigError, match="in use") as caught:
+        listen_on(ListenAddress("127.0.0.1", port_of(sockets)))
+    assert "listen" in caught.value.hint
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid"])
+def test_an_address_that_this_machine_has_not_is_an_error(host):
+    with pytest.raises(ConfigError, match="cannot listen"):
+        listen_on(ListenAddress(host, 0))
+
+
+def test_who_shares_a_port_has_to_say_so():
+    with listening(LOOPBACK, reuse_port=True) as first:
+        address = ListenAddress("127.0.0.1", port_of(first))
+        with pytest.raises(ConfigError):
+            listen_on(address)
+        with listening(address, reuse_port=True) as second:
+            assert port_of(second) == port_of(first)
+
+
+def test_a_reserved_port_is_held_and_takes_no_connection_itself():
+    reserved = ReservedPort(LOOPBACK)
+    try:
+        where = ("127.0.0.1", reserved.address.port)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(where, 10).close()
+        with pytest.raises(ConfigError):
+            listen_on(reserved.address)
+        with listening(reserved.address, reuse_port=True) as sockets:
+            for _ in range(20):
+                socket.create_connection(where, 10).close()
+                sockets[0].accept()[0].close()
+    finally:
+        reserved.close()
