@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sealserve.keyservice.asking import Outcome
+
 PREFIX = "sealserve_keyservice_"
 
-OUTCOMES = ("released", "denied", "rejected", "failed")
+OUTCOMES = tuple(str(each) for each in Outcome)
 RESULTS = ("ok", "failed")
 CERTIFICATES = ("release", "admin")
 
@@ -70,7 +72,7 @@ _COMMIT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 _BATCH = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
 
 DECISIONS = NamedCounter(
-    "decisions_total", "Requests decided, by outcome and code.", ("outcome", "code")
+    "decisions_total", "Decisions on record, one for each secret asked for.", ("outcome", "code")
 )
 DECISION_SECONDS = Histogram(
     "decision_duration_seconds",
@@ -79,7 +81,6 @@ DECISION_SECONDS = Histogram(
     "outcome",
     OUTCOMES,
 )
-SECRETS_RELEASED = Counter("secrets_released_total", "Secrets that left, of all releases.")
 HANDSHAKE_SECONDS = Histogram(
     "handshake_duration_seconds",
     "From the connection to the end of the TLS handshake.",
@@ -122,7 +123,6 @@ Measure = Counter | NamedCounter | Sum | Latest | Histogram
 ALL: tuple[Measure, ...] = (
     DECISIONS,
     DECISION_SECONDS,
-    SECRETS_RELEASED,
     HANDSHAKE_SECONDS,
     SESSIONS,
     OPEN_SESSIONS,

@@ -88,13 +88,12 @@ class Metrics:
         return generate_latest(self._registry)
 
     def decision(self, outcome: str, code: str, seconds: float) -> None:
-        """A request was decided, and its record is durable. `code` is one of the service's own."""
+        """There is a decision about one secret, on record; the request took so long until then.
+
+        `code` is one of the service's own.
+        """
         self._observe(measures.DECISION_SECONDS, seconds, outcome)
         self._name(measures.DECISIONS, outcome, code)
-
-    def released(self, secrets: int) -> None:
-        """So many secrets leave in one answer."""
-        self._add(measures.SECRETS_RELEASED, secrets)
 
     def handshake(self, seconds: float, ok: bool) -> None:
         """A TLS handshake ended, well or not."""
