@@ -95,7 +95,7 @@ def listen_on(address: ListenAddress, *, reuse_port: bool = False) -> list[socke
     """
     with contextlib.ExitStack() as stack:
         sockets = []
-        for bound in _bind(address, stack, reuse_port=reuse_port):
+        for bound in _bind(address, stack, reuse_port=reuse_port, reuse_address=True):
             bound.listen(BACKLOG)
             bound.setblocking(False)
             sockets.append(bound)
@@ -107,11 +107,13 @@ class ReservedPort:
     """An address whose port is chosen and held, for processes that listen with `reuse_port`.
 
     Raises ConfigError. The sockets here are bound and never listen, so no connection comes to them.
+    A port that the system chose is given to nobody else; one that was named, whose earlier
+    connections may linger (TIME_WAIT), is bound as every server does it.
     """
 
     def __init__(self, address: ListenAddress) -> None:
         with contextlib.ExitStack() as stack:
-            sockets = _bind(address, stack, reuse_port=True)
+            sockets = _bind(address, stack, reuse_port=True, reuse_address=address.port != 0)
             self.address = replace(address, port=sockets[0].getsockname()[1])
             self._held = stack.pop_all()
 
@@ -121,7 +123,7 @@ class ReservedPort:
 
 
 def _bind(
-    address: ListenAddress, stack: contextlib.ExitStack, *, reuse_port: bool
+    address: ListenAddress, stack: contextlib.ExitStack, *, reuse_port: bool, reuse_address: bool
 ) -> list[socket.socket]:
     """One bound socket for each address that the host has on this machine, all of one port."""
     port, sockets, missing = address.port, [], None
@@ -132,7 +134,7 @@ def _bind(
         for family, kind, number, _, where in dict.fromkeys(found):
             try:
                 bound = stack.enter_context(socket.socket(family, kind, number))
-                _set_options(bound, reuse_port=reuse_port)
+                _set_options(bound, reuse_port=reuse_port, reuse_address=reuse_address)
                 bound.bind((where[0], port, *where[2:]))
             except OSError as error:
                 if error.errno not in _NOT_HERE:
@@ -151,9 +153,8 @@ def _bind(
     return sockets
 
 
-def _set_options(bound: socket.socket, *, reuse_port: bool) -> None:
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if reuse_port:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+def _set_options(bound: socket.socket, *, reuse_port: bool, reuse_address: bool) -> None:
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(reuse_address))
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(reuse_port))
     if bound.family == socket.AF_INET6:
         bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

@@ -68,3 +68,18 @@ def test_a_reserved_port_is_held_and_takes_no_connection_itself():
                 sockets[0].accept()[0].close()
     finally:
         reserved.close()
+
+
+def test_a_port_whose_connections_linger_can_be_reserved_and_listened_on_again():
+    with listening(LOOPBACK) as sockets:
+        address = ListenAddress("127.0.0.1", port_of(sockets))
+        with socket.create_connection(("127.0.0.1", address.port), 10) as client:
+            sockets[0].setblocking(True)
+            sockets[0].accept()[0].close()  # who closes first has the TIME_WAIT
+            assert client.recv(1) == b""
+    reserved = ReservedPort(address)
+    try:
+        with listening(address, reuse_port=True) as sockets:
+            assert port_of(sockets) == address.port
+    finally:
+        reserved.close()
