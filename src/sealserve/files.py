@@ -69,15 +69,19 @@ def read_file(path: Path, *, limit: int) -> bytes:
 
 
 def read_secret(path: Path, *, limit: int) -> bytes:
-    """Like `read_file`, for a secret: refuses a file that others may read or write."""
+    """Like `read_file`, for a secret: refuses a file that others may read or write.
+
+    What systemd gave to this service alone is none of others', whatever its mode seems to say.
+    """
     return _read(path, limit, secret=True)
 
 
 def _read(path: Path, limit: int, *, secret: bool) -> bytes:
     try:
         with path.open("rb") as stream:
-            mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)  # of what is read, not of a name
-            if secret and mode & 0o077:
+            found = os.fstat(stream.fileno())  # of what is read, not of a name
+            mode = stat.S_IMODE(found.st_mode)
+            if secret and mode & 0o077 and not _is_credential(path, found):
                 raise ConfigError(
                     f"{path} has mode {mode:04o}: others may use it, and it holds a secret",
                     hint=f"chmod 600 {path}",
@@ -88,6 +92,21 @@ def _read(path: Path, limit: int, *, secret: bool) -> bytes:
     if len(data) > limit:
         raise ConfigError(f"{path} is larger than the {limit} bytes allowed here")
     return data
+
+
+def _is_credential(path: Path, found: os.stat_result) -> bool:
+    """Whether systemd gave the file to this service (systemd.exec(5), LoadCredential=).
+
+    Since version 254 it belongs to root, an access list names the service's user, and the list
+    shows in the mode as a group that may read: 0440.
+    """
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    return (
+        folder is not None
+        and path.absolute().parent == Path(folder)
+        and found.st_uid == 0
+        and not found.st_mode & 0o037
+    )
 
 
 def _open_new(part: Path) -> int:

@@ -139,3 +139,24 @@ def test_the_mode_that_counts_is_that_of_the_file_that_is_read(
     monkeypatch.setattr(Path, "stat", lambda *_, **__: private)
     with pytest.raises(ConfigError, match="others may use it"):
         read_secret(tmp_path / "open", limit=100)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files that belong to root")
+def test_a_credential_of_systemds_is_the_services_own_though_its_access_list_shows_as_a_group(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "kek"
+    path.write_bytes(b"k" * 32)
+    path.chmod(0o440)
+    with pytest.raises(ConfigError, match="mode 0440"):
+        read_secret(path, limit=64)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert read_secret(path, limit=64) == b"k" * 32
+    for mode in (0o444, 0o460, 0o640 | 0o020):
+        path.chmod(mode)
+        with pytest.raises(ConfigError, match="others may use it"):
+            read_secret(path, limit=64)
+    path.chmod(0o440)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "another"))
+    with pytest.raises(ConfigError, match="mode 0440"):
+        read_secret(path, limit=64)

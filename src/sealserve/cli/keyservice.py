@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from sealserve.cli.keyservice_backup import ask_passphrase, backup, config_option, restore, rewrap
+from sealserve.cli.keyservice_files import files
 from sealserve.cli.output import json_option, note, print_json, print_table
 from sealserve.errors import ConfigError
 from sealserve.files import read_file
@@ -34,7 +35,7 @@ def keyservice() -> None:
     """
 
 
-for command in (backup, restore, rewrap):
+for command in (backup, files, restore, rewrap):
     keyservice.add_command(command)
 
 

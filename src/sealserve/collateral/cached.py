@@ -41,6 +41,12 @@ class CachedCollateral:
             return None
         return held.verified if held.is_young(now) else None
 
+    @property
+    def valid_until(self) -> datetime | None:
+        """The end of what ends first of all that is held; None where nothing is."""
+        ends = (held.verified.valid_until for held in list(self._held.values()))
+        return min(ends, default=None)
+
     async def get(
         self, platform: Platform, now: datetime, grace: timedelta = NO_GRACE
     ) -> VerifiedCollateral:

@@ -129,7 +129,7 @@ async def serve(loaded: Loaded, worker: Worker, metrics: Metrics, reserved: Rese
             key_domain=config.key_domain,
         )
         stack.callback(service.close)
-        readiness = StoreReadiness(loaded.store, appender)
+        readiness = StoreReadiness(loaded.store, appender, verifier, metrics)
         server = KeyServer(
             service, loaded.context, limits, proxies=config.proxies, observer=metrics
         )
@@ -150,7 +150,8 @@ async def serve(loaded: Loaded, worker: Worker, metrics: Metrics, reserved: Rese
             await stack.enter_async_context(_beside(loaded, metrics, readiness))
         worker.ready()
         await stop.wait()
-        notify("STOPPING=1")
+        if worker.workers == 1:
+            notify("STOPPING=1")
         await server.stop(readiness.drain)
     log.info(line("stopped"))
 

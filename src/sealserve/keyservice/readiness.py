@@ -1,21 +1,30 @@
-"""Whether this copy can decide and release: what `/readyz` says."""
+"""Whether this copy can decide and release: for `/readyz`, and for what only a look can measure.
+
+A log that took no records the last time is tried, since nobody sends requests to who is not ready.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
 
-from sealserve.errors import SealServeError
+from sealserve.errors import SealServeError, StoreError
+from sealserve.keyservice.metrics import Metrics
 from sealserve.keyservice.store.appender import Appender
 from sealserve.keyservice.store.store import Store
+from sealserve.keyservice.verifiers import Verifier
 
 
 class StoreReadiness:
     """Ready while the database answers, the log takes records, and nobody is stopping us."""
 
-    def __init__(self, store: Store, appender: Appender) -> None:
+    def __init__(
+        self, store: Store, appender: Appender, verifier: Verifier, metrics: Metrics
+    ) -> None:
         self._store = store
         self._appender = appender
+        self._verifier = verifier
+        self._metrics = metrics
         self._draining = False
 
     def drain(self) -> None:
@@ -24,16 +33,21 @@ class StoreReadiness:
 
     async def problems(self) -> Sequence[str]:
         """Why it cannot, in stable lines."""
-        if self._draining:
-            return ("draining: the service is about to stop",)
-        found = []
+        if (ends := self._verifier.valid_until) is not None:
+            self._metrics.collateral(ends)
+        found = ["draining: the service is about to stop"] if self._draining else []
         try:
             snapshot = await asyncio.to_thread(self._store.refresh)
         except SealServeError as error:
-            found.append(f"the database: {error.code}")
-        else:
-            if snapshot.policy_sha256 is None:
-                found.append("no policy is in force")
+            self._metrics.database(not isinstance(error, StoreError))
+            return [*found, f"the database: {error.code}"]
+        self._metrics.database(True)
+        self._metrics.log_head(snapshot.head.size, snapshot.head.revision)
+        if snapshot.policy_sha256 is None:
+            found.append("no policy is in force")
         if self._appender.failing is not None:
-            found.append(f"the log takes no records: {self._appender.failing}")
+            try:
+                await self._appender.append((), None)
+            except SealServeError as error:
+                found.append(f"the log takes no records: {error.code}")
         return found

@@ -62,6 +62,11 @@ class Verifier(Protocol):
         """What its claims rest on."""
         ...
 
+    @property
+    def valid_until(self) -> datetime | None:
+        """The end of the collateral that ends first, of what is in use; None without any."""
+        ...
+
     def claims_at_hand(self, evidence: RatlsEvidence, grace: timedelta) -> Claims | None:
         """The claims of `evidence` if that takes nothing but the processor; None otherwise.
 
@@ -99,6 +104,11 @@ class OwnVerifier:
         self._collateral = collateral
         self._clock = clock
         self._threads = ThreadPoolExecutor(VERIFYING_THREADS, thread_name_prefix="verification")
+
+    @property
+    def valid_until(self) -> datetime | None:
+        """The end of the collateral that ends first."""
+        return self._collateral.valid_until
 
     def claims_at_hand(self, evidence: RatlsEvidence, grace: timedelta) -> Claims | None:
         """The claims of a quote of a platform whose collateral is in memory."""
@@ -154,6 +164,11 @@ class AzureVerifier:
         self._azure = AzureAttestation(instance, clock=clock)
         self._root = None if self.basis.simulated else load_trust_root(INTEL_SGX_ROOT_CA)
         self._clock = clock
+
+    @property
+    def valid_until(self) -> datetime | None:
+        """None: tokens are fresh."""
+        return None
 
     def claims_at_hand(self, evidence: RatlsEvidence, grace: timedelta) -> Claims | None:
         """None: every quote is a question."""

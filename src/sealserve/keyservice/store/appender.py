@@ -108,8 +108,8 @@ class Appender:
     async def append(self, leaves: Sequence[Leaf], revision: int | None) -> list[Receipt]:
         """Make `leaves` durable, in order; returns where they stand.
 
-        `revision` is what they rest on, or None where they rest on nothing that can change. Raises
-        Stale, AuditError, StoreError.
+        `revision` is what they rest on, or None where they rest on nothing that can change. Without
+        leaves it tries whether anything could be written. Raises Stale, AuditError, StoreError.
         """
         loop = asyncio.get_running_loop()
         entry = _Entry(leaves, revision, loop, loop.create_future())
@@ -189,6 +189,8 @@ class Appender:
             outcomes, leaves = _place(entries, head)
             if leaves:
                 head = self._store.log.append(connection, head, leaves)
+            elif self.failing is not None:
+                self._store.log.touch(connection, head)
         return outcomes, head, len(leaves)
 
 

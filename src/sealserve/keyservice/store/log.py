@@ -143,6 +143,10 @@ class Log:
         connection.execute(_UPDATE_HEAD, _columns(longer))
         return longer
 
+    def touch(self, connection: Connection, head: Head) -> None:
+        """Write the head as it is: whether that can be made durable, the commit will tell."""
+        connection.execute(_UPDATE_HEAD, _columns(head))
+
     def saw(self, head: Head) -> None:
         """Remember a head that is durable: nothing older is accepted from now on."""
         with self._lock:
