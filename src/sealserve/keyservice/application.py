@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from cryptography import x509
 from OpenSSL import SSL
@@ -181,6 +182,7 @@ async def _beside(
                 )
 
             api = AdminApi(config.admin, administration)
+            metrics.certificate("admin", _first_in(config.admin.certificate).not_valid_after_utc)
             address = await api.start()
             stack.push_async_callback(api.stop)
             log.info(line("admin", listen=address))
@@ -202,7 +204,12 @@ def _reload_tls(tls: Tls, server: KeyServer, metrics: Metrics) -> None:
 def _load_tls(tls: Tls) -> tuple[SSL.Context, x509.Certificate]:
     pem = read_file(tls.certificate, limit=PEM_LIMIT)
     context = server_context(pem, read_secret(tls.private_key, limit=PEM_LIMIT))
-    return context, x509.load_pem_x509_certificates(pem)[0]
+    return context, _first_in(tls.certificate)
+
+
+def _first_in(path: Path) -> x509.Certificate:
+    """The first certificate of a file that TLS has taken already."""
+    return x509.load_pem_x509_certificates(read_file(path, limit=PEM_LIMIT))[0]
 
 
 def _announce(loaded: Loaded) -> None:
