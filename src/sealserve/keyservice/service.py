@@ -160,7 +160,9 @@ class KeyService:
             return
         wait = self._identities.take(deciding.measurement(judgement.claims), now)
         if wait is not None:
-            raise OverloadedError("this build asks too often", retry_after=wait)
+            raise OverloadedError(
+                "this build asks too often", code="overloaded.identity-rate", retry_after=wait
+            )
 
     async def _put_on_record(self, ask: Ask, judgement: Judgement) -> list[Receipt]:
         """Step 5."""
