@@ -13,6 +13,7 @@ another protocol's request.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import select
 import socket
@@ -71,7 +72,11 @@ def client_context(
 
 
 class TlsClient:
-    """One TLS session over a connected socket; every step shares one deadline."""
+    """One TLS session over a connected socket; every step shares one deadline.
+
+    The TLS library works in memory and the socket is read and written here, so that it is known
+    whether a byte has come from the other side.
+    """
 
     def __init__(
         self, context: SSL.Context, stream: socket.socket, deadline: Deadline, *, server_name: str
@@ -80,7 +85,7 @@ class TlsClient:
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._stream = stream
         self._deadline = deadline
-        self._connection = SSL.Connection(context, stream)
+        self._connection = SSL.Connection(context, None)
         self._connection.set_connect_state()
         if not _is_address(server_name):  # RFC 6066 section 3: no literal addresses in SNI
             name = server_name.removesuffix(".")  # nor the root's dot
@@ -92,17 +97,13 @@ class TlsClient:
         Raises OSError when none comes: nobody is there to speak TLS with, and nothing is lost by
         asking somebody else.
         """
-        try:
+        with contextlib.suppress(SSL.WantReadError):
             self._connection.do_handshake()
-        except SSL.WantReadError:
-            if not _is_ready(self._stream, select.POLLIN, seconds):
-                raise TimeoutError("no answer to TLS's first message") from None
-            if not self._stream.recv(1, socket.MSG_PEEK):
-                raise ConnectionResetError("closed before TLS began") from None
-        except SSL.SysCallError as error:
-            raise ConnectionResetError("closed before TLS began") from error
-        except SSL.Error as error:
-            raise _broken(error) from error
+        self._flush()
+        if not _is_ready(self._stream, select.POLLIN, seconds):
+            raise TimeoutError("no answer to TLS's first message")
+        if not self._stream.recv(1, socket.MSG_PEEK):
+            raise ConnectionResetError("closed before TLS began")
 
     def handshake(self) -> None:
         """Agree on keys; raises NetworkError when the server is not the one that was named."""
@@ -115,36 +116,57 @@ class TlsClient:
 
     def send(self, data: bytes) -> None:
         """All of `data`."""
-        while data:
-            data = data[self._until(partial(self._connection.send, data)) :]
+        self._until(partial(self._connection.sendall, data))
 
     def receive(self) -> bytes:
         """The next bytes; nothing once the server has closed the session by TLS's own message."""
         try:
-            return self._until(lambda: self._connection.recv(PIECE))
+            return self._until(partial(self._connection.recv, PIECE))
         except SSL.ZeroReturnError:
             return b""
 
     def close(self) -> None:
         """Tell the server that we are done; it may have gone already."""
-        try:
+        with contextlib.suppress(SSL.Error, OSError, NetworkError):
             self._connection.shutdown()
-        except (SSL.Error, OSError):
-            return
+            self._flush()
 
     def _until(self, step: Callable[[], T]) -> T:
-        """The result of `step` once the socket lets it go through."""
-        while True:
-            try:
-                return step()
-            except SSL.WantReadError:
-                self._wait(select.POLLIN)
-            except SSL.WantWriteError:
-                self._wait(select.POLLOUT)
-            except SSL.ZeroReturnError:
-                raise
-            except (SSL.Error, OSError) as error:
-                raise _broken(error) from error
+        """The result of `step` once it has had the bytes that it needs."""
+        try:
+            while True:
+                try:
+                    result = step()
+                except SSL.WantReadError:
+                    self._flush()
+                    self._fill()
+                else:
+                    self._flush()
+                    return result
+        except SSL.ZeroReturnError:
+            raise
+        except (SSL.Error, OSError) as error:
+            raise _broken(error) from error
+        finally:
+            with contextlib.suppress(OSError, NetworkError):
+                self._flush()  # an alert, where it failed
+
+    def _flush(self) -> None:
+        """Send what the TLS library has."""
+        with contextlib.suppress(SSL.WantReadError):  # nothing is left
+            while data := self._connection.bio_read(PIECE):
+                while data:
+                    self._wait(select.POLLOUT)
+                    data = data[self._stream.send(data) :]
+
+    def _fill(self) -> None:
+        """Hand the TLS library the next bytes that come."""
+        self._wait(select.POLLIN)
+        data = self._stream.recv(PIECE)
+        if not data:
+            raise ConnectionError("the connection was closed")
+        while data:
+            data = data[self._connection.bio_write(data) :]
 
     def _wait(self, event: int) -> None:
         if not _is_ready(self._stream, event, self._deadline.remaining()):
