@@ -288,13 +288,13 @@ def _unreachable(url: str, method: str, error: httpx.HTTPError) -> NoReturn:
             reason = f"its certificate is not trusted: {cause.verify_message}"
             hint = "is --ca the authority of the key service's own certificate?"
             break
-        if isinstance(cause, ssl.SSLError) and "ALERT" in (cause.reason or ""):
-            reason = f"it refused our certificate ({cause.reason})"
-            hint = "is the certificate of --cert signed by [admin] client_ca, and in force?"
-            break
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, httpx.TimeoutException):
         reason = "it did not answer in time"
+    elif isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
+        # Where it refuses a certificate, its listener sends no alert.
+        reason = "it closed the connection, as it does to a certificate that it does not accept"
+        hint = "is the certificate of --cert signed by [admin] client_ca, and in force?"
     unsure = method != "GET" and not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
     if unsure:
         hint += " The change may have been made all the same: look before you repeat it"

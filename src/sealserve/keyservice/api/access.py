@@ -7,7 +7,7 @@ certificate with the names of two people is nobody's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -65,7 +65,7 @@ def person_of(certificate: bytes | None, roles: Roles, now: datetime) -> Person:
         raise DeniedError("no client certificate was shown", code="person.no-certificate")
     try:
         parsed = x509.load_der_x509_certificate(certificate)
-        end, names = parsed.not_valid_after_utc, set(_names(parsed))
+        end, (hosts, others) = parsed.not_valid_after_utc, _names(parsed)
     except ValueError:
         raise DeniedError(
             "the client certificate cannot be read", code="person.certificate"
@@ -76,7 +76,7 @@ def person_of(certificate: bytes | None, roles: Roles, now: datetime) -> Person:
         Person(name, role)
         for role in Role
         for name in getattr(roles, role.value)
-        if name in names or name.lower() in names
+        if name in others or name.lower() in hosts
     ]
     if not people:
         raise DeniedError(
@@ -114,12 +114,14 @@ def check_query(query: RecordsQuery, person: Person) -> None:
         )
 
 
-def _names(certificate: x509.Certificate) -> Iterator[str]:
-    """As they are compared: letters of a DNS name have no case."""
+def _names(certificate: x509.Certificate) -> tuple[set[str], set[str]]:
+    """DNS names, whose letters have no case, and e-mail addresses and URIs, whose letters have."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
-        return
-    yield from (name.lower() for name in found.get_values_for_type(x509.DNSName))
-    yield from found.get_values_for_type(x509.RFC822Name)
-    yield from found.get_values_for_type(x509.UniformResourceIdentifier)
+        return set(), set()
+    hosts = {name.lower() for name in found.get_values_for_type(x509.DNSName)}
+    return hosts, {
+        *found.get_values_for_type(x509.RFC822Name),
+        *found.get_values_for_type(x509.UniformResourceIdentifier),
+    }

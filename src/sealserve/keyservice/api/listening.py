@@ -14,7 +14,6 @@ import logging
 import secrets
 import ssl
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -76,7 +75,7 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         visit = Visit(secrets.token_hex(8), self._calls)
         scope.setdefault("state", {})["visit"] = visit
-        answer = _Answer(send, visit.request_id)
+        answer = _Answer(send, visit, scope)
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 visit.person = person_of(peer_certificate(scope), self._roles, datetime.now(UTC))
@@ -85,32 +84,33 @@ class Gate:
             await answer.refuse(error, scope, receive)
         except TimeoutError:
             await answer.refuse(_late(), scope, receive)
-        except Exception:  # noqa: BLE001  (answered and logged by the application)
-            answer.status = answer.status or HTTPStatus.INTERNAL_SERVER_ERROR
-        finally:
-            _log(visit, scope, answer.status)
+        except Exception:  # noqa: BLE001, S110  (answered and logged by the application)
+            pass
 
 
 class _Answer:
-    """What is sent back: with the request's id, and kept by nobody."""
+    """What is sent back: logged first, with the request's id, and kept by nobody."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, visit: Visit, scope: Scope) -> None:
         self._send = send
+        self._visit = visit
+        self._scope = scope
         self._headers = [
-            (b"x-request-id", request_id.encode("ascii")),
+            (b"x-request-id", visit.request_id.encode("ascii")),
             (b"cache-control", b"no-store"),
         ]
-        self.status: int | None = None
+        self._begun = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = int(message["status"])
+            self._begun = True
+            _log(self._visit, self._scope, int(message["status"]))
             message = {**message, "headers": [*message.get("headers", []), *self._headers]}
         await self._send(message)
 
     async def refuse(self, error: SealServeError, scope: Scope, receive: Receive) -> None:
         """Answer with an error, unless an answer has begun."""
-        if self.status is None:
+        if not self._begun:
             answer = refusal(status_of(error), ErrorAnswer.of(error))
             await answer(scope, receive, self.send)
 
@@ -152,7 +152,7 @@ def _late() -> OverloadedError:
     )
 
 
-def _log(visit: Visit, scope: Scope, status: int | None) -> None:
+def _log(visit: Visit, scope: Scope, status: int) -> None:
     person = visit.person
     peer = scope.get("client")
     log.info(

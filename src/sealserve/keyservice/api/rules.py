@@ -60,7 +60,7 @@ async def lift_revocation(
     value: Annotated[str, Path(max_length=140)],
     reason: Annotated[Reason, Query()],
 ) -> Response:
-    """Take a revocation back."""
+    """Take a revocation back: the policy alone decides again."""
     target = Target.parse(kind, value)
 
     def work(admin: Administration) -> TargetAnswer:
