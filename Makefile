@@ -8,10 +8,10 @@ FUZZ_SECONDS ?= 20
 CORPUS_TESTS := tests/interop/test_dcap_quotes.py tests/interop/test_dcap_vectors.py \
 	tests/unit/verifier/test_rejections.py tests/unit/lab/test_lab_vectors.py
 
-.PHONY: help demo test test-corpus test-interop vectors fuzz check bench proto train clean
+.PHONY: help demo test test-corpus test-interop vectors fuzz check bench bench-keyservice proto train clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 18
 
 $(VENV)/.run: pyproject.toml constraints.txt scripts/environment.sh
 	@PYTHON=$(PYTHON) sh scripts/environment.sh $(VENV) all && touch $@
@@ -60,6 +60,9 @@ check: $(VENV)/.dev ## format, lint, types, rooms, generated code
 
 bench: $(VENV)/.bench ## every benchmark, with its peer or limit beside it
 	$(BIN)/python -m bench
+
+bench-keyservice: $(VENV)/.dev ## the key service beside its peers; into docs/performance.md
+	$(BIN)/python -m bench keyservice --write docs/performance.md
 
 proto: $(VENV)/.dev ## the protobuf messages, from proto/
 	$(BIN)/python scripts/generate_messages.py

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 import bench
+from bench._page import write_table
 from bench.measure import Result
 
 RESULTS = Path(__file__).parent / "results"
@@ -59,7 +60,14 @@ def main() -> int:
     """The command; its exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(names())}")
-    chosen = parser.parse_args().names or names()
+    parser.add_argument(
+        "--write",
+        type=Path,
+        metavar="PAGE",
+        help="put the tables between the marks of these benchmarks in a page, too",
+    )
+    arguments = parser.parse_args()
+    chosen = arguments.names or names()
     if unknown := sorted(set(chosen) - set(names())):
         parser.error(f"no such benchmark: {', '.join(unknown)}; there are: {', '.join(names())}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unwind
@@ -69,6 +77,8 @@ def main() -> int:
         with console.status(f"measuring {name}"):
             results = run(name)
         console.print(table(name, results))
+        if arguments.write is not None:
+            write_table(arguments.write, name, results)
         all_hold = all_hold and all(result.holds is not False for result in results)
     console.print(f"results are in {RESULTS}")
     return 0 if all_hold else 1
