@@ -216,9 +216,9 @@ def _check_newer(old: Checkpoint | Head, new: Head) -> None:
     """
     if new.size < old.size or new.revision < old.revision or new.rules < old.rules:
         raise AuditError(
-            f"the log has {new.size} records and revision {new.revision}, and had {old.size} and"
-            f" {old.revision} before: the database was put back to an older state, and revocations"
-            " with it",
+            f"the log has {new.size} records, revision {new.revision} and rules {new.rules}, and"
+            f" had {old.size}, {old.revision} and {old.rules} before: the database was put back to"
+            " an older state, and revocations with it",
             code=ROLLED_BACK,
             hint=_PUT_BACK,
         )

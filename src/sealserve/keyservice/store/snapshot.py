@@ -97,12 +97,13 @@ def usable(versions: list[StoredSecret], revoked: frozenset[str]) -> Found | Mis
     """What of a name's versions, newest first, may be released.
 
     Where the current version is revoked, nothing is, until there is a newer one: an older key in
-    its place would open files that its owner no longer stands behind.
+    its place would open files that its owner no longer stands behind. So it is, too, where a newer
+    one was revoked and its row is gone from the database.
     """
     if not versions:
         return Missing(UNKNOWN)
     current = versions[0].facts
-    if current.name in revoked or f"{current.name}@{current.version}" in revoked:
+    if current.name in revoked or _newest_revoked(current.name, revoked) >= current.version:
         return Missing(REVOKED)
     if current.state is not State.CURRENT:
         return Missing(RETIRED)
@@ -113,3 +114,9 @@ def usable(versions: list[StoredSecret], revoked: frozenset[str]) -> Found | Mis
         and f"{each.facts.name}@{each.facts.version}" not in revoked
     ]
     return Found((versions[0], *older))
+
+
+def _newest_revoked(name: str, revoked: frozenset[str]) -> int:
+    """The highest version of a name that is revoked by itself; 0 for none."""
+    start = f"{name}@"
+    return max((int(each[len(start) :]) for each in revoked if each.startswith(start)), default=0)
