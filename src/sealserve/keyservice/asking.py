@@ -94,8 +94,8 @@ class Answer:
     result: dict[str, object] | None
     """What the evidence was found to be, for the one who showed it; None where it did not verify.
 
-    `outcome`, `simulated`, `trust_root_sha256`, `tcb_status`, `advisory_ids`, `policy_sha256`,
-    `evidence_sha256`, `verified_at`.
+    `simulated`, `trust_root_sha256`, `issuer`, `tcb_status`, `advisory_ids`, `policy_sha256`,
+    `evidence_sha256`, `verified_at` (`sealserve.keyservice.deciding.result`).
     """
 
 
