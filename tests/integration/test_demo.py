@@ -95,6 +95,8 @@ def secrets(folder: Path) -> dict[str, list[bytes]]:
     """Every secret of the demo in every spelling it could leak in."""
     key = (folder / "owner" / "wrap.key").read_bytes()
     spellings = {"wrap key": [key, key.hex().encode(), base64.b64encode(key)]}
+    key = (folder / "owner" / "kek").read_bytes()
+    spellings["key-encryption key"] = [key, key.hex().encode(), base64.b64encode(key)]
     for pem in folder.rglob("*key.pem"):
         body = b"".join(pem.read_bytes().splitlines()[1:-1])
         spellings[str(pem.relative_to(folder))] = [body[:60]]
@@ -104,10 +106,11 @@ def secrets(folder: Path) -> dict[str, list[bytes]]:
 def test_the_demo_holds_in_every_step(played: tuple[Path, Watch, dict]) -> None:
     _, _, told = played
     assert told["holds"] is True
-    assert len(told["steps"]) == 9
+    assert len(told["steps"]) == 10
     checks = [check for step in told["steps"] for check in step["checks"]]
     assert all(check["holds"] for check in checks)
     assert sum("exit code" in check["check"] for check in checks) == 4
+    assert checks[-1]["check"] == "it is whole: 3 released, 2 denied"
 
 
 def test_nothing_of_the_demo_runs_on(played: tuple[Path, Watch, dict]) -> None:
@@ -129,6 +132,9 @@ def test_no_secret_shows_in_arguments_environments_or_logs(
     folder, watch, told = played
     logs = [path.read_bytes() for path in (folder / "logs").iterdir()]
     logs += [path.read_bytes() for path in (folder / "owner").glob("*.jsonl")]
+    databases = [path.read_bytes() for path in (folder / "owner").glob("keyservice.db*")]
+    assert databases, "the key service has one"
+    logs += databases
     shown = [*watch.seen, *logs, json.dumps(told).encode()]
     assert len(watch.seen) > 5, "the watch has seen the demo's processes"
     for name, spellings in secrets(folder).items():
@@ -158,8 +164,13 @@ def test_every_file_that_holds_a_secret_is_for_its_owner_alone(
 ) -> None:
     folder, _, _ = played
     private = [*folder.rglob("*key.pem"), *folder.rglob("wrap.key"), *folder.rglob("ssl.cfg")]
-    private += [*folder.rglob("*.jsonl"), *(folder / "owner" / "plain").rglob("*.pb")]
-    assert len(private) >= 6
+    private += [
+        *folder.rglob("kek"),
+        *folder.rglob("keyservice.db*"),
+        *folder.rglob("*.jsonl"),
+        *(folder / "owner" / "plain").rglob("*.pb"),
+    ]
+    assert len(private) >= 8
     for path in private:
         sealed = path.read_bytes()[:8] == b"GRAFS_PF"
         mode = stat.S_IMODE(path.stat().st_mode)

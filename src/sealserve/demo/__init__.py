@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sealserve.demo.asking import ask, look_at_the_wire, save_image
+from sealserve.demo.logged import verify_log
 from sealserve.demo.narrator import Narrator
 from sealserve.demo.preparing import make_lab, make_model, make_tls, seal
 from sealserve.demo.refusals import refuse
@@ -17,7 +18,7 @@ from sealserve.demo.stage import Stage
 
 
 def play(folder: Path, narrator: Narrator, *, mutual: bool) -> None:
-    """All nine steps in `folder`, which must be empty; nothing of it runs on afterwards.
+    """All ten steps in `folder`, which must be empty; nothing of it runs on afterwards.
 
     Raises SealServeError where a step cannot be made at all; what does not hold is the narrator's
     to tell.
@@ -35,5 +36,6 @@ def play(folder: Path, narrator: Narrator, *, mutual: bool) -> None:
         look_at_the_wire(stage, edge, mutual=mutual)
         ask(stage, edge, replicas, mutual=mutual)
         refuse(stage, edge, key_service_port, mutual=mutual)
+        verify_log(stage)
     finally:
         stage.close()

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import sealserve
 from sealserve.demo.asking import IMAGE
-from sealserve.demo.running import Edge, audit, client_words, serve_words
+from sealserve.demo.logged import audit
+from sealserve.demo.running import Edge, client_words, serve_words
 from sealserve.demo.stage import MODEL, Stage
 from sealserve.errors import DeniedError, IntegrityError, NetworkError
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sealserve.demo.edge import configure, find_edge, free_port
+from sealserve.demo.logged import CONFIG, LOG_KEY, audit
 from sealserve.demo.processes import Service
 from sealserve.demo.stage import DOMAIN, MODEL, Stage
 from sealserve.demo.tap import Tap
@@ -43,15 +44,6 @@ class Edge:
     observer: str
 
 
-@dataclass(frozen=True)
-class Record:
-    """What the demo reads of one decision in the audit log."""
-
-    outcome: str
-    evidence: str
-    explanation: tuple[str, ...]
-
-
 def start_key_service(stage: Stage, pccs: str) -> int:
     """5: the key service, with a policy that names the server's measurement; its port."""
     stage.tell.step("The key service: its policy names what the server measures")
@@ -76,20 +68,27 @@ def start_key_service(stage: Stage, pccs: str) -> int:
         'identities = ["the digit server"]\n'
         'secret = "digits"\n'
     )
-    (stage.owner / "keyservice.toml").write_text(
+    (stage.owner / CONFIG).write_text(
         f'listen = "127.0.0.1:{port}"\n'
-        'policy = "policy.toml"\n'
-        'audit = "audit.jsonl"\n'
+        'database = "keyservice.db"\n'
+        'state = "state"\n'
+        "[wrapping]\n"
+        'kind = "file"\n'
+        'key = "kek"\n'
         "[tls]\n"
         'certificate = "key-service/server/cert.pem"\n'
         'private_key = "key-service/server/key.pem"\n'
         "[attestation]\n"
         'trust_root = "../platform/lab/root_ca.pem"\n'
         f'collateral_service = "{pccs}"\n'
-        "[secrets]\n"
-        'digits = "wrap.key"\n'
     )
-    words = ["keyservice", "run", "--config", "keyservice.toml"]
+    words = ["keyservice", "init", "--config", CONFIG, "--policy", "policy.toml", "--json"]
+    made = json.loads(stage.do(words, folder=stage.owner))
+    (stage.owner / LOG_KEY).write_text(made["log_key"] + "\n")
+    stage.tell.say(f"the key of its audit log, kept in {stage.path(stage.owner / LOG_KEY)}")
+    words = ["secret", "add", "digits", "--from", "wrap.key", "--config", CONFIG]
+    stage.do(words, folder=stage.owner)
+    words = ["keyservice", "run", "--config", CONFIG]
     service = stage.start("keyservice", words, folder=stage.owner)
     stage.tell.say(service.wait_ready(r"ready on \S+").group(0))
     stage.tell.check(
@@ -191,13 +190,3 @@ def client_words(targets: str, *, mutual: bool, npy: str) -> list[str]:
     if not mutual:
         return [*words, "--ca", "server/cert.pem"]
     return [*words, "--ca", "ca_cert.pem", "--cert", "client/cert.pem", "--key", "client/key.pem"]
-
-
-def audit(stage: Stage) -> list[Record]:
-    """The decisions in the key service's audit log."""
-    lines = map(json.loads, (stage.owner / "audit.jsonl").read_text().splitlines())
-    return [
-        Record(line["outcome"], line["evidence_sha256"], tuple(line["explanation"]))
-        for line in lines
-        if line["kind"] == "decision"
-    ]
