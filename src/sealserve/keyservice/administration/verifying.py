@@ -140,7 +140,7 @@ def pages(source: Source, size: int) -> Iterator[Sequence[Record]]:
 def lines(stream: BinaryIO) -> Iterator[bytes]:
     """The records of an exported log; raises AuditError for a line that cannot be one."""
     number = 0
-    while line := stream.readline(LEAF_LIMIT + 2):
+    while line := stream.readline(LEAF_LIMIT + 1):
         if not line.endswith(b"\n"):
             _refuse("audit.line", f"record {number} is too long, or the file ends within it")
         yield line[:-1]
