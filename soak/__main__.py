@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 import soak
-from soak._report import Figure, figure, markdown, promise
+from soak._report import Figure, Missing, figure, markdown, promise
 
 BEGIN, END = "<!-- written by python -m soak -->", "<!-- end of what it wrote -->"
 LINE = 120  # characters, where the output is no terminal
@@ -42,6 +42,8 @@ def run(name: str, *, quick: bool) -> list[Figure]:
     found: list[Figure] = []
     try:
         found.extend(scenario.run(scenario.QUICK if quick else scenario.FULL))
+    except Missing as missing:
+        found.append(figure("skipped", str(missing)))
     except Exception as error:  # noqa: BLE001  (the other scenarios are run all the same)
         traceback.print_exc()
         found.append(promise("the scenario came to its end", repr(error)[:200], holds=False))

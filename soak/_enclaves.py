@@ -6,6 +6,7 @@ get no answer. Every ask has evidence of its own, so that the audit log can be h
 
 from __future__ import annotations
 
+import math
 import random
 import socket
 import threading
@@ -73,6 +74,10 @@ class Tally:
         """Those that ended with the secret."""
         return [each for each in self.asked if each.outcome == "served"]
 
+    def since(self, moment: float) -> list[Asked]:
+        """The asks that began after it, by the monotonic clock."""
+        return [each for each in self.asked if each.began > moment]
+
     def wrong(self) -> list[Asked]:
         """Those that were answered wrongly."""
         return [each for each in self.asked if each.wrongly]
@@ -119,6 +124,17 @@ def gather(process: Helper, tally: Tally, *, stop: bool = False) -> None:
     """Put what a crowd has told into `tally`; with `stop` it ends, and all is there."""
     for batch in process.stop() if stop else process.told():
         tally.add(batch)
+
+
+def until_served(process: Helper, tally: Tally, since: float, patience: float) -> float:
+    """Wait for a secret that was asked for after `since`; seconds from then, or infinity."""
+    while time.monotonic() < since + patience:
+        gather(process, tally)
+        ends = [a.began + a.seconds for a in tally.since(since) if a.outcome == "served"]
+        if ends:
+            return min(ends) - since
+        time.sleep(0.05)
+    return math.inf
 
 
 @contextmanager

@@ -7,6 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
+class Missing(Exception):
+    """Something that a scenario needs is not on this machine; it says what."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """One line of the table; `holds` is None where nothing is promised."""

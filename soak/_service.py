@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -135,6 +136,16 @@ class Service:
     def log(self) -> str:
         """What it has said so far."""
         return self.log_file.read_text()
+
+    def is_ready(self) -> bool:
+        """What `/readyz` says."""
+        url = f"http://127.0.0.1:{self.copy.watch}/readyz"
+        try:
+            with urllib.request.urlopen(url, timeout=WATCH_SECONDS) as answer:
+                return int(answer.status) == 200
+        except urllib.error.HTTPError as error:
+            error.close()
+            return False
 
     def metrics(self) -> dict[str, dict[str, float]]:
         """What `/metrics` says: by name, by the values of the labels with a blank between."""

@@ -6,7 +6,7 @@ The world is the lab's, issued some days ago, so that a clock that is a day slow
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -93,12 +93,18 @@ class Site:
         top: str = "",
         limits: str = "",
         admin: bool = False,
+        files: Mapping[str, bytes] | None = None,
     ) -> Site:
-        """A site that is ready to run: keys, tables, the secret and the policy are there."""
+        """A site that is ready to run: keys, tables, the secret and the policy are there.
+
+        `top` and `limits` are lines of the configuration, `files` what they name.
+        """
         folder.mkdir(exist_ok=True)
         world = World.create(now=datetime.now(UTC) - timedelta(days=ISSUED_DAYS_AGO))
         world.save(folder / "lab")
         _write_certificates(folder)
+        for name, content in (files or {}).items():
+            write_file(folder / name, content)
         made = []
         for number in range(copies):
             copy = Copy(folder / f"ks-{number}.toml", *_free_ports(3))
