@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -138,6 +139,12 @@ class Served:
 
     def remote(self, who: Role | str = Role.OWNER) -> RemoteAdministration:
         return RemoteAdministration(self.url, self.site.ca, *self.site.files(who), timeout=30)
+
+    def tls(self, who: Role | str = Role.OWNER) -> ssl.SSLContext:
+        """Of a client that is not ours."""
+        context = ssl.create_default_context(cafile=str(self.site.ca))
+        context.load_cert_chain(*map(str, self.site.files(who)))
+        return context
 
     def options(self, who: Role | str = Role.OWNER) -> list[str]:
         """Of a command."""

@@ -70,16 +70,8 @@ def served(tmp_path: Path, store: Store) -> Iterator[Served]:
         yield running
 
 
-def context(served: Served, who: Role | str = Role.OWNER) -> ssl.SSLContext:
-    made = ssl.create_default_context(cafile=str(served.site.ca))
-    made.load_cert_chain(*map(str, served.site.files(who)))
-    return made
-
-
 def http(served: Served, who: Role | str = Role.OWNER) -> httpx.Client:
-    return httpx.Client(
-        base_url=served.url, verify=context(served, who), trust_env=False, timeout=30
-    )
+    return httpx.Client(base_url=served.url, verify=served.tls(who), trust_env=False, timeout=30)
 
 
 def code_of(answer: httpx.Response) -> str:
@@ -255,7 +247,7 @@ def test_no_certificate_no_plaintext_and_no_old_tls(served: Served) -> None:
         httpx.get(f"{served.url}/v1/status", verify=bare, trust_env=False)
     with pytest.raises(httpx.TransportError):
         httpx.get(f"http://{served.address}/v1/status", trust_env=False)
-    old = context(served)
+    old = served.tls()
     old.minimum_version = ssl.TLSVersion.TLSv1_2
     old.maximum_version = ssl.TLSVersion.TLSv1_2
     answer = httpx.get(f"{served.url}/v1/status", verify=old, trust_env=False)

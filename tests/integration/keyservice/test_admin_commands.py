@@ -5,7 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
+import pty
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +18,7 @@ from typing import Any
 
 import pytest
 
+import made_claims
 from administered import EVIDENCE, POLICY, Site, new_store, record_decisions, serving
 from sealserve.cli import main
 from sealserve.errors import NetworkError
@@ -21,6 +26,8 @@ from sealserve.keyservice.administration.opening import initialise, open_adminis
 from sealserve.keyservice.administration.remote import RemoteAdministration
 from sealserve.keyservice.administration.values import Role
 from sealserve.keyservice.config import load_config
+from sealserve.keyservice.store.log import Leaf
+from sealserve.keyservice.store.store import Store
 from sealserve.lab.world import World
 from sealserve.verifier import load_trust_root
 
@@ -207,6 +214,68 @@ def test_a_policy_with_errors_is_not_sent(commands: Commands) -> None:
     said = commands.run("policy", "apply", file, "--yes", code=1)
     assert "unknown key" in said
     assert commands.told("audit", "verify")["size"] == 0
+
+
+def released(store: Store, measurement: str) -> None:
+    """Put a release on record that the policy `POLICY` would have granted."""
+    said = made_claims.claims(made_claims.sgx_enclave(mr_enclave=bytes.fromhex(measurement)))
+    facts = {
+        "evidence_sha256": EVIDENCE,
+        "asked_for": None,
+        "asked_secret": None,
+        "claims": said.as_dict(),
+        "outcome": "released",
+        "code": "allowed",
+        "secret": "digits",
+    }
+    with store.database.writing() as connection:
+        store.log.append(
+            connection, store.log.lock(connection), [Leaf.of("decision", made_claims.NOW, facts)]
+        )
+
+
+def at_a_terminal(words: list[str], answer: str) -> tuple[int, str]:
+    """Exit code and output of a command whose standard input is a terminal, where one answers."""
+    terminal, inside = pty.openpty()
+    try:
+        os.write(terminal, f"{answer}\n".encode())
+        ended = subprocess.run(
+            [sys.executable, "-m", "sealserve", *words],
+            stdin=inside,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(terminal)
+        os.close(inside)
+    return ended.returncode, ended.stdout.decode()
+
+
+def test_who_would_be_denied_is_said_loudly_before_anybody_says_yes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = "9f3c1a7be04d25681122334455667788990a0b0c0d0e0f101112131415161718"
+    other = "5b11" * 16
+    store = new_store(tmp_path)
+    released(store, known)
+    released(store, other)
+    with serving(Site(tmp_path), store) as served:
+        commands = Commands(tmp_path, served.options(), POLICY, capsys)
+        file = commands.file("policy.toml")
+        file.write_text(POLICY)
+        facts = commands.told("policy", "apply", file, "--dry-run")
+        assert (facts["counts"]["same"], facts["counts"]["now denied"]) == (1, 1)
+        apply = ["policy", "apply", str(file), *served.options()]
+        code, said = at_a_terminal(apply, "n")
+        assert (code, "WARNING: 1 of these decisions would be DENIED" in said) == (1, True)
+        assert "record 1: now denied" in said
+        assert "nothing was applied" in said
+        assert commands.told("audit", "verify")["revision"] == 0
+        code, said = at_a_terminal(apply, "y")
+        assert (code, "revision 1" in said) == (0, True)
+    store.close()
 
 
 # audit
