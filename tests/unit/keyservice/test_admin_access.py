@@ -155,10 +155,14 @@ def test_an_operator_sees_why_and_not_which_platform() -> None:
         "kind": "decision",
         "code": "policy.platform",
         "claims": {"ppid": PPID, "fmspc": "00606a000000", "tcb_status": "UpToDate"},
-        "explanation": [f"platform.ids: is {PPID}, expected another"],
+        "explanation": [f"platform.platform_ids: found {PPID}, expected {'6B' * 16}", "ab" * 32],
     }
     shown = record_for_operators(json.dumps(record).encode())
     assert PPID.encode() not in shown
-    assert json.loads(shown)["claims"] == {"tcb_status": "UpToDate"}
+    assert json.loads(shown)["claims"] == {"fmspc": "00606a000000", "tcb_status": "UpToDate"}
+    assert json.loads(shown)["explanation"] == [
+        "platform.platform_ids: found (left out), expected (left out)",
+        "ab" * 32,
+    ]
     assert json.loads(shown)["code"] == "policy.platform"
     assert json.loads(record_for_operators(b'{"kind":"decision","claims":null}'))["claims"] is None
