@@ -9,9 +9,13 @@ have to be put back together.
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +28,7 @@ from sealserve.logline import line
 from sealserve.transparency.checkpoint import Checkpoint
 
 PROVE_SECONDS: Final = 60.0
+LOCK_SECONDS: Final = 2.0
 NOTE_LIMIT: Final = 4096  # bytes
 FILE: Final = "checkpoint"
 
@@ -78,10 +83,12 @@ class Memory:
         """Remember a durable head that this process proved, or made out of one that it proved."""
         with self._lock:
             self._revision = head.revision
-            self._proven = self._log.checkpoint(head.note)
+            said = self._log.checkpoint(head.note)
+            self._proven = _newer(self._proven, said)
             try:
-                if _newer(self._remembered(), self._proven) is self._proven:
-                    write_file(self._path, head.note.encode("utf-8"))
+                with _alone(self._path.parent):
+                    if _newer(self._remembered(), said) is said:
+                        write_file(self._path, head.note.encode("utf-8"))
             except (SealServeError, OSError) as error:
                 log.warning(line("checkpoint_not_kept", path=self._path, reason=str(error)))
 
@@ -98,6 +105,25 @@ class Memory:
                 code="audit.checkpoint",
                 hint='docs/operations.md, "A database that was put back"',
             ) from error
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No other process of this machine writes into `folder` meanwhile; TimeoutError, OSError."""
+    end = time.monotonic() + LOCK_SECONDS
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise TimeoutError("another process has it locked") from None
+                time.sleep(0.005)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _newer(one: Checkpoint | None, other: Checkpoint | None) -> Checkpoint | None:
