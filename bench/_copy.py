@@ -7,6 +7,7 @@ transaction, and, where it is asked to, under a profiler in each of its threads.
 from __future__ import annotations
 
 import cProfile
+import logging
 import pstats
 import threading
 from functools import partial
@@ -21,7 +22,8 @@ from sealserve.keyservice.store.appender import Appender
 
 def serve_copy(tell: Tell, config_file: Path, batch: int) -> None:
     """Serve until SIGTERM, at most `batch` records in a transaction."""
-    application.Appender = partial(Appender, batch=batch)  # type: ignore[assignment,misc,attr-defined]
+    logging.disable(logging.WARNING)  # nobody collects its log
+    application.Appender = partial(Appender, batch=batch)  # type: ignore[assignment,attr-defined]
     application.run(load_config(config_file), ready=lambda address: tell(address.port))
 
 

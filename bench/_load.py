@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -35,6 +35,7 @@ from sealserve.attester.protocol import REQUEST
 PROCESSES = 2
 SECRET_BASE64 = base64.b64encode(SECRET)
 PIECE = 64 << 10  # bytes
+SETTLE = 1.0  # seconds until a server has done with what it was sent
 SECONDS = 60.0  # of one request at most
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -106,6 +107,16 @@ class Clients:
         shares = [self._pool.submit(function, *arguments) for _ in range(processes)]
         return [share.result() for share in shares]
 
+    def idle(self, target: Target, count: int, *, greeted: bool) -> float:
+        """MiB that `count` connections cost the server while they say nothing.
+
+        `greeted`: after the TLS handshake; otherwise they have not said a word.
+        """
+        (server,) = target.servers
+        before = proportional_memory(server.pid)
+        (held,) = self.everywhere(_hold, target, count, greeted, server.pid, processes=1)
+        return held - before
+
 
 def rounds(subjects: Mapping[str, Callable[[], Round]], count: int) -> dict[str, list[Round]]:
     """So many rounds of each subject; all take turns, after one round that does not count."""
@@ -143,6 +154,15 @@ def processor_seconds(pid: int) -> float:
         fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
         total += int(fields[11]) + int(fields[12])
     return total / TICKS
+
+
+def proportional_memory(pid: int) -> float:
+    """MiB of a process and its children, what they share counted once (PSS, proc(5))."""
+    total = 0
+    for each in processes_of(pid):
+        text = Path(f"/proc/{each}/smaps_rollup").read_text()
+        total += int(text.partition("\nPss:")[2].split()[0])
+    return total / 1024
 
 
 @dataclass(frozen=True)
@@ -189,6 +209,20 @@ def _ask(target: Target, requests: int, at_a_time: int) -> _Part:
     if failures:
         raise failures[0]
     return _Part(began, time.monotonic(), time.process_time() - processor, latencies)
+
+
+def _hold(target: Target, count: int, greeted: bool, pid: int) -> float:
+    """The server's memory while so many connections are open."""
+    contexts = _contexts(target.site, bool(target.named))
+    port = target.servers[0].port
+    with ExitStack() as stack:
+        for number in range(count):
+            stream = stack.enter_context(socket.create_connection(("127.0.0.1", port), SECONDS))
+            if greeted:
+                context = contexts[number % len(contexts)]
+                stack.enter_context(context.wrap_socket(stream, server_hostname="localhost"))
+        time.sleep(SETTLE)
+        return proportional_memory(pid)
 
 
 def _request(port: int, context: ssl.SSLContext, message: bytes) -> bytes:

@@ -7,34 +7,45 @@ them: nothing here is anybody's secret.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from sqlalchemy import Connection
 
+from sealserve.appraisal.policy import parse_policy
 from sealserve.attester.ratls import RatlsIdentity, make_certificate
 from sealserve.deploy.certificates import Validity, make_authority, make_server
+from sealserve.evidence.ratls import extract_evidence
 from sealserve.files import write_file
+from sealserve.keyservice import deciding
 from sealserve.keyservice.administration.opening import (
     initialise,
     open_administration,
     open_store,
 )
+from sealserve.keyservice.asking import Ask
 from sealserve.keyservice.config import KeyServiceConfig, load_config
-from sealserve.keyservice.store.secrets import SecretFacts, State, add_version
-from sealserve.keyservice.store.store import Store
+from sealserve.keyservice.datakey import DataKey
+from sealserve.keyservice.store.log import Head, Leaf
+from sealserve.keyservice.store.rules import Rules
+from sealserve.keyservice.store.secrets import SecretFacts, State, StoredSecret, add_version
+from sealserve.keyservice.store.snapshot import Snapshot
+from sealserve.keyservice.verifiers import basis_of
 from sealserve.lab.identity import EnclaveIdentity
 from sealserve.lab.world import World
-from sealserve.verifier import load_trust_root
+from sealserve.transparency.tree import Frontier, leaf_hash
+from sealserve.verifier import TrustRoot, load_trust_root, verify_collateral, verify_quote
 
 SECRET = bytes(range(16))
 NAME = "digits"
 ENCLAVE = EnclaveIdentity(bytes(32), bytes(32))
 ENCLAVES = 32
 LOG_NAME = "keys.example/bench"
+_REQUEST, _PEER = "0123456789abcdef", "127.0.0.1:54321"
 # Nothing is refused here: what limits refuse is measured by `make soak`.
 LIMITS = """
 max_sessions = 65536
@@ -127,31 +138,67 @@ def fill(site: Site, config_file: Path, *, secrets: int = 1) -> None:
     initialise(config, log_name=LOG_NAME)
     if secrets > 1:
         _add_many(config, [f"model-{number}" for number in range(1, secrets)])
-    root = load_trust_root((site.folder / "lab" / "root_ca.pem").read_bytes()).sha256.hex()
-    policy = (
-        f'version = 2\ntrust_root = "{root}"\n'
-        f'[[identities]]\nname = "server"\nmr_enclave = ["{ENCLAVE.mr_enclave.hex()}"]\n'
-        f'[[rules]]\nname = "digits"\nidentities = ["server"]\nsecret = "{NAME}"\n'
-        '[[rules]]\nname = "models"\nidentities = ["server"]\nsecrets = ["model-*"]\n'
-    )
+    policy = _policy(load_trust_root((site.folder / "lab" / "root_ca.pem").read_bytes()))
     with open_administration(config_file) as administration:
         administration.add_secret(NAME, SECRET)
         administration.apply_policy(policy, administration.try_policy(policy).token)
 
 
+def decisions(count: int, start: int = 0) -> list[Leaf]:
+    """Records of releases, made as the service makes them, each with a request of its own.
+
+    What they are made of is judged once: only the request's identifier and the peer differ.
+    """
+    leaf = _decision()
+    return [_as_request(leaf, number) for number in range(start, start + count)]
+
+
+@cache
+def _decision() -> Leaf:
+    now = datetime.now(UTC)
+    world = World.create(now=now)
+    root = load_trust_root(world.root_ca_pem)
+    certificate = make_certificate(Source(world)).certificate_der
+    evidence = extract_evidence(certificate)
+    claims = verify_quote(evidence.quote, verify_collateral(world.collateral(), root, now), now)
+    policy = _policy(root)
+    key, digest = DataKey.generate(), hashlib.sha256(policy.encode()).hexdigest()
+    sealed = StoredSecret(_facts(NAME), key.seal(SECRET, b""))
+    head = Head(Frontier.empty(), 2, 1, "")
+    rules = Rules().with_policy(policy, now=now, by="bench")
+    snapshot = Snapshot(head, rules, parse_policy(policy), digest, lambda _: [sealed])
+    ask = Ask(_REQUEST, _PEER, "localhost", certificate)
+    judgement = deciding.judge(ask, (None,), evidence, claims, snapshot)
+    return deciding.leaves(ask, judgement, basis_of(root), now)[0]
+
+
+def _as_request(leaf: Leaf, number: int) -> Leaf:
+    data = leaf.data.replace(_REQUEST.encode(), b"%016x" % number)
+    data = data.replace(_PEER.encode(), b"127.0.0.1:%05d" % (10_000 + number % 50_000))
+    return replace(leaf, data=data, hash=leaf_hash(data), time_us=leaf.time_us + number)
+
+
+def _policy(root: TrustRoot) -> str:
+    return (
+        f'version = 2\ntrust_root = "{root.sha256.hex()}"\n'
+        f'[[identities]]\nname = "server"\nmr_enclave = ["{ENCLAVE.mr_enclave.hex()}"]\n'
+        f'[[rules]]\nname = "digits"\nidentities = ["server"]\nsecret = "{NAME}"\n'
+        '[[rules]]\nname = "models"\nidentities = ["server"]\nsecrets = ["model-*"]\n'
+    )
+
+
+def _facts(name: str) -> SecretFacts:
+    now = datetime.now(UTC)
+    return SecretFacts(name, 1, State.CURRENT, len(SECRET), now, "bench", now, "bench")
+
+
 def _add_many(config: KeyServiceConfig, names: list[str]) -> None:
     """In one transaction, without a record for each: a short cut past `secret add`."""
-    now = datetime.now(UTC)
-    facts = SecretFacts("", 1, State.CURRENT, len(SECRET), now, "bench", now, "bench")
-
-    def add(store: Store, connection: Connection) -> None:
-        for name in names:
-            add_version(connection, replace(facts, name=name), SECRET, store.key)
-
     store = open_store(config)
     try:
         with store.database.writing() as connection:
-            add(store, connection)
+            for name in names:
+                add_version(connection, _facts(name), SECRET, store.key)
     finally:
         store.close()
 

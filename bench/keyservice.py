@@ -22,10 +22,24 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import _keyservice_releases
+from bench import (
+    _keyservice_growth,
+    _keyservice_postgres,
+    _keyservice_records,
+    _keyservice_releases,
+    _keyservice_sessions,
+)
 from bench._load import clients
 from bench._site import make_site
 from bench.measure import PROJECT, Result
+
+_PARTS = (
+    _keyservice_releases,
+    _keyservice_records,
+    _keyservice_sessions,
+    _keyservice_growth,
+    _keyservice_postgres,
+)
 
 
 def run() -> Iterator[Result]:
@@ -34,4 +48,5 @@ def run() -> Iterator[Result]:
     build.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=build, prefix="keyservice-") as name, clients() as asking:
         site = make_site(Path(name))
-        yield from _keyservice_releases.measure(site, asking)
+        for part in _PARTS:
+            yield from part.measure(site, asking)
