@@ -362,6 +362,26 @@ def put_back(site):
             "",
             id="another log's key",
         ),
+        pytest.param(
+            lambda site: change(site, "UPDATE rules SET document = 'text'"),
+            "str in the place of bytes",
+            id="text for a policy",
+        ),
+        pytest.param(
+            lambda site: change(site, "UPDATE head SET checkpoint = x'00ff'"),
+            "bytes in the place of str",
+            id="bytes for a checkpoint",
+        ),
+        pytest.param(
+            lambda site: change(site, "UPDATE head SET size = 'all'"),
+            "str in the place of int",
+            id="a word for a number",
+        ),
+        pytest.param(
+            lambda site: change(site, "DELETE FROM meta WHERE name = 'log_key'"),
+            "lacks its log_key",
+            id="no key of the log",
+        ),
     ],
 )
 def test_a_database_that_somebody_altered_is_an_integrity_error(site, alter, complaint, capsys):

@@ -10,7 +10,7 @@ import threading
 
 from sqlalchemy import Connection, insert, select, update
 
-from sealserve.errors import ConfigError
+from sealserve.errors import AuditError, ConfigError
 from sealserve.keyservice.datakey import DataKey
 from sealserve.keyservice.store.database import Database
 from sealserve.keyservice.store.log import Head, Log
@@ -72,9 +72,12 @@ class Store:
                 code="database-empty",
                 hint="sealserve keyservice init --config CONFIG",
             )
+        for missing in {_DATA_KEY, _LOG_KEY, _LOG_ORIGIN} - meta.keys():
+            raise AuditError(f"the database lacks its {missing}", hint="restore a backup")
         key = DataKey.unwrap(meta[_DATA_KEY], kek)
         seed = key.open(meta[_LOG_KEY], _SEED)
-        return cls(database, key, LogKey.from_seed(meta[_LOG_ORIGIN].decode("ascii"), seed))
+        origin = meta[_LOG_ORIGIN].decode("ascii", "replace")  # another than its notes' is found
+        return cls(database, key, LogKey.from_seed(origin, seed))
 
     @property
     def kept(self) -> Snapshot | None:
