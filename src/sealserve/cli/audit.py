@@ -84,6 +84,8 @@ def prove(index: int, out: Path, log_key: str | None, access: Access, as_json: b
     with access.open() as admin:
         verifier = the_log_key(log_key, admin)
         found = admin.inclusion(index)
+    if found.index != index:
+        raise AuditError(f"record {index} was asked for, and {found.index} came")
     head = verify_proof(found, verifier)
     write_file(out, InclusionAnswer.of(found).model_dump_json(indent=2).encode(), replace=False)
     if as_json:

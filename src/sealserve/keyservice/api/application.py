@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from typing import Any, Final
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from sealserve import __version__
@@ -29,9 +30,9 @@ _described = APIRouter(route_class=GuardedRoute, responses=ERRORS)
 
 
 @_described.get("/openapi.json", operation_id="openapi", response_model=dict[str, Any])
-async def openapi(request: Request) -> Response:
+async def openapi() -> Response:
     """This document."""
-    return JSONResponse(describe(request.app))
+    return Response(_document_as_json(), media_type="application/json")
 
 
 def make_application() -> FastAPI:
@@ -47,17 +48,12 @@ def make_application() -> FastAPI:
 
 
 def openapi_document() -> dict[str, Any]:
-    """The API's description, as a JSON object."""
-    return describe(make_application())
-
-
-def describe(application: FastAPI) -> dict[str, Any]:
-    """The description of these endpoints, each with the roles that may use it."""
+    """The API's description, as a JSON object: each operation with the roles that may use it."""
     document = get_openapi(
         title="SealServe key service",
         version=__version__,
         description=_DESCRIPTION,
-        routes=application.routes,
+        routes=make_application().routes,
     )
     schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
     schemes["certificate"] = {
@@ -71,3 +67,8 @@ def describe(application: FastAPI) -> dict[str, Any]:
             operation["x-roles"] = roles
             operation["description"] += f"\n\nRoles: {', '.join(roles)}."
     return document
+
+
+@functools.cache
+def _document_as_json() -> bytes:
+    return json.dumps(openapi_document()).encode()

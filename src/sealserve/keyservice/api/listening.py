@@ -157,7 +157,7 @@ def _log(visit: Visit, scope: Scope, status: int) -> None:
     peer = scope.get("client")
     log.info(
         line(
-            "admin",
+            "admin_request",
             request_id=visit.request_id,
             peer=f"{peer[0]}:{peer[1]}" if peer else None,
             person=person.name if person else None,
