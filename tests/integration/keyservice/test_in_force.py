@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import Connection
 
 from key_site import MEASUREMENT, SIGNER, Site
 from sealserve.attester.named import fetch_named
@@ -340,3 +341,38 @@ def test_a_value_that_was_there_before_is_no_rotation(site):
     with pytest.raises(UsageError, match="already"):
         rotated(site, site.secret)
     assert site.check_log() == 3
+
+
+# What must not stand in the way of a change
+
+
+def test_to_revoke_something_waits_for_no_collateral(running):
+    site = running.site
+    assert fetch(running) == site.secret
+    (site.folder / "lab" / "collateral" / "pck.crl").unlink()
+    revoke(site, "secret", "digits")
+    denied(running, "secret.revoked")
+
+
+@dataclass
+class Overtaken:
+    """A connection whose first answer is no longer the newest when it arrives."""
+
+    real: Connection
+    meanwhile: Callable[[], None]
+
+    def execute(self, statement):
+        answer = self.real.execute(statement)
+        self.meanwhile()
+        return answer
+
+
+def test_a_head_that_another_thread_overtakes_while_it_is_read_is_no_older_database(running):
+    store, before = running.loaded.store, running.loaded.store.refresh().head
+
+    def release() -> None:
+        fetch(running)
+        assert store.refresh().head.size == before.size + 1
+
+    with store.database.reading() as connection:
+        assert store.log.read(Overtaken(connection, release)).size == before.size
