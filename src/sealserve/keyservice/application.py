@@ -173,12 +173,15 @@ async def _beside(
             # Whoever has no such listener need not wait for what it is made of.
             from sealserve.keyservice.api import AdminApi
 
+            memory = Memory(config.state, loaded.store.log)
+
             def administration(actor: Actor) -> LocalAdministration:
                 return LocalAdministration(
                     loaded.store,
                     actor,
                     trust_root_sha256=basis.trust_root_sha256,
                     simulated=basis.simulated,
+                    memory=memory,
                 )
 
             api = AdminApi(config.admin, administration)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
@@ -20,7 +20,7 @@ from sealserve.keyservice.administration.values import DryRun
 from sealserve.keyservice.datakey import DataKey
 from sealserve.keyservice.store.schema import RECORDS, SECRETS
 from sealserve.keyservice.store.snapshot import Snapshot
-from sealserve.policies.replay import Effect, replay
+from sealserve.policies.replay import KIND, Effect, replay
 from sealserve.verifier import INTEL_SGX_ROOT_CA_SHA256
 
 DECISIONS: Final = 2000  # the newest that are judged again
@@ -53,12 +53,12 @@ def run(
     changed: list[str] = []
     wanted = (
         select(RECORDS.c.index, RECORDS.c.record)
-        .where(RECORDS.c.kind == "decision")
+        .where(RECORDS.c.kind == KIND, RECORDS.c.index < snapshot.head.size)
         .order_by(RECORDS.c.index.desc())
         .limit(DECISIONS)
     )
     rows = connection.execute(wanted)
-    records = ((index, json.loads(bytes(data))) for index, data in rows)
+    records = ((index, _decoded(bytes(data))) for index, data in rows)
     for found in replay(records, policy, at=None, revoked=snapshot.rules.revoked):
         counts[found.effect.value] += 1
         unchanged = found.effect in (Effect.SAME, Effect.NOT_DECIDABLE)
@@ -87,6 +87,15 @@ def check_token(key: DataKey, snapshot: Snapshot, text: str, token: str) -> None
             code="dry-run-outdated",
             hint="somebody changed something since: try it again, and look at what it says",
         ) from None
+
+
+def _decoded(data: bytes) -> dict[str, Any]:
+    """A decision; one that somebody made unreadable is one of which nothing is known."""
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        found = None
+    return {"kind": KIND, **(found if isinstance(found, dict) else {})}
 
 
 def _context(snapshot: Snapshot) -> bytes:

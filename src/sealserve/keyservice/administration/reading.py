@@ -23,13 +23,14 @@ from sealserve.transparency.tree import SIZE_LIMIT
 WORD: Final = 200  # characters
 
 
-def records(connection: Connection, query: Query) -> list[Record]:
-    """At most PAGE records, in the order asked for; raises UsageError."""
+def records(connection: Connection, head: Head, query: Query) -> list[Record]:
+    """At most PAGE records of the log at `head`, in the order asked for; raises UsageError."""
     if not 0 < query.limit <= PAGE:
         raise UsageError(f"a limit of {query.limit}: expected 1 to {PAGE}")
     if not -1 <= query.after < SIZE_LIMIT:
         raise UsageError(f"records after {query.after!s:.40}: expected -1 to 2**63 - 1")
-    rows = connection.execute(_where(query).limit(query.limit))
+    wanted = _where(query).where(RECORDS.c.index < head.size)  # nothing vouches for others
+    rows = connection.execute(wanted.limit(query.limit))
     return [Record(index, bytes(data)) for index, data in rows]
 
 

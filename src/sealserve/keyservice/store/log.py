@@ -31,7 +31,7 @@ from sealserve.transparency.tree import Frontier, leaf_hash
 
 LEAF_LIMIT: Final = 64 << 10  # bytes
 ROLLED_BACK: Final = "audit.rolled-back"
-FORKED: Final = "audit.forked"
+FORKED: Final = "audit.fork"
 _PUT_BACK: Final = 'docs/operations.md, "A database that was put back"'
 
 

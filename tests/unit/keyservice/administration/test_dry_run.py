@@ -76,6 +76,17 @@ def test_records_that_it_cannot_read_are_counted_and_not_its_end(store, it):
     assert sum(it.try_policy(_policy(KNOWN)).counts.values()) == 2
 
 
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"[]", b"null", b"\xff", b"[" * 50_000, b'{"outcome": []}', b'{"claims": 1}'],
+    ids=lambda data: ascii(data[:20]),
+)
+def test_records_that_somebody_edited_are_counted_and_not_its_end(place, store, it, data):
+    write(store, leaf(1))
+    place.sql('UPDATE records SET record = ? WHERE "index" = 1', data)
+    assert it.try_policy(_policy(KNOWN)).counts["not decidable"] == 1
+
+
 def test_it_names_the_secrets_that_are_granted_and_missing(it):
     assert it.try_policy(_policy(KNOWN)).missing_secrets == ()
     assert it.try_policy(_policy(KNOWN, secret="faces")).missing_secrets == ("faces",)

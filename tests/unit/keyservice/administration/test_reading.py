@@ -114,5 +114,15 @@ def test_every_older_log_is_proved_to_be_the_beginning(place):
         assert new.size == 9
 
 
+def test_what_somebody_wrote_past_the_end_of_the_log_is_no_record(place, it):
+    place.sql(
+        'INSERT INTO records ("index", leaf_hash, record, time_us, kind)'
+        " SELECT \"index\" + 1000, leaf_hash, record, time_us, 'decision' FROM records"
+    )
+    assert len(it.records(Query())) == 20
+    assert it.records(Query(newest_first=True, limit=1))[0].index == 19
+    assert sum(it.try_policy("version = 2").counts.values()) == 20
+
+
 def _head(it, note):
     return read_checkpoint(note, LogVerifier.parse(it.log_key()))
