@@ -21,6 +21,7 @@ import soak
 from soak._report import Figure, Missing, figure, markdown, promise
 
 BEGIN, END = "<!-- written by python -m soak -->", "<!-- end of what it wrote -->"
+SKIPPED = "skipped"
 LINE = 120  # characters, where the output is no terminal
 ORDER = (
     "loris", "flood", "scale_out", "all_at_once", "crashes", "postgres", "disk_full", "clock",
@@ -43,7 +44,7 @@ def run(name: str, *, quick: bool) -> list[Figure]:
     try:
         found.extend(scenario.run(scenario.QUICK if quick else scenario.FULL))
     except Missing as missing:
-        found.append(figure("skipped", str(missing)))
+        found.append(figure(SKIPPED, str(missing)))
     except Exception as error:  # noqa: BLE001  (the other scenarios are run all the same)
         traceback.print_exc()
         found.append(promise("the scenario came to its end", repr(error)[:200], holds=False))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from OpenSSL import SSL
 
 from sealserve.attester.protocol import REQUEST
@@ -166,7 +166,7 @@ def certificate(key: ec.EllipticCurvePrivateKey, quote: bytes | None) -> x509.Ce
 
 def client_context(
     shown: x509.Certificate,
-    key: ec.EllipticCurvePrivateKey,
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
     protocols: Sequence[bytes] = (),
 ) -> SSL.Context:
     """A TLS client that believes every server."""

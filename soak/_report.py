@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+BAR = "\\|"
+
 
 class Missing(Exception):
     """Something that a scenario needs is not on this machine; it says what."""
@@ -61,5 +63,6 @@ def markdown(scenarios: Sequence[tuple[str, Sequence[Figure]]]) -> str:
     for scenario, figures in scenarios:
         for number, each in enumerate(figures):
             title = f"**{scenario}**" if number == 0 else ""
-            lines.append(f"| {title} | {each.name} | {each.value} | {each.verdict} |")
+            cells = (title, each.name, each.value, each.verdict)
+            lines.append(f"| {' | '.join(cell.replace('|', BAR) for cell in cells)} |")
     return "\n".join(lines) + "\n"

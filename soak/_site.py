@@ -24,7 +24,7 @@ from soak._world import ENCLAVE, NAME, SECRET
 KEY_DOMAIN = "keys.example.com"
 ISSUED_DAYS_AGO = 3
 DAYS = 365
-PEOPLE = {"alice.example.com": "owner", "bob.example.com": "auditor"}
+OWNER, AUDITOR = "alice.example.com", "bob.example.com"
 
 _CONFIG = """
 listen = "127.0.0.1:{port}"
@@ -54,8 +54,8 @@ certificate = "server.pem"
 private_key = "server.key"
 client_ca = "ca.pem"
 [admin.roles]
-owner = ["alice.example.com"]
-auditor = ["bob.example.com"]
+owner = ["{owner}"]
+auditor = ["{auditor}"]
 """
 
 
@@ -118,7 +118,9 @@ class Site:
                 top=top,
                 limits=limits,
             )
-            copy.config.write_text(text + (_ADMIN.format(port=copy.admin) if admin else ""))
+            if admin:
+                text += _ADMIN.format(port=copy.admin, owner=OWNER, auditor=AUDITOR)
+            copy.config.write_text(text)
             made.append(copy)
         site = cls(folder, tuple(made))
         site._fill(load_trust_root(world.root_ca_pem).sha256.hex())
@@ -172,7 +174,7 @@ def _write_certificates(folder: Path) -> None:
     server = make_server(names, validity, issuer=authority)
     write_file(folder / "ca.pem", authority.certificate_pem)
     _write_pair(folder, "server", server)
-    for person in PEOPLE:
+    for person in (OWNER, AUDITOR):
         _write_pair(folder, person, make_client(person, validity, issuer=authority))
 
 

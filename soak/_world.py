@@ -33,6 +33,10 @@ class Launcher:
         """A fresh RA-TLS identity, as an enclave makes it when it starts."""
         return make_certificate(_Platform(self.world, enclave))
 
+    def rsa_identity(self) -> RatlsIdentity:
+        """The same with the kind of key that Gramine made until 1.3."""
+        return make_certificate(_Platform(self.world, ENCLAVE), key_type="rsa3072", style="legacy")
+
     def quote(self, report_data: bytes, enclave: EnclaveIdentity = ENCLAVE) -> bytes:
         """A genuine quote over 64 bytes."""
         return self.world.quote(enclave.report(report_data))

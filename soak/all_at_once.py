@@ -46,7 +46,11 @@ def run(size: Size) -> Iterator[Figure]:
         with (
             serving(site.copies[0]) as service,
             gathered(site.folder, together) as enclaves,
-            loris(port, size.loris.connections, sources(size.loris.sources, 1)) as stalled,
+            loris(
+                port,
+                size.loris.connections,
+                sources(size.loris.rounds[-1].sources, 1),
+            ) as stalled,
             flood(site.folder, port, sources(size.flood.sources, 2)) as one,
             flood(site.folder, port, sources(size.flood.sources, 3)) as another,
         ):
