@@ -14,27 +14,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Engine, create_engine, event, func, inspect, select, text
-from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy import URL, Connection, Engine, func, inspect, select, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from sealserve.errors import ConfigError, StoreError
-from sealserve.files import PRIVATE, read_secret
-from sealserve.hosts import is_loopback
+from sealserve.keyservice.store import pool, sqlite
 from sealserve.keyservice.store.schema import META, METADATA
 
-WAIT_SECONDS = 10  # for a lock, a statement, a connection
-POOL = 8  # connections of one process
-PASSWORD_LIMIT = 4096  # bytes
-_WRITING, _FILE = "sealserve_writing", "sealserve_file"
-# Of libpq: what may stand in a URL, each once. Others choose hosts, or hold passwords.
-_PARAMETERS = frozenset({"host", "sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl"})
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 
@@ -52,7 +43,7 @@ class Database:
 
         `create` allows that there is none yet. Raises StoreError when it cannot be reached.
         """
-        engine = _sqlite(url, create) if url.drivername == "sqlite" else _postgresql(url, password)
+        engine = _open(url, password, create)
         database = cls(engine)
         try:
             database._check_durable()
@@ -75,7 +66,7 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that writes: durable when the block has ended, nothing of it otherwise."""
-        with self._transaction({_WRITING: True}) as connection:
+        with self._transaction({pool.WRITING: True}) as connection:
             yield connection
 
     def has_no_keys(self) -> bool:
@@ -147,137 +138,26 @@ class Database:
 
     def _check_durable(self) -> None:
         with self.reading() as connection:
-            if connection.dialect.name != "postgresql":
+            if connection.dialect.name == "sqlite":
                 inspect(connection).get_table_names()  # is it a database at all?
-                mode = connection.execute(text("PRAGMA journal_mode")).scalar_one()
-                if mode != "wal":
-                    raise ConfigError(
-                        f"the database {self.name} takes the journal mode {mode}, and no"
-                        " write-ahead log",
-                        hint="put it on a local file system, not on one of a network",
-                    )
+                sqlite.check_durable(connection, self.name)
                 return
-            fsync = connection.execute(text("SHOW fsync")).scalar_one()
-        if fsync != "on":
-            raise ConfigError(
-                f"the PostgreSQL server of {self.name} runs with fsync = {fsync}: it would lose"
-                " audit records whose secrets have left",
-                hint="set fsync = on in postgresql.conf",
-            )
+            from sealserve.keyservice.store import postgresql
+
+            postgresql.check_durable(connection, self.name)
 
 
-def _sqlite(url: URL, create: bool) -> Engine:
-    path = Path(url.database or "")
-    if not create and not path.exists():
-        raise ConfigError(
-            f"there is no database {path}", hint="sealserve keyservice init --config CONFIG"
-        )
-    if create:
-        try:
-            path.touch(PRIVATE)
-        except OSError as error:
-            raise ConfigError(f"cannot make the database {path}: {error.strerror}") from error
-
-    def connect() -> sqlite3.Connection:
-        there = f"file:{quote(str(path.absolute()))}?mode=rw"  # never an empty one in its place
-        return sqlite3.connect(there, uri=True, timeout=WAIT_SECONDS, check_same_thread=False)
-
-    engine = create_engine(
-        url,
-        creator=connect,
-        pool_size=POOL,
-        max_overflow=0,
-        pool_timeout=WAIT_SECONDS,
-        hide_parameters=True,
-    )
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: Any, record: ConnectionPoolEntry) -> None:
-        record.info[_FILE] = _identity(path)
-        connection.isolation_level = None  # the driver begins nothing by itself
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}").fetchall()
-
-    @event.listens_for(engine, "checkout")
-    def look(_connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
-        if record.info[_FILE] != _identity(path):  # else we would write what nobody reads again
-            raise DisconnectionError("the file was replaced by another")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        writing = connection.get_execution_options().get(_WRITING)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
-
-    return engine
-
-
-def _postgresql(url: URL, password: Path | None) -> Engine:
-    settings: dict[str, Any] = {
-        "connect_timeout": WAIT_SECONDS // 2,
-        "tcp_user_timeout": WAIT_SECONDS * 1000,
-        "application_name": "sealserve",
-        "options": " ".join(
-            f"-c {setting}"
-            for setting in (
-                "synchronous_commit=on",
-                f"statement_timeout={WAIT_SECONDS * 1000}",
-                f"lock_timeout={WAIT_SECONDS * 1000}",
-                f"idle_in_transaction_session_timeout={WAIT_SECONDS * 1000}",
-                "default_transaction_isolation=read\\ committed",
-            )
-        ),
-    }
-    if password is not None:
-        settings["password"] = read_secret(password, limit=PASSWORD_LIMIT).decode().rstrip("\n")
-    host = _host(url)
-    if not host.startswith("/") and not is_loopback(host):
-        if url.query.get("sslmode", "verify-full") != "verify-full":
-            raise ConfigError(
-                f"the database {url} is reached over a network without verifying its certificate",
-                hint="write sslmode=verify-full, or leave it out",
-            )
-        settings["sslmode"] = "verify-full"
+def _open(url: URL, password: Path | None, create: bool) -> Engine:
+    if url.drivername == "sqlite":
+        return sqlite.open_file(url, create=create)
     try:
-        return create_engine(
-            url,
-            connect_args=settings,
-            pool_size=POOL,
-            max_overflow=0,
-            pool_timeout=WAIT_SECONDS,
-            pool_pre_ping=True,
-            hide_parameters=True,
-        )
-    except ModuleNotFoundError as error:
+        from sealserve.keyservice.store import postgresql
+    except ImportError as error:
         raise ConfigError(
-            f"PostgreSQL needs the Python package {error.name!r}, which is missing",
+            f"PostgreSQL needs the Python package 'psycopg', with libpq: {error}",
             hint="pip install 'sealserve[postgresql]'",
         ) from error
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """What tells the file at `path` from one that is put in its place."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _host(url: URL) -> str:
-    """The one host, or folder of a socket, that a URL of PostgreSQL names."""
-    for name, value in url.query.items():
-        if name not in _PARAMETERS or not isinstance(value, str):
-            raise ConfigError(
-                f"the URL of the database has the parameter {name:.40}, or has it twice; allowed is"
-                f" each of {', '.join(sorted(_PARAMETERS))} once"
-            )
-    host = url.host or url.query.get("host")
-    if not isinstance(host, str) or (url.host and "host" in url.query):
-        raise ConfigError(
-            "the URL of the database names no host, or two",
-            hint="for the socket of this machine's: postgresql:///DATABASE?host=/run/postgresql",
-        )
-    return host
+    return postgresql.open_server(url, password)
 
 
 def _store_error(name: str, error: Exception) -> StoreError:

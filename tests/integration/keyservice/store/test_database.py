@@ -13,7 +13,7 @@ from sqlalchemy import URL, make_url, text
 
 from sealserve.errors import ConfigError, StoreError
 from sealserve.files import write_file
-from sealserve.keyservice.store import database as module
+from sealserve.keyservice.store import pool
 from sealserve.keyservice.store.database import Database
 from sealserve.keyservice.store.schema import METADATA
 from sealserve.keyservice.store.store import Store
@@ -226,7 +226,7 @@ def test_two_hosts_in_one_word_are_not_this_machine():
 
 
 def test_a_lock_that_nobody_gives_back_is_waited_for_only_so_long(place, monkeypatch):
-    monkeypatch.setattr(module, "WAIT_SECONDS", 1)
+    monkeypatch.setattr(pool, "WAIT_SECONDS", 1)
     store = place.new()
     with place.raw() as connection:
         connection.execute("BEGIN IMMEDIATE" if place.is_file else "SELECT * FROM head FOR UPDATE")

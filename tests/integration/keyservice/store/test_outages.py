@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from sqlalchemy import URL
 
 from sealserve.errors import StoreError
+from sealserve.keyservice.store import pool
 from stores import (
     Place,
     Watching,
@@ -166,6 +169,35 @@ def test_connections_that_were_ended_meanwhile_are_made_anew_unseen(postgres_pla
         append(appender, leaf(2))
         store.refresh()
     assert len(audited(place)) == 2
+
+
+def test_a_server_that_falls_silent_is_waited_for_only_so_long(tmp_path, monkeypatch):
+    """It is there and answers nothing: no deadline of its own could end that."""
+    monkeypatch.setattr(pool, "WAIT_SECONDS", 1)
+    with postgres_server() as server, closing_place(place_on(server, tmp_path)) as place:
+        store = place.new()
+        with appending(place, store) as appender:
+            append(appender, leaf(1))
+            processes = [row[0] for row in place.sql("SELECT pid FROM pg_stat_activity")]
+            processes.append(server.process.pid)
+            try:
+                for process in processes:
+                    _signal(process, signal.SIGSTOP)
+                with pytest.raises(StoreError):
+                    append(appender, leaf(2))
+                with pytest.raises(StoreError):
+                    store.refresh()
+            finally:
+                for process in processes:
+                    _signal(process, signal.SIGCONT)
+            append(appender, leaf(3))
+        numbers = [record["number"] for record in audited(place)]
+        assert numbers in ([1, 3], [1, 2, 3])  # nobody knows what became of the one in the middle
+
+
+def _signal(process: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(process, number)
 
 
 def test_an_appender_that_cannot_write_its_memory_goes_on(place, caplog):

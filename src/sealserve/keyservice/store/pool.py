@@ -1,0 +1,23 @@
+"""What both kinds of database have in common: how many connections, and how long one waits."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import URL, Engine, create_engine
+
+WAIT_SECONDS: Final = 10  # for a lock, a statement, a connection
+POOL: Final = 8  # connections of one process
+WRITING: Final = "sealserve_writing"  # the option of a transaction that writes
+
+
+def make_engine(url: URL, **options: Any) -> Engine:
+    """An engine whose pool is bounded and whose errors hold no values."""
+    return create_engine(
+        url,
+        pool_size=POOL,
+        max_overflow=0,
+        pool_timeout=WAIT_SECONDS,
+        hide_parameters=True,
+        **options,
+    )
