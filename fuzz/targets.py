@@ -23,7 +23,7 @@ from sealserve.errors import (
     RejectedError,
     VerificationError,
 )
-from sealserve.evidence.ratls import extract_evidence
+from sealserve.evidence.ratls import evidence_of_peer, extract_evidence
 from sealserve.evidence.sigstruct import SIGSTRUCT_BYTES
 from sealserve.verifier.maa import TOKEN_LIMIT
 from sealserve.verifier.maa_keys import KEYS_LIMIT
@@ -74,6 +74,9 @@ TARGETS: dict[str, Target] = {
     "td-report": Target(parsers.td_report, _FORMAT, seeds.td_reports, longest=900),
     "ratls-certificate": Target(
         extract_evidence, _REJECTED, seeds.ratls_certificates, hostile.ratls, _PEM_WORDS
+    ),
+    "ratls-peer": Target(
+        evidence_of_peer, _REJECTED, seeds.ratls_certificates, hostile.ratls, _PEM_WORDS
     ),
     "ratls-dice": Target(
         parsers.dice_evidence, _REJECTED, seeds.dice_values, lambda: hostile.cbor(30_000)

@@ -33,6 +33,7 @@ from sealserve.evidence.ratls import (
     check_binding,
     dice_claims,
     dice_extension,
+    evidence_of_peer,
     extract_evidence,
     spki_der,
 )
@@ -196,7 +197,14 @@ def test_a_mutated_quote_is_refused_or_serialises_to_itself(data: bytes) -> None
 @thorough
 @given(st.binary(max_size=3000))
 def test_random_bytes_are_refused_by_every_parser(data: bytes) -> None:
-    for parser in (detect, parse_quote, parse_sigstruct, extract_evidence, cbor.decode):
+    for parser in (
+        detect,
+        parse_quote,
+        parse_sigstruct,
+        extract_evidence,
+        evidence_of_peer,
+        cbor.decode,
+    ):
         try:
             parser(data)
         except FormatError:

@@ -2,8 +2,9 @@
 
 It gives the public key and the extensions that no standard of X.509 knows, after the certificate's
 own signature was checked: the holder of the key wrote these extensions, and nobody altered them
-since. It does not look at names and validity dates (a stranger declares what he likes), and the key
-is not trusted by any of this.
+since. Over TLS the holder of the key has signed these very bytes in the handshake, and for this
+session alone (`read_of_peer`). It does not look at names and validity dates (a stranger declares
+what he likes), and the key is not trusted by any of this.
 
 `cryptography` parses lazily: `public_key()` and `extensions` raise where they are first used, so
 each is called here, once, with its errors mapped.
@@ -50,9 +51,20 @@ def read_self_signed(data: bytes) -> SelfSigned:
     `ratls.duplicate-extension`) and BindingError (`binding.self-signature`).
     """
     certificate = _load(data)
-    spki = spki_der(_public_key(certificate))
+    key = _public_key(certificate)
     _check_signature(certificate)
-    return SelfSigned(spki, _unknown_extensions(certificate))
+    return SelfSigned(spki_der(key), _unknown_extensions(certificate))
+
+
+def read_of_peer(data: bytes) -> SelfSigned:
+    """The certificate that the other end of a TLS session has shown; its own signature is not used.
+
+    In place of that stands the handshake's CertificateVerify: a signature by the same key over all
+    messages before it, the certificate among them (RFC 5246, 7.4.8; RFC 8446, 4.4.3). Raises as
+    `read_self_signed`, but for `binding.self-signature`.
+    """
+    certificate = _load(data)
+    return SelfSigned(spki_der(_public_key(certificate)), _unknown_extensions(certificate))
 
 
 def spki_der(key: PublicKey) -> bytes:

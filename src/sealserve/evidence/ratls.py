@@ -32,7 +32,7 @@ from cryptography.x509 import ObjectIdentifier
 
 from sealserve.errors import BindingError, FormatError
 from sealserve.evidence import cbor
-from sealserve.evidence.certificate import read_self_signed
+from sealserve.evidence.certificate import SelfSigned, read_of_peer, read_self_signed
 from sealserve.evidence.certificate import spki_der as spki_der
 
 MAX_RATLS_QUOTE_BYTES: Final = 8192  # Gramine's SGX_QUOTE_MAX_SIZE; a TD's quote has some 5000
@@ -77,7 +77,19 @@ def extract_evidence(certificate: bytes) -> RatlsEvidence:
     `ratls.no-evidence`, `ratls.evidence`, `ratls.quote-size`, `cbor.*`); BindingError
     (`binding.public-key`).
     """
-    parsed = read_self_signed(certificate)
+    return _evidence_in(read_self_signed(certificate))
+
+
+def evidence_of_peer(certificate: bytes) -> RatlsEvidence:
+    """The evidence in the certificate (DER) that the other end of a TLS session has shown.
+
+    TLS has checked that the peer signed it. Raises as `extract_evidence`, but for
+    `binding.self-signature`.
+    """
+    return _evidence_in(read_of_peer(certificate))
+
+
+def _evidence_in(parsed: SelfSigned) -> RatlsEvidence:
     spki = parsed.spki
     extensions = {
         oid: value for oid, value in parsed.extensions.items() if oid in (DICE_OID, *LEGACY_OIDS)

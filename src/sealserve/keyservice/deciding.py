@@ -11,7 +11,7 @@ cannot tell by the time it takes whether there is one.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -28,6 +28,8 @@ from sealserve.verifier.claims import SgxEnclave
 EXPLANATION_LINES = 32
 EXPLANATION_CHARACTERS = 400
 VERSIONS_ON_RECORD = 16
+
+Look = Callable[[str], Found | Missing]
 
 
 @dataclass(frozen=True)
@@ -89,14 +91,18 @@ def judge(
     evidence: RatlsEvidence,
     claims: Claims,
     snapshot: Snapshot,
+    look: Look,
 ) -> Judgement:
-    """Steps 3 and 4, at the time at which the claims were verified; raises StoreError."""
+    """Steps 3 and 4, at the time at which the claims were verified.
+
+    `look` finds a secret, one of the snapshot's methods; raises what it raises.
+    """
     digest = hashlib.sha256(evidence.quote).hexdigest()
     try:
         check_binding(evidence, claims.report_data)
     except BindingError as error:  # on record with its claims: whose quote was it?
         return Judgement(snapshot, names, (_rejected(names, error),), digest, claims)
-    verdicts = tuple(_verdict(ask, name, claims, snapshot) for name in names)
+    verdicts = tuple(_verdict(ask, name, claims, snapshot, look) for name in names)
     return Judgement(snapshot, names, verdicts, digest, claims)
 
 
@@ -115,10 +121,10 @@ def leaves(ask: Ask, judgement: Judgement, basis: Basis, now: datetime) -> list[
     ]
 
 
-def result(judgement: Judgement, basis: Basis) -> dict[str, object] | None:
-    """What the asker may know of how its evidence was found."""
+def result(ask: Ask, judgement: Judgement, basis: Basis) -> dict[str, object] | None:
+    """What the asker may know of how its evidence was found; Gramine's protocol does not say."""
     claims = judgement.claims
-    if claims is None:
+    if claims is None or ask.names is None:
         return None
     said = claims.as_dict()
     return {
@@ -133,8 +139,8 @@ def result(judgement: Judgement, basis: Basis) -> dict[str, object] | None:
     }
 
 
-def _verdict(ask: Ask, name: str | None, claims: Claims, snapshot: Snapshot) -> Verdict:
-    found = None if name is None else snapshot.secret(name)
+def _verdict(ask: Ask, name: str | None, claims: Claims, snapshot: Snapshot, look: Look) -> Verdict:
+    found = None if name is None else look(name)
     said = appraise(
         claims,
         snapshot.policy,
@@ -145,7 +151,7 @@ def _verdict(ask: Ask, name: str | None, claims: Claims, snapshot: Snapshot) -> 
     )
     if said.grant is None:
         return Verdict(name, Outcome.DENIED, said.code, _explain(said), rule=said.rule)
-    found = found or snapshot.secret(said.grant.secret)
+    found = found or look(said.grant.secret)
     if isinstance(found, Missing):
         reason = f"the policy grants {said.grant.secret!r}, which is not to be had: {found.code}"
         return Verdict(name, Outcome.DENIED, found.code, (reason,), rule=said.rule)

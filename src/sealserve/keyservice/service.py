@@ -13,8 +13,9 @@ Whatever goes wrong in 1 to 4 is a decision too, and on record; whatever goes wr
 and no decision. Only a `Release` holds a secret, and there is none without a receipt: no durable
 record, no secret; any doubt, no secret.
 
-Where everything is at hand, 1 to 4 are one run of a thread; the event loop serves the other
-sessions meanwhile, and while a verifier, the database or the disk is waited for.
+Where everything is at hand, 1 to 4 take the processor half a millisecond, and the event loop does
+them itself: a thread would only take turns with it. It serves the other sessions while a verifier,
+the database or the disk is waited for, and while many secrets are judged.
 """
 
 from __future__ import annotations
@@ -24,24 +25,25 @@ import hashlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol, TypeVar
 
-from sealserve.errors import AuditError, OverloadedError, RejectedError, SealServeError, StoreError
-from sealserve.evidence.ratls import RatlsEvidence, extract_evidence
+from sealserve.errors import AuditError, OverloadedError, SealServeError, StoreError
+from sealserve.evidence.ratls import evidence_of_peer
 from sealserve.keyservice import deciding
 from sealserve.keyservice.asking import Answer, Ask, Decision, Outcome, Receipt, Release
 from sealserve.keyservice.deciding import Judgement, Verdict
 from sealserve.keyservice.limits import Limits
 from sealserve.keyservice.store.appender import Appender, Stale
-from sealserve.keyservice.store.snapshot import Snapshot
+from sealserve.keyservice.store.snapshot import Found, Missing, NotAtHand, Snapshot
 from sealserve.keyservice.store.store import Store
 from sealserve.keyservice.throttle import Buckets
 from sealserve.keyservice.verifiers import Verifier
 from sealserve.logline import line
 
 DECIDING_THREADS = 4
+FEW = 4  # secrets that are judged without a thread
 TRIES = 8  # changes of what decides, one after the other, that one request waits out
 
 T = TypeVar("T")
@@ -54,13 +56,6 @@ class Observer(Protocol):
     def decision(self, outcome: str, code: str, seconds: float) -> None:
         """One secret was decided about, in a request that has taken so long."""
         ...
-
-
-@dataclass(frozen=True)
-class _Pending:
-    """Evidence whose claims have to be waited for."""
-
-    evidence: RatlsEvidence
 
 
 class KeyService:
@@ -107,7 +102,7 @@ class KeyService:
             except Stale:
                 continue
             self._tell(ask, judgement, receipts, began)
-            return self._answer(judgement, receipts)
+            return self._answer(ask, judgement, receipts)
         raise AuditError(
             f"what decides changed {TRIES} times during one request", code="audit-unavailable"
         )
@@ -121,14 +116,17 @@ class KeyService:
         names = deciding.names_of(ask, self._key_domain)
         digest = None
         try:
-            found = await self._run(lambda: self._judge_at_once(ask, names, snapshot))
-            if isinstance(found, Judgement):
-                return found
-            evidence = found.evidence
+            evidence = evidence_of_peer(ask.certificate)
             digest = hashlib.sha256(evidence.quote).hexdigest()
             grace = snapshot.policy.collateral_grace(self._clock())
-            claims = await self._verifier.claims(evidence, grace)
-            return await self._run(lambda: deciding.judge(ask, names, evidence, claims, snapshot))
+            claims = self._verifier.claims_at_hand(evidence, grace)
+            if claims is None:
+                claims = await self._verifier.claims(evidence, grace)
+            judge = partial(deciding.judge, ask, names, evidence, claims, snapshot)
+            try:
+                return judge(snapshot.at_hand if len(names) <= FEW else _nothing_at_hand)
+            except NotAtHand:
+                return await self._run(lambda: judge(snapshot.secret))
         except StoreError:
             raise
         except SealServeError as error:
@@ -139,20 +137,6 @@ class KeyService:
                 f"a fault of the key service: {type(error).__name__}", code="fault"
             )
             return deciding.undecided(names, fault, digest, snapshot)
-
-    def _judge_at_once(
-        self, ask: Ask, names: tuple[str | None, ...], snapshot: Snapshot
-    ) -> Judgement | _Pending:
-        evidence = extract_evidence(ask.certificate)
-        try:
-            grace = snapshot.policy.collateral_grace(self._clock())
-            claims = self._verifier.claims_at_hand(evidence, grace)
-        except RejectedError as error:
-            digest = hashlib.sha256(evidence.quote).hexdigest()
-            return deciding.undecided(names, error, digest, snapshot)
-        if claims is None:
-            return _Pending(evidence)
-        return deciding.judge(ask, names, evidence, claims, snapshot)
 
     def _throttle(self, judgement: Judgement, now: float) -> None:
         """One build asks no more often than is allowed; raises OverloadedError."""
@@ -170,7 +154,7 @@ class KeyService:
         leaves = deciding.leaves(ask, judgement, self._verifier.basis, now)
         return await self._appender.append(leaves, judgement.revision)
 
-    def _answer(self, judgement: Judgement, receipts: list[Receipt]) -> Answer:
+    def _answer(self, ask: Ask, judgement: Judgement, receipts: list[Receipt]) -> Answer:
         """Step 6."""
         decided = list(zip(judgement.verdicts, receipts, strict=True))
         if len(decided) == 1:
@@ -179,7 +163,7 @@ class KeyService:
             Decision(name, verdict.outcome, verdict.code, receipt, self._opened(verdict))
             for name, (verdict, receipt) in zip(judgement.names, decided, strict=True)
         )
-        return Answer(decisions, deciding.result(judgement, self._verifier.basis))
+        return Answer(decisions, deciding.result(ask, judgement, self._verifier.basis))
 
     def _opened(self, verdict: Verdict) -> Release | None:
         if (
@@ -222,3 +206,7 @@ class KeyService:
 
     async def _run(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function)
+
+
+def _nothing_at_hand(_name: str) -> Found | Missing:
+    raise NotAtHand

@@ -264,7 +264,7 @@ def test_a_fault_of_the_service_itself_is_a_decision_on_record_and_releases_noth
         raise KeyError("what a peer wrote\nevent=decision outcome=released")
 
     with monkeypatch.context() as broken:
-        broken.setattr(service, "extract_evidence", fault)
+        broken.setattr(service, "evidence_of_peer", fault)
         with pytest.raises(NetworkError):  # and no DeniedError: nothing was decided
             fetch(running, running.site.identity())
     (record,) = running.site.records()

@@ -24,6 +24,7 @@ from sealserve.evidence.ratls import (
     dice_claims,
     dice_extension,
     dice_report_data,
+    evidence_of_peer,
     extract_evidence,
     legacy_report_data,
     spki_der,
@@ -331,3 +332,18 @@ def test_a_tls_feature_that_nobody_knows_is_an_unreadable_extension() -> None:
     features = ObjectIdentifier("1.3.6.1.5.5.7.1.24")  # RFC 7633: a sequence of integers
     data = certificate([*dice(), (features, der(0x30, der(0x02, b"\x63")))])
     assert code_of(data) == "ratls.certificate"
+
+
+def test_of_a_tls_peer_the_certificates_own_signature_is_not_used():
+    signed = certificate(dice())
+    unsigned = signed[:-1] + bytes([signed[-1] ^ 1])
+    with pytest.raises((BindingError, FormatError)):
+        extract_evidence(unsigned)
+    assert evidence_of_peer(unsigned) == evidence_of_peer(signed) == extract_evidence(signed)
+
+
+def test_of_a_tls_peer_the_claims_must_still_name_the_certificates_key():
+    others = dice(dice_claims(spki_der(OTHER_KEY.public_key())))
+    with pytest.raises(BindingError) as caught:
+        evidence_of_peer(certificate(others))
+    assert caught.value.code == "binding.public-key"

@@ -30,6 +30,10 @@ RETIRED: Final = "secret.retired"
 Read = Callable[[str], list[StoredSecret]]
 
 
+class NotAtHand(Exception):
+    """The database has to be asked."""
+
+
 @dataclass(frozen=True)
 class Found:
     """A secret that may be released: versions in use, the current one first."""
@@ -78,6 +82,13 @@ class Snapshot:
     def has(self, name: str) -> bool:
         """Whether a secret of that name could be released at all."""
         return isinstance(self.secret(name), Found)
+
+    def at_hand(self, name: str) -> Found | Missing:
+        """The same as `secret`, if that takes no look at the database; raises NotAtHand."""
+        found = self._kept.get(name)
+        if found is None:
+            raise NotAtHand
+        return found
 
     def secret(self, name: str) -> Found | Missing:
         """What may be released under a name; raises StoreError or IntegrityError."""
