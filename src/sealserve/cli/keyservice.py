@@ -138,6 +138,21 @@ def check(config_file: Path, as_json: bool) -> None:
         note("SIMULATED: neither Intel nor Microsoft vouches for any enclave")
 
 
+@keyservice.command()
+def openapi() -> None:
+    """Print the description of the admin API (OpenAPI 3.1, JSON).
+
+    A running service has the same at /openapi.json, for people with a role.
+
+    \b
+    Example:
+      sealserve keyservice openapi > openapi.json
+    """
+    from sealserve.keyservice.api import openapi_document  # what it is made of takes its time
+
+    print_json(openapi_document())
+
+
 def _summary(loaded: application.Loaded) -> dict[str, object]:
     config, snapshot = loaded.config, loaded.store.snapshot
     policy, head = snapshot.policy, snapshot.head

@@ -79,7 +79,7 @@ def _network(value: object) -> IPv4Network | IPv6Network:
 Database = Annotated[InstanceOf[URL], BeforeValidator(_database)]
 Domain = Annotated[str, BeforeValidator(_domain)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
-PersonName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,252}$")]
+PersonName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:/-]{0,252}$")]
 
 
 class Tls(Table):

@@ -90,7 +90,7 @@ class DryRun:
     revision: int
     """What is in force as it was tried."""
     counts: Mapping[str, int]
-    """By outcome: `same`, `now-allowed`, `now-denied`, `other-secret`, `not-decidable`."""
+    """By effect (`sealserve.policies.replay.Effect`): `same`, `now allowed`, `now denied`, ..."""
     changed: Sequence[str]
     """A line each for the first of those that change."""
     missing_secrets: Sequence[str]
