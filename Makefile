@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 20
 CORPUS_TESTS := tests/interop/test_dcap_quotes.py tests/interop/test_dcap_vectors.py \
 	tests/unit/verifier/test_rejections.py tests/unit/lab/test_lab_vectors.py
 
-.PHONY: help demo test test-corpus test-interop vectors fuzz check bench bench-keyservice proto train clean
+.PHONY: help demo test test-corpus test-interop vectors fuzz check bench bench-keyservice soak proto train clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 18
@@ -63,6 +63,9 @@ bench: $(VENV)/.bench ## every benchmark, with its peer or limit beside it
 
 bench-keyservice: $(VENV)/.dev ## the key service beside its peers; into docs/performance.md
 	$(BIN)/python -m bench keyservice --write docs/performance.md
+
+soak: $(VENV)/.packages ## the key service under load, crashes and attacks; into docs/reliability.md
+	$(BIN)/python -m soak --write docs/reliability.md
 
 proto: $(VENV)/.dev ## the protobuf messages, from proto/
 	$(BIN)/python scripts/generate_messages.py

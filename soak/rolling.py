@@ -65,13 +65,13 @@ def run(size: Size) -> Iterator[Figure]:
 def _crowds(stack: ExitStack, site: Site, this: Run) -> Iterator[tuple[Helper, Tally]]:
     one, another = site.copies
     both = (f"{one.server};{another.server}", f"{another.server};{one.server}")
-    yield stack.enter_context(crowd(site.folder, Crowd(both, threads=6))), this.named
+    yield stack.enter_context(crowd(site.folder, Crowd(both, threads=6, pause=0.05))), this.named
     try:
         before = stack.enter_context(balancer(Path(site.folder) / "nginx", site.copies))
     except Missing:
         return
     this.balanced = Tally()
-    plan = Crowd((before,), threads=3, source="127.0.0.3")
+    plan = Crowd((before,), threads=3, pause=0.05, source="127.0.0.3")
     yield stack.enter_context(crowd(site.folder, plan)), this.balanced
 
 
