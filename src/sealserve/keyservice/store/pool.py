@@ -19,5 +19,6 @@ def make_engine(url: URL, **options: Any) -> Engine:
         max_overflow=0,
         pool_timeout=WAIT_SECONDS,
         hide_parameters=True,
+        pool_reset_on_return=None,  # nothing is returned but between transactions
         **options,
     )
