@@ -26,7 +26,7 @@ from bench._site import NAME, SECRET, Site, fill
 from bench.measure import Result, compared
 from sealserve.appraisal.appraise import appraise
 from sealserve.appraisal.policy import Policy
-from sealserve.evidence.ratls import check_binding, extract_evidence
+from sealserve.evidence.ratls import check_binding, evidence_of_peer
 from sealserve.keyservice.administration.opening import open_store
 from sealserve.keyservice.config import load_config
 from sealserve.keyservice.protocol import encode_answer
@@ -198,7 +198,7 @@ def _verify_alone(site: Site, count: int) -> tuple[float, float]:
     ]
     began = time.monotonic()
     for turn in range(count):
-        evidence = extract_evidence(certificates[turn % len(certificates)])
+        evidence = evidence_of_peer(certificates[turn % len(certificates)])
         claims = verify_quote(evidence.quote, collateral, now)
         check_binding(evidence, claims.report_data)
         if appraise(claims, policy, asked_for="localhost", now=now).grant is None:

@@ -168,7 +168,7 @@ def _decision() -> Leaf:
     rules = Rules().with_policy(policy, now=now, by="bench")
     snapshot = Snapshot(head, rules, parse_policy(policy), digest, lambda _: [sealed])
     ask = Ask(_REQUEST, _PEER, "localhost", certificate)
-    judgement = deciding.judge(ask, (None,), evidence, claims, snapshot)
+    judgement = deciding.judge(ask, (None,), evidence, claims, snapshot, snapshot.secret)
     return deciding.leaves(ask, judgement, basis_of(root), now)[0]
 
 
