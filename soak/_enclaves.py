@@ -27,7 +27,8 @@ from soak._process import Helper, Told, helper
 from soak._world import ENCLAVE, NAME, SECRET, STRANGER, Launcher
 
 TELL_SECONDS = 0.1
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # as sealserve.serving.keys
+FIRST_PAUSE, LONGEST_PAUSE, TRY_SECONDS = 0.5, 15.0, 30.0  # as sealserve.serving.keys
+TRIES = 12
 
 Role = Literal["gramine", "named", "stranger"]
 
@@ -99,6 +100,8 @@ class Crowd:
     """Seconds between two asks of a thread, on average."""
     source: str = "127.0.0.2"
     timeout: float = 60.0
+    tries: int = 1
+    """How often one asks, after growing pauses, before it gives up."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +180,22 @@ def _ask(
     return ("served" if secret == SECRET else "wrong"), None
 
 
+def _ask_until_answered(
+    role: Role, server: str, ca_file: Path, identity: RatlsIdentity, timeout: float, tries: int
+) -> tuple[str, int]:
+    """How the last try ended, and how many there were."""
+    pause = FIRST_PAUSE
+    for number in range(1, tries):
+        outcome, error = _ask(role, server, ca_file, identity, timeout)
+        if not isinstance(error, NetworkError):
+            return outcome, number
+        if isinstance(error, OverloadedError):
+            pause = max(pause, error.retry_after)
+        time.sleep(pause * random.uniform(0.75, 1.25))
+        pause = min(2 * pause, LONGEST_PAUSE)
+    return _ask(role, server, ca_file, identity, timeout)[0], tries
+
+
 def _come_from(source: str) -> None:
     """Let this process's connections come from `source`; the attester has no say in that."""
     socket.create_connection = partial(  # type: ignore[assignment]
@@ -204,10 +223,13 @@ def _crowd(told: Told, folder: Path, plan: Crowd) -> None:
         while not told.stopping.is_set():
             identity = launcher.identity(enclave)
             began = time.monotonic()
-            outcome, _ = _ask(role, server, folder / "ca.pem", identity, plan.timeout)
+            outcome, tries = _ask_until_answered(
+                role, server, folder / "ca.pem", identity, plan.timeout, plan.tries
+            )
             seconds = time.monotonic() - began
+            asked = Asked(role, began, seconds, identity.evidence_digest, outcome, tries)
             with lock:
-                found.append(Asked(role, began, seconds, identity.evidence_digest, outcome))
+                found.append(asked)
             told.stopping.wait(random.uniform(0, 2 * plan.pause))
 
     threads = [threading.Thread(target=ask_on, args=(number,)) for number in range(plan.threads)]
@@ -231,17 +253,11 @@ def _together(told: Told, folder: Path, plan: Together) -> None:
 
     def start(identity: RatlsIdentity) -> None:
         time.sleep(random.uniform(0, plan.seconds))
-        began, tries, pause = time.monotonic(), 0, FIRST_PAUSE
-        while True:
-            tries += 1
-            outcome, error = _ask("gramine", plan.server, folder / "ca.pem", identity, 30.0)
-            took = time.monotonic() - began
-            if not isinstance(error, NetworkError) or took > 120:
-                break
-            if isinstance(error, OverloadedError):
-                pause = max(pause, error.retry_after)
-            time.sleep(pause * random.uniform(0.75, 1.25))
-            pause = min(2 * pause, LONGEST_PAUSE)
+        began, ca_file = time.monotonic(), folder / "ca.pem"
+        outcome, tries = _ask_until_answered(
+            "gramine", plan.server, ca_file, identity, TRY_SECONDS, TRIES
+        )
+        took = time.monotonic() - began
         found.append(Asked("gramine", began, took, identity.evidence_digest, outcome, tries))
 
     threads = [threading.Thread(target=start, args=(identity,)) for identity in identities]

@@ -31,7 +31,7 @@ class Size:
 
 
 FULL, QUICK = Size(100, 30.0), Size(20, 2.0)
-MEMORY = 512 << 20  # bytes that two workers and their parent may have, whatever comes
+MEMORY = 768 << 20  # bytes that two workers and their parent may have, whatever comes
 
 
 def run(size: Size) -> Iterator[Figure]:
