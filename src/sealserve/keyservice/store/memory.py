@@ -22,7 +22,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from sealserve.errors import AuditError, SealServeError
-from sealserve.files import read_file, write_file
+from sealserve.files import atomic_file, read_file
 from sealserve.keyservice.store.log import Head, Log, check_grown
 from sealserve.logline import line
 from sealserve.transparency.checkpoint import Checkpoint
@@ -88,9 +88,17 @@ class Memory:
             try:
                 with _alone(self._path.parent):
                     if _newer(self._remembered(), said) is said:
-                        write_file(self._path, head.note.encode("utf-8"))
+                        self._write(head.note.encode("utf-8"))
             except (SealServeError, OSError) as error:
                 log.warning(line("checkpoint_not_kept", path=self._path, reason=str(error)))
+
+    def _write(self, note: bytes) -> None:
+        """What root writes, by a command, stays the service's: it could not read it otherwise."""
+        with atomic_file(self._path) as stream:
+            if os.geteuid() == 0:
+                owner = self._path.parent.stat()
+                os.fchown(stream.fileno(), owner.st_uid, owner.st_gid)
+            stream.write(note)
 
     def _remembered(self) -> Checkpoint | None:
         if not self._path.exists():

@@ -134,6 +134,15 @@ def test_whoever_forgets_accepts_the_log_that_is_there(sqlite_place, store, file
     _check(sqlite_place, again)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for another user")
+def test_what_root_remembers_by_a_command_stays_the_services(sqlite_place, store, file):
+    memory = sqlite_place.memory(store)
+    os.chown(file.parent, 65534, 65534)
+    _check(sqlite_place, store, memory)
+    assert (file.stat().st_uid, file.stat().st_gid) == (65534, 65534)
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_folder_that_another_process_keeps_locked_delays_no_decision_for_long(
     sqlite_place, store, file, monkeypatch, caplog
 ):
