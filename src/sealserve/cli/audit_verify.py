@@ -20,6 +20,7 @@ from sealserve.cli.output import json_option, note, print_json, progress
 from sealserve.errors import AuditError, ConfigError, UsageError
 from sealserve.files import read_file
 from sealserve.keyservice.administration.answers import InclusionAnswer
+from sealserve.keyservice.administration.recorded_states import RecordedStates
 from sealserve.keyservice.administration.values import Inclusion
 from sealserve.keyservice.administration.verifying import verify_file, verify_log, verify_proof
 from sealserve.transparency.checkpoint import Checkpoint, LogVerifier
@@ -46,7 +47,7 @@ def verify(
 
     The log's key has to be one that you keep (--log-key): a key that comes with the log proves
     that the log is whole, not whose it is. With --since nothing of what was there then may have
-    been changed or removed.
+    been changed or removed. The secrets of the database have to be as the log leaves them.
 
     The exit code is 5 when anything is not as it was written; the error names the first record
     that differs, where that can be told.
@@ -70,8 +71,11 @@ def verify(
             verifier = the_log_key(log_key, admin)
             kept = read_since(since, verifier)
             size = admin.status().log_size
+            states = RecordedStates(admin)
             with records_progress("verifying", size) as advance:
-                head = verify_log(admin, verifier, kept, advance)
+                head = verify_log(states, verifier, kept, advance)
+            if not states.compare(head.revision):
+                note("secrets were changed meanwhile, and not compared with the log: run it again")
     _report(head, verifier, log_key is not None, as_json)
 
 
