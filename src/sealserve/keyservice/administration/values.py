@@ -56,7 +56,11 @@ class Target:
     @classmethod
     def parse(cls, kind: str, value: str) -> Target:
         """Raises UsageError for what names nothing that could be revoked."""
-        known = TargetKind(kind)
+        try:
+            known = TargetKind(kind)
+        except ValueError:
+            kinds = ", ".join(TargetKind)
+            raise UsageError(f"{kind!r:.100} cannot be revoked: expected {kinds}") from None
         if known is TargetKind.SECRET:
             if _SECRET.fullmatch(value) is None:
                 raise UsageError(f"{value!r:.140} is no secret: expected NAME or NAME@VERSION")
