@@ -20,5 +20,5 @@ another day or machine says nothing. Helpers are in `bench.measure`. The results
     holds    whether it does; null where there is no goal
 
 `python -m bench` exits with 1 if a goal does not hold. The folder of results is not in the
-repository.
+repository; `--write PAGE` puts the table into a page that is.
 """

@@ -93,12 +93,14 @@ def _rates(
     times = seconds_of(found)
     unit = "releases/s"
     for name in (OURS, NAMED):
-        yield compared(name, times, name, BARE, work=REQUESTS, unit=unit, goal=GOAL)
+        label = f"{name}, {AT_A_TIME} at a time, 2 workers"
+        yield compared(label, times, name, BARE, work=REQUESTS, unit=unit, goal=GOAL)
     alone = {
         OURS: [each / REQUESTS for each in times[OURS]],
         "verification alone": [each / VERIFICATIONS for each in times["verification alone"]],
     }
-    yield compared(OURS, alone, OURS, "verification alone", work=1, unit=unit, goal=None)
+    label = f"{OURS}, beside what each has verified"
+    yield compared(label, alone, OURS, "verification alone", work=1, unit=unit, goal=None)
     for name in (OURS, NAMED):
         yield cost(f"{name}: processor time of the server", found[name], BARE, found[BARE])
     for name in (OURS, NAMED):
@@ -171,7 +173,7 @@ def percentile(found: list[Round], percent: int) -> float:
 def _scaling(at_a_time: int, requests: int, found: dict[str, list[Round]]) -> Iterator[Result]:
     """Two workers beside one, on cores that the clients want, too; and beside what these allow."""
     times = seconds_of(found)
-    name = f"2 workers, {at_a_time} at a time"
+    name = f"releases, {at_a_time} at a time, 2 workers"
     unit = "releases/s"
     yield compared(name, times, "2 workers", "1 worker", work=requests, unit=unit, goal=None)
     limit = f"{CORES} cores over processor time of both ends"
