@@ -17,10 +17,13 @@ that says what is done to the service, and
         yield promise("every honest enclave was served", "412 of 412", holds=True)
 
     _report    figures, and the table of them
-    _site      the folder of a key service: world, certificates, database, policy
-    _service   its process: start, kill, stop, memory, metrics
+    _site      the folder of a key service: certificates, configuration, database, policy
+    _service   its process: started, asked to stop, killed, its memory and its metrics
+    _database  a PostgreSQL for it; _balancer  an nginx before it; _clock.c  a clock that is wrong
     _process   a function in a process of its own that tells as it goes
-    _enclaves  crowds of enclaves that ask again and again, and what became of each ask
+    _world     enclaves, and those that are none of the owner's
+    _enclaves  crowds of them that ask, and what became of each ask
     _hostile   those who stall and those who flood
+    _cases     attacks on the release port; _people  on the admin API; _rollback  on the database
     _ledger    the audit log, followed and verified, against what enclaves received
 """

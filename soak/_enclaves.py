@@ -198,9 +198,7 @@ def _ask_until_answered(
 
 def _come_from(source: str) -> None:
     """Let this process's connections come from `source`; the attester has no say in that."""
-    socket.create_connection = partial(  # type: ignore[assignment]
-        socket.create_connection, source_address=(source, 0)
-    )
+    socket.create_connection = partial(socket.create_connection, source_address=(source, 0))
 
 
 def _crowd(told: Told, folder: Path, plan: Crowd) -> None:

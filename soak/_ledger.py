@@ -70,7 +70,7 @@ class Ledger:
         said = read_checkpoint(administration.checkpoint(), self._verifier)
         if self._seen is not None and said.size >= self._seen.size:
             self._check_grown(administration, self._seen)
-        leaves = []
+        leaves: list[bytes] = []
         self.newest = []
         while (have := self._frontier.size + len(leaves)) < said.size:
             page = administration.records(Query(after=have - 1, limit=min(PAGE, said.size - have)))

@@ -50,12 +50,13 @@ def others(site: Site, enclave: RatlsIdentity) -> Iterator[Figure]:
         holds=(read, added) == (200, 201),
     )
     _write_strangers(site.folder, enclave)
-    for title, name in (
+    strangers: tuple[tuple[str, str | None], ...] = (
         ("the admin API without a certificate", None),
         ("the admin API by another authority's certificate in the owner's name", "stranger"),
         ("the admin API by an enclave's certificate", "enclave"),
-    ):
-        reached = _reaches(site, name)
+    )
+    for title, person in strangers:
+        reached = _reaches(site, person)
         yield promise(title, "an answer" if reached else "no session", holds=not reached)
 
 
