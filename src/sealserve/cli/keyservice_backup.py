@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import click
+from sqlalchemy import Connection
 
 from sealserve.cli.output import json_option, note, print_json, print_table, progress
 from sealserve.errors import UsageError
@@ -23,8 +24,10 @@ from sealserve.keyservice.administration.opening import (
     open_tables,
     unlocked,
 )
-from sealserve.keyservice.config import KeyServiceConfig, load_config
-from sealserve.keyservice.store.memory import forget
+from sealserve.keyservice.config import load_config
+from sealserve.keyservice.datakey import DataKey
+from sealserve.keyservice.store.log import Head, Log
+from sealserve.keyservice.store.memory import Memory, forget
 from sealserve.keyservice.wrapping import make_key
 
 config_option = click.option(
@@ -39,6 +42,12 @@ config_option = click.option(
 def ask_passphrase(prompt: str) -> str:
     """What a person types, unseen."""
     typed: str = click.prompt(prompt, hide_input=True, err=True)
+    return typed
+
+
+def ask_new_passphrase(prompt: str) -> str:
+    """The same twice: what is mistyped here would never open anything again."""
+    typed: str = click.prompt(f"New: {prompt}", hide_input=True, confirmation_prompt=True, err=True)
     return typed
 
 
@@ -66,7 +75,7 @@ def backup(config_file: Path, target: Path, as_json: bool) -> None:
     store = open_store(config, ask=ask_passphrase)
     try:
         check_memory(config, store)
-        with atomic_file(target, replace=False) as sink, progress("backup", None) as advance:
+        with _new_file(target) as sink, progress("backup", None) as advance:
             summary = archive.write(store, sink, now=datetime.now(UTC), advance=advance)
     finally:
         store.close()
@@ -100,20 +109,30 @@ def restore(
       sealserve keyservice restore --config keyservice.toml --in keyservice.backup
     """
     config = load_config(config_file)
+
+    def prove(connection: Connection, log: Log, head: Head) -> None:
+        if dangerously_accept_older_log:
+            note("DANGEROUS: this copy forgets the log that it has seen; look at what was revoked")
+            forget(config.state)
+        memory = Memory(config.state, log)
+        memory.recall()
+        memory.settle(connection, head)
+
     with (
+        _open(source) as stream,
         open_tables(config) as database,
         unlocked(config, ask=ask_passphrase) as kek,
-        _open(source) as stream,
         progress("restore", os.fstat(stream.fileno()).st_size) as advance,
     ):
-        now = datetime.now(UTC)
         summary = archive.restore(
-            database, kek, stream, actor=local_actor(), now=now, advance=advance
+            database,
+            kek,
+            stream,
+            actor=local_actor(),
+            now=datetime.now(UTC),
+            advance=advance,
+            prove=prove,
         )
-    if dangerously_accept_older_log:
-        note("DANGEROUS: this copy forgets what log it has seen; look at what was revoked since")
-        forget(config.state)
-    _check(config)
     _report("the database holds what the backup held", summary, as_json)
 
 
@@ -139,10 +158,11 @@ def rewrap(config_file: Path, new_file: Path) -> None:
     config, new = load_config(config_file), load_config(new_file)
     if new.database != config.database:
         raise UsageError(f"{new_file} names another database than {config_file}")
-    make_key(new.wrapping)
     store = open_store(config, ask=ask_passphrase)
     try:
-        with unlocked(new, ask=ask_passphrase) as kek:
+        make_key(new.wrapping)
+        with unlocked(new, ask=ask_new_passphrase) as kek:
+            DataKey.unwrap(store.key.wrapped_by(kek), kek)  # a key that only wraps would be the end
             store.rewrap(kek)
     finally:
         store.close()
@@ -150,22 +170,23 @@ def rewrap(config_file: Path, new_file: Path) -> None:
 
 
 @contextmanager
-def _open(source: Path) -> Iterator[BinaryIO]:
+def _new_file(target: Path) -> Iterator[BinaryIO]:
+    """Whole or not there; raises UsageError, also for a disk that is full."""
     try:
-        stream = source.open("rb")
+        with atomic_file(target, replace=False) as sink:
+            yield sink
+    except OSError as error:
+        raise UsageError(f"cannot write {target}: {error.strerror}") from error
+
+
+@contextmanager
+def _open(source: Path) -> Iterator[BinaryIO]:
+    """The stream; raises UsageError where it cannot be opened, or read to its end."""
+    try:
+        with source.open("rb") as stream:
+            yield stream
     except OSError as error:
         raise UsageError(f"cannot read {source}: {error.strerror}") from error
-    with stream:
-        yield stream
-
-
-def _check(config: KeyServiceConfig) -> None:
-    """Raise AuditError where this copy remembers a longer log."""
-    store = open_store(config, ask=ask_passphrase)
-    try:
-        check_memory(config, store)
-    finally:
-        store.close()
 
 
 def _report(title: str, summary: archive.Summary, as_json: bool) -> None:
