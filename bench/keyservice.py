@@ -4,7 +4,7 @@ Ours is `sealserve keyservice run` as it is started everywhere, with full RA-TLS
 for each release, both certificates, the quote verified, the policy asked, the record durable on a
 real disk before the secret leaves. The bare peer (`bench._bare`) does the same handshakes through
 the same library with the same certificates and clients, verifies nothing, records nothing, and
-answers the same bytes.
+answers the bytes of Gramine's protocol to everybody.
 
 The clients (`bench._load`) are two processes on the same machine: on two cores they take about a
 third of both, and a row says how much. So a *rate* is of both ends together, and beside each there
