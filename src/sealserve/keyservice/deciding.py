@@ -27,7 +27,6 @@ from sealserve.verifier.claims import SgxEnclave
 
 EXPLANATION_LINES = 32
 EXPLANATION_CHARACTERS = 400
-VERSIONS_ON_RECORD = 16
 
 Look = Callable[[str], Found | Missing]
 
@@ -59,6 +58,11 @@ class Judgement:
     """One for each name, or one for all."""
     evidence_sha256: str | None
     claims: Claims | None
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the asker is the enclave of the evidence: it verified, and binds the key."""
+        return self.claims is not None and self.verdicts[0].outcome is not Outcome.REJECTED
 
     @property
     def revision(self) -> int | None:
@@ -203,13 +207,15 @@ def _facts(
         [text[:EXPLANATION_CHARACTERS] for text in verdict.explanation[:EXPLANATION_LINES]],
     )
     yield "secret", verdict.grant.secret if verdict.grant else None
-    yield "versions", _versions(verdict)
+    yield "versions", _versions(ask, verdict)
 
 
-def _versions(verdict: Verdict) -> list[int]:
+def _versions(ask: Ask, verdict: Verdict) -> list[int]:
+    """Every version that leaves: in Gramine's protocol the current one alone."""
     if verdict.found is None:
         return []
-    return [each.facts.version for each in verdict.found.versions[:VERSIONS_ON_RECORD]]
+    versions = verdict.found.versions if ask.names is not None else verdict.found.versions[:1]
+    return [each.facts.version for each in versions]
 
 
 def _explain(said: AttestationResult) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from sealserve.attester.named import fetch_named
 from sealserve.attester.ratls import make_certificate
 from sealserve.attester.secrets import fetch_secret
 from sealserve.errors import DeniedError
+from sealserve.keyservice import deciding
 
 RECORD = b'{"files":[{"path":"1/m.pb","sha256":"' + b"ab" * 32 + b'","size":1}],'
 RECORD += b'"format":1,"model":"resnet50","version":null}'
@@ -87,6 +89,38 @@ def test_a_rotated_secret_comes_in_all_versions_that_are_in_use(running):
         ]
         administration.retire_secret(OWN, 1)
     assert values(fetch(running, OWN).secrets[OWN]) == [(2, b"a later key")]
+
+
+def test_however_many_versions_leave_each_is_on_record(running):
+    with running.site.administration() as administration:
+        for number in range(2, 21):
+            administration.rotate_secret(OWN, b"a key, number %d" % number, RECORD)
+    left = [number for number, _ in values(fetch(running, OWN).secrets[OWN])]
+    (record,) = running.site.records()
+    assert record["versions"] == left == list(range(20, 0, -1))
+
+
+def test_what_is_long_to_judge_is_judged_beside_the_event_loop(running, monkeypatch):
+    """By a policy of many rules, however few secrets are asked for."""
+    judged, judge = [], deciding.judge
+
+    def judging(*facts):
+        judged.append(threading.current_thread().name)
+        return judge(*facts)
+
+    site = running.site
+    rule = '[[rules]]\nname = "{0}"\nidentities = ["digits server 1.4"]\nsecret = "digits"\n'
+    site.apply(site.policy_text() + "".join(rule.format(f"r{number}") for number in range(900)))
+    fetch(running, "digits")  # so that all of it is at hand
+    monkeypatch.setattr(deciding, "judge", judging)
+    assert values(fetch(running, "digits").secrets["digits"]) == [(1, site.secret)]
+    fetch_secret(running.servers, ca_file=site.ca_file, identity=site.identity())  # without a name
+    assert [name.partition("_")[0] for name in judged] == ["decision"] * 2
+    site.write_policy()
+    fetch(running, "digits")
+    judged.clear()
+    fetch(running, "digits")
+    assert judged == ["key service"]
 
 
 @pytest.mark.parametrize("host", [f"{OWN}.keys.example.com", f"{OTHERS}.keys.example.com"])

@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from key_site import PATIENT
 from sealserve.attester.ratls import RatlsIdentity, make_certificate
 from sealserve.attester.secrets import fetch_secret
 from sealserve.errors import DeniedError, NetworkError
@@ -204,6 +205,22 @@ class TestPoisonTea:
         record = refused(running, certificate_with(thief, (MALFORMED_LEGACY_OID, quote)))
         assert (record["outcome"], record["code"]) == ("rejected", "binding.report-data")
         assert record["claims"]["mr_enclave"] == running.site.report.mr_enclave.hex()
+
+    def test_and_takes_nothing_from_what_the_build_that_it_names_may_ask(
+        self, make_site, start, enclave
+    ):
+        """Anybody may copy a quote: TLS 1.2 sends certificates in the open."""
+        once = "releases_per_second_per_identity = 0.001\nreleases_burst_per_identity = 1"
+        with start(make_site(limits=f"{PATIENT}\n{once}")) as running:
+            victim, thief = (ec.generate_private_key(ec.SECP384R1()) for _ in range(2))
+            spki = spki_der(victim.public_key())
+            quote = enclave(running.site.world).quote(legacy_report_data(spki))
+            for _ in range(2):
+                with pytest.raises(DeniedError):
+                    fetch(running, certificate_with(thief, (MALFORMED_LEGACY_OID, quote)))
+            assert fetch(running, running.site.identity()) == running.site.secret
+            with pytest.raises(NetworkError):
+                fetch(running, running.site.identity())
 
     def test_in_the_standard_extension_with_its_own_claims(self, running):
         victim = extract_evidence(running.site.identity().certificate_der)
