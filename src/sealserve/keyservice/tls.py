@@ -7,8 +7,8 @@ hand it over. The context here
 - lets through what is wrong with *every* RA-TLS certificate, that nobody else signed it and that
   its dates mean nothing (an enclave has no clock to trust), and nothing else. That proves no more
   than possession of the key: what the certificate is worth is for `keyservice.service` to decide;
-- ends the handshake at an RSA key that is made to be slow, before a signature by it is checked: one
-  event loop does this for everybody;
+- ends the handshake at a key that is made to be slow, of RSA or DSA, before a signature by it is
+  checked: one event loop does this for everybody;
 - speaks TLS 1.2 and 1.3 with forward secrecy and authenticated encryption only: enough for the old
   and the new client of Gramine, by what their ClientHellos offer;
 - never resumes a session and never renegotiates, so that there is no session without a certificate
@@ -37,7 +37,7 @@ from contextlib import contextmanager
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from OpenSSL import SSL, crypto
 
 from sealserve.attester.messages import ALPN
@@ -183,7 +183,7 @@ def _choose_protocol(_connection: SSL.Connection, offered: list[bytes]) -> bytes
 
 
 def _is_slow(certificate: crypto.X509) -> bool:
-    """Whether the key is an RSA key out of bounds, or none that can be told."""
+    """Whether the key is an RSA key out of bounds, one for DSA, or none that can be told."""
     try:
         key: object = certificate.to_cryptography().public_key()
     except Exception:  # noqa: BLE001  # what the key is worth must not hang on the rest of it
@@ -191,7 +191,9 @@ def _is_slow(certificate: crypto.X509) -> bool:
             key = certificate.get_pubkey().to_cryptography_key()  # the same, in five times the time
         except (crypto.Error, ValueError, UnsupportedAlgorithm):
             return True
-    return isinstance(key, rsa.RSAPublicKey) and not is_bounded(key)
+    if isinstance(key, rsa.RSAPublicKey):
+        return not is_bounded(key)
+    return isinstance(key, dsa.DSAPublicKey)  # of up to 10,000 bits, and no enclave has one
 
 
 @contextmanager

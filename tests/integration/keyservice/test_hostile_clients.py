@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, rsa
 from OpenSSL import SSL
 
 from sealserve.attester.protocol import REQUEST
@@ -184,6 +184,32 @@ def test_who_does_not_hold_the_key_ends_in_the_handshake_a_slow_key_before_it_is
     assert [record["outcome"] for record in running.site.records()] == ["released"]
     (ended,) = (text for text in caplog.messages if "event=session_ended" in text)
     assert cut in ended
+
+
+def test_a_key_for_dsa_is_refused_before_it_is_used(running, tmp_path, caplog):
+    """OpenSSL takes one of 10,000 bits, which is as slow to check as an RSA key of that size."""
+    caplog.set_level("INFO")
+    key = dsa.generate_private_key(2048)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "RATLS")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime(2001, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2030, 12, 31, tzinfo=UTC))
+        .sign(key, hashes.SHA256())
+    )
+    context = ssl.create_default_context(cafile=running.site.ca_file)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2  # TLS 1.3 knows no DSA
+    load_pair(context, certificate, key, tmp_path)
+    with connect(running) as stream, pytest.raises(ssl.SSLError):
+        context.wrap_socket(stream, server_hostname="localhost").close()
+    assert fetch(running) == running.site.secret
+    assert [record["outcome"] for record in running.site.records()] == ["released"]
+    (ended,) = (text for text in caplog.messages if "event=session_ended" in text)
+    assert "certificate verify failed" in ended
 
 
 def test_a_certificate_that_a_ca_has_signed_is_none_of_ratls(running, tmp_path):
