@@ -30,7 +30,7 @@ from sealserve.keyservice.store.memory import Memory
 from sealserve.keyservice.store.store import Store
 from sealserve.logline import line
 
-BATCH: Final = 256  # records in one transaction
+BATCH: Final = 256  # records in one transaction, and what the last request has beyond it
 WAITING: Final = 8192  # records that wait; more are refused
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,8 @@ class Appender:
         self._memory = memory
         self._observer = observer
         self._batch = batch
-        self._waiting: queue.Queue[_Entry | None] = queue.Queue(WAITING)
+        self._waiting: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
+        self._records = 0  # that wait, under the lock
         self._thread = threading.Thread(target=self._run, name="appender")
         self._lock = threading.Lock()
         self._closed = self._ended = False
@@ -116,12 +117,12 @@ class Appender:
         with self._lock:
             if self._closed:
                 raise AuditError("the log is closed: we are stopping", code="audit-unavailable")
-            try:
-                self._waiting.put_nowait(entry)
-            except queue.Full:
+            if self._records + len(leaves) > WAITING:
                 raise AuditError(
                     "too many records wait to become durable", code="audit-unavailable"
-                ) from None
+                )
+            self._records += len(leaves)
+            self._waiting.put(entry)
         return await entry.future
 
     def _run(self) -> None:
@@ -151,7 +152,8 @@ class Appender:
     def _gathered(self) -> list[_Entry]:
         """What waits, up to a batch, or the first that comes; nothing once all is written."""
         found: list[_Entry] = []
-        while len(found) < self._batch and not self._ended:
+        records = 0
+        while records < self._batch and not self._ended:
             try:
                 entry = self._waiting.get(block=not found)
             except queue.Empty:
@@ -160,6 +162,9 @@ class Appender:
                 self._ended = True
             else:
                 found.append(entry)
+                records += len(entry.leaves)
+        with self._lock:
+            self._records -= records
         return found
 
     def _write(self, entries: list[_Entry]) -> list[_Outcome]:

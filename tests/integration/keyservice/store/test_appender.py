@@ -68,6 +68,29 @@ def test_a_batch_has_a_limit(place):
     assert sum(watching.batches) == 50
 
 
+def test_a_limit_is_of_records_and_not_of_requests(place, monkeypatch):
+    """One request has as many as the secrets that it asks for."""
+    monkeypatch.setattr(module, "WAITING", 40)
+    store, watching = place.new(), Watching()
+
+    async def flood(appender):
+        release = await asyncio.to_thread(_hold, place, store)
+        wanted = [
+            asyncio.ensure_future(appender.append([leaf(n)] * 5, None if n % 2 else 0))
+            for n in range(20)
+        ]
+        await asyncio.sleep(0)
+        await asyncio.to_thread(release)
+        return await asyncio.gather(*wanted, return_exceptions=True)
+
+    with appending(place, store, watching, batch=10) as appender:
+        outcomes = asyncio.run(flood(appender))
+    written = [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
+    assert 8 <= len(written) <= 10  # and those that it was writing
+    assert max(watching.batches) == 10
+    assert len(audited(place)) == 5 * len(written)
+
+
 def test_the_records_of_one_request_stand_together_in_their_order(place):
     store = place.new()
 
