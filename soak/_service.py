@@ -102,6 +102,13 @@ class Service:
         self._process.wait()
         self._forget()
 
+    def kill_first(self) -> None:
+        """kill -9 of its first process alone: the kernel asks its workers to end."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._forget()
+
     def kill_worker(self, number: int) -> None:
         """kill -9 of one of its workers, or of the only process."""
         found = self.processes

@@ -1,7 +1,8 @@
 """kill -9 at random points of a release, again and again; SQLite.
 
 1. A service of one process is killed.
-2. Of a service with two workers each is killed in turn, and then everything at once.
+2. Of a service with two workers each is killed in turn, and then everything at once or, every
+   other time, their parent alone.
 
 Enclaves, and strangers among them, ask all the while. After each restart the log is followed and
 verified, and what the enclaves received is held against it.
@@ -79,10 +80,13 @@ def _crash(title: str, workers: int, times: int) -> Iterator[Figure]:
         plan = Crowd((site.copies[0].server,), threads=6, pause=0.01, timeout=20.0)
         with Service(site.copies[0]) as service, crowd(site.folder, plan) as enclaves:
             this = Run(Ledger(site), service, enclaves)
-            for _ in range(times):
+            for number in range(times):
                 _kill_in_turn(this, workers)
                 this.live_on()
-                service.kill()
+                if number % 2:
+                    service.kill_first()
+                else:
+                    service.kill()
                 this.kills += 1
                 this.start()
             time.sleep(1.0)
