@@ -4,8 +4,9 @@ One request has one piece of evidence and may ask for several secrets: each is j
 a record of its own. What is wrong with the evidence is one record, however many were asked for: a
 stranger's request costs no more than that.
 
-A secret that nobody may have is looked for all the same before the policy speaks, so that an asker
-cannot tell by the time it takes whether there is one.
+A secret is looked for only where the policy grants it: the denial of another takes the same time
+whether there is one or not, whether others have asked for it just now or nobody has, and costs the
+database nothing.
 """
 
 from __future__ import annotations
@@ -144,7 +145,6 @@ def result(ask: Ask, judgement: Judgement, basis: Basis) -> dict[str, object] | 
 
 
 def _verdict(ask: Ask, name: str | None, claims: Claims, snapshot: Snapshot, look: Look) -> Verdict:
-    found = None if name is None else look(name)
     said = appraise(
         claims,
         snapshot.policy,
@@ -155,7 +155,7 @@ def _verdict(ask: Ask, name: str | None, claims: Claims, snapshot: Snapshot, loo
     )
     if said.grant is None:
         return Verdict(name, Outcome.DENIED, said.code, _explain(said), rule=said.rule)
-    found = found or look(said.grant.secret)
+    found = look(said.grant.secret)
     if isinstance(found, Missing):
         reason = f"the policy grants {said.grant.secret!r}, which is not to be had: {found.code}"
         return Verdict(name, Outcome.DENIED, found.code, (reason,), rule=said.rule)

@@ -80,6 +80,24 @@ def test_what_is_granted_but_not_there_and_what_is_there_but_not_granted_look_th
     assert results[0] == results[1] == results[2]
 
 
+def test_what_is_not_granted_is_not_looked_for_so_that_no_clock_tells_whether_it_is_there(
+    running, monkeypatch
+):
+    """Otherwise what others have asked for is at hand, and denied sooner than what is not there."""
+    looked, judge = set(), deciding.judge
+
+    def judging(ask, names, evidence, claims, snapshot, look):
+        def looking(name):
+            looked.add(name)
+            return look(name)
+
+        return judge(ask, names, evidence, claims, snapshot, looking)
+
+    monkeypatch.setattr(deciding, "judge", judging)
+    assert list(fetch(running, OTHERS, "nothing", OWN).secrets) == [OWN]
+    assert looked == {OWN}
+
+
 def test_a_rotated_secret_comes_in_all_versions_that_are_in_use(running):
     with running.site.administration() as administration:
         administration.rotate_secret(OWN, b"a later key", RECORD)
