@@ -98,7 +98,7 @@ class KeyService:
                 snapshot = await self._run(self._store.refresh)
             judgement = await self._judge(ask, snapshot)
             if attempt == 0:
-                self._throttle(judgement, began)
+                self._throttle(judgement)
             try:
                 receipts = await self._put_on_record(ask, judgement)
             except Stale:
@@ -140,7 +140,7 @@ class KeyService:
             )
             return deciding.undecided(names, fault, digest, snapshot)
 
-    def _throttle(self, judgement: Judgement, now: float) -> None:
+    def _throttle(self, judgement: Judgement) -> None:
         """One build asks no more often than is allowed; raises OverloadedError.
 
         Whoever shows a quote that is not bound to its key is not that build, and takes nothing
@@ -148,6 +148,7 @@ class KeyService:
         """
         if judgement.claims is None or not judgement.is_bound:
             return
+        now = asyncio.get_running_loop().time()
         wait = self._identities.take(deciding.measurement(judgement.claims), now)
         if wait is not None:
             raise OverloadedError(
