@@ -41,13 +41,19 @@ config_option = click.option(
 
 def ask_passphrase(prompt: str) -> str:
     """What a person types, unseen."""
-    typed: str = click.prompt(prompt, hide_input=True, err=True)
+    typed: str = click.prompt(prompt, prompt_suffix="", hide_input=True, err=True)
     return typed
 
 
 def ask_new_passphrase(prompt: str) -> str:
     """The same twice: what is mistyped here would never open anything again."""
-    typed: str = click.prompt(f"New: {prompt}", hide_input=True, confirmation_prompt=True, err=True)
+    typed: str = click.prompt(
+        f"New: {prompt}",
+        prompt_suffix="",
+        hide_input=True,
+        confirmation_prompt="Once more: ",
+        err=True,
+    )
     return typed
 
 

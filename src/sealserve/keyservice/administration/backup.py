@@ -129,7 +129,7 @@ def restore(
             "revision": head.revision + 1,
         }
         leaf = Leaf.of("change", now, facts)
-        head = store.log.append(connection, head, [leaf], revision=head.revision + 1)
+        store.log.append(connection, head, [leaf], revision=head.revision + 1)
     return Summary(store.log.key.origin, head.size, head.revision, ends.rows)
 
 
