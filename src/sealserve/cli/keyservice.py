@@ -10,8 +10,8 @@ import click
 from sealserve.cli.keyservice_backup import ask_passphrase, backup, config_option, restore, rewrap
 from sealserve.cli.keyservice_files import files
 from sealserve.cli.output import json_option, note, print_json, print_table
+from sealserve.cli.policy_files import read_text
 from sealserve.errors import ConfigError
-from sealserve.files import read_file
 from sealserve.hosts import Address
 from sealserve.keyservice import application
 from sealserve.keyservice.administration.opening import initialise, open_administration
@@ -19,8 +19,6 @@ from sealserve.keyservice.config import load_config
 from sealserve.keyservice.store.store import Store
 from sealserve.keyservice.verification import AzureVerification
 from sealserve.logline import LogForm, configure_logging
-
-POLICY_BYTES = 1 << 20
 
 
 @click.group()
@@ -67,7 +65,7 @@ def init(config_file: Path, policy_file: Path | None, log_name: str | None, as_j
                     "a policy is in force already, and is not replaced untried",
                     hint=f"sealserve policy apply {policy_file} --config {config_file}",
                 )
-            text = read_file(policy_file, limit=POLICY_BYTES).decode("utf-8")
+            text = read_text(policy_file)
             administration.apply_policy(text, administration.try_policy(text).token)
         status = administration.status()
         facts = {

@@ -217,6 +217,15 @@ def test_init_puts_the_first_policy_in_force_and_no_second(make_site):
     assert "sealserve policy apply" in second.stderr
 
 
+def test_a_first_policy_that_is_no_text_is_an_error_that_says_so(make_site):
+    site = make_site(policy=False)
+    (site.folder / "policy.toml").write_bytes(site.policy_text().encode("utf-16"))
+    refused = run(site, "init", "--policy", site.folder / "policy.toml")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "policy.toml is not UTF-8 text" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 def test_rewrapped_the_database_opens_by_the_new_key_and_by_the_old_no_more(site):
     other = site.folder / "other.toml"
     other.write_text(site.config.read_text().replace('"kek"', '"kek-2"'))

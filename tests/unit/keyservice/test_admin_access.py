@@ -113,6 +113,16 @@ def test_what_is_nobodys_certificate_is_refused(shown: bytes | None, code: str) 
     assert refused.value.code == code
 
 
+def test_a_name_of_a_kind_that_nobody_reads_makes_a_certificate_nobodys() -> None:
+    """ediPartyName (RFC 5280, section 4.2.1.6) stands in the place of an URI of the same length."""
+    plain = certificate(x509.DNSName("alice.example.com"), x509.UniformResourceIdentifier("edi"))
+    odd = plain.replace(b"\x86\x03edi", b"\xa5\x03edi")
+    assert odd != plain
+    with pytest.raises(DeniedError) as refused:
+        person_of(odd, ROLES, NOW)
+    assert refused.value.code == "person.certificate"
+
+
 def test_every_change_is_the_owners_alone_and_owners_may_do_everything() -> None:
     for operation, roles in OPERATIONS.items():
         assert Role.OWNER in roles

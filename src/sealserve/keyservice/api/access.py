@@ -66,7 +66,7 @@ def person_of(certificate: bytes | None, roles: Roles, now: datetime) -> Person:
     try:
         parsed = x509.load_der_x509_certificate(certificate)
         end, (hosts, others) = parsed.not_valid_after_utc, _names(parsed)
-    except ValueError:
+    except (ValueError, x509.UnsupportedGeneralNameType, x509.DuplicateExtension):
         raise DeniedError(
             "the client certificate cannot be read", code="person.certificate"
         ) from None
