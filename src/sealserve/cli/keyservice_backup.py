@@ -192,7 +192,7 @@ def _open(source: Path) -> Iterator[BinaryIO]:
         with source.open("rb") as stream:
             yield stream
     except OSError as error:
-        raise UsageError(f"cannot read {source}: {error.strerror}") from error
+        raise UsageError(f"cannot restore {source}: {error}") from error
 
 
 def _report(title: str, summary: archive.Summary, as_json: bool) -> None:
