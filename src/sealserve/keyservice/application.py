@@ -31,7 +31,7 @@ from sealserve.keyservice.administration.local import LocalAdministration
 from sealserve.keyservice.administration.opening import Ask, check_memory, open_store
 from sealserve.keyservice.administration.values import Actor
 from sealserve.keyservice.config import KeyServiceConfig, Tls
-from sealserve.keyservice.listener import ReservedPort, listen_on
+from sealserve.keyservice.listener import ReservedPort, check_free
 from sealserve.keyservice.metrics import Metrics
 from sealserve.keyservice.readiness import StoreReadiness
 from sealserve.keyservice.server import KeyServer
@@ -84,8 +84,7 @@ def run(
 ) -> None:
     """Serve until SIGTERM or SIGINT; `ready` is told the address once all workers listen."""
     metrics = Metrics(workers=config.workers if config.workers > 1 else 0)
-    for each in listen_on(config.listen):  # another service there would share the port with us
-        each.close()
+    check_free(config.listen)  # another service there would share the port with us
     reserved = ReservedPort(config.listen)
 
     def prepare() -> Loaded:

@@ -4,15 +4,22 @@ A connection is handed on as a bare socket, before anything is allocated for it,
 one costs a system call or two. At most `AT_ONCE` are accepted before the event loop serves its
 other sessions again: under a flood, handshakes that are under way go on. What nobody has accepted
 yet waits in the kernel's queue.
+
+Who comes between the last look at that queue and the end of the socket would be let in by the
+kernel, and dropped. So before the end the socket lets nobody in any more: a filter drops the first
+packet of every connection (SO_ATTACH_FILTER, Linux: networking/filter.rst), and whoever sent it is
+refused as it sends it again, a second later, or reaches another process that listens.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import errno
 import logging
 import socket
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -24,6 +31,13 @@ from sealserve.logline import line
 BACKLOG = 1024  # connections the kernel queues; net.core.somaxconn may allow fewer
 AT_ONCE = 32
 PAUSE_SECONDS = 0.5  # without a file descriptor or memory, accepting again at once is idle work
+
+# From the TCP header on: load the flags; drop what has SYN; keep everything else (linux/filter.h).
+_DROP_SYN = b"".join(
+    struct.pack("=HBBI", *each)
+    for each in ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
+)
+_SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 
 # A name may have an address of a family, or of an interface, that this machine has not.
 _NOT_HERE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
@@ -48,6 +62,14 @@ class Listener:
         """The address in use."""
         host, port = self._sockets[0].getsockname()[:2]
         return Address(host, port)
+
+    def let_nobody_in(self) -> None:
+        """Begin no more connections; those that have begun come to their end, and are handed on."""
+        program = ctypes.create_string_buffer(_DROP_SYN, len(_DROP_SYN))
+        described = struct.pack("@HP", len(_DROP_SYN) // 8, ctypes.addressof(program))
+        for each in self._sockets:
+            with contextlib.suppress(OSError):  # then a few may be dropped
+                each.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
 
     def close(self) -> None:
         """Hand on whoever is in the kernel's queue, then listen no more."""
@@ -101,6 +123,15 @@ def listen_on(address: ListenAddress, *, reuse_port: bool = False) -> list[socke
             sockets.append(bound)
         stack.pop_all()
         return sockets
+
+
+def check_free(address: ListenAddress) -> None:
+    """Raise ConfigError where another process listens on `address`, whether it shares or not.
+
+    It does not listen itself: whoever came in that moment would be let in, and dropped.
+    """
+    with contextlib.ExitStack() as stack:
+        _bind(address, stack, reuse_port=False, reuse_address=True)
 
 
 class ReservedPort:

@@ -37,6 +37,7 @@ from sealserve.keyservice.visit import Network, Visit
 from sealserve.keyservice.watching import Observer, Unobserved
 from sealserve.logline import line
 
+SETTLING_SECONDS = 0.1  # in which TCP handshakes that have begun come to their end
 ENDS_PER_SECOND, ENDS_BURST = 50.0, 500  # lines of the log
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,8 @@ class KeyServer:
             log.info(line("draining", seconds=self._limits.drain_seconds))
             await asyncio.sleep(self._limits.drain_seconds)
         if self._listener is not None:
+            self._listener.let_nobody_in()
+            await asyncio.sleep(SETTLING_SECONDS)
             self._listener.close()
         log.info(line("stopping", open_sessions=len(self._visits)))
         while self._visits:

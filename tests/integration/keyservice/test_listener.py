@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 
@@ -9,7 +10,7 @@ import pytest
 
 from sealserve.errors import ConfigError
 from sealserve.hosts import ListenAddress
-from sealserve.keyservice.listener import ReservedPort, listen_on
+from sealserve.keyservice.listener import Listener, ReservedPort, check_free, listen_on
 
 LOOPBACK = ListenAddress("127.0.0.1", 0)
 
@@ -52,6 +53,35 @@ def test_who_shares_a_port_has_to_say_so():
             listen_on(address)
         with listening(address, reuse_port=True) as second:
             assert port_of(second) == port_of(first)
+
+
+def test_whether_a_port_is_free_is_seen_without_letting_anybody_in():
+    with listening(LOOPBACK, reuse_port=True) as sockets:
+        address = ListenAddress("127.0.0.1", port_of(sockets))
+        with pytest.raises(ConfigError, match="in use"):
+            check_free(address)
+    check_free(address)
+
+
+def test_once_nobody_is_let_in_who_has_come_is_handed_on_and_who_comes_is_refused():
+    async def main():
+        accepted = []
+        listener = Listener(listen_on(LOOPBACK), lambda each, _peer: accepted.append(each))
+        where = ("127.0.0.1", listener.address.port)
+        with socket.create_connection(where, 10):
+            listener.let_nobody_in()
+            late = asyncio.to_thread(socket.create_connection, where, 60)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(asyncio.to_thread(socket.create_connection, where, 0.2), 60)
+            waiting = asyncio.create_task(late)
+            await asyncio.sleep(0.1)
+            listener.close()
+            with pytest.raises(ConnectionRefusedError):
+                await waiting
+        assert len(accepted) == 1
+        accepted[0].close()
+
+    asyncio.run(main())
 
 
 def test_a_reserved_port_is_held_and_takes_no_connection_itself():
