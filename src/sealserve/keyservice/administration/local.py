@@ -226,7 +226,7 @@ class LocalAdministration:
 
     def records(self, query: Query) -> list[Record]:
         """At most PAGE records."""
-        with self._store.database.reading() as connection:
+        with self._store.database.searching() as connection:
             return reading.records(connection, self._store.log.read(connection), query)
 
     def inclusion(self, index: int) -> Inclusion:

@@ -10,6 +10,7 @@ where the connection breaks *during* the commit it may be there all the same, un
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,6 +62,16 @@ class Database:
     def reading(self) -> Iterator[Connection]:
         """One consistent view, in which nothing is written."""
         with self._transaction(self._reading) as connection:
+            yield connection
+
+    @contextmanager
+    def searching(self) -> Iterator[Connection]:
+        """The same as `reading`, for what could have to look at every row: it ends in time.
+
+        PostgreSQL bounds every statement so; SQLite none.
+        """
+        until = time.monotonic() + pool.WAIT_SECONDS
+        with self._transaction({**self._reading, pool.UNTIL: until}) as connection:
             yield connection
 
     @contextmanager
@@ -165,9 +176,12 @@ def _store_error(name: str, error: Exception) -> StoreError:
     cause = error.orig if isinstance(error, DBAPIError) else error
     said = str(cause) if isinstance(error, DBAPIError | sqlite3.Error) else ""
     reason = (said.splitlines() or [type(error).__name__])[0]
+    took_long = any(words in reason for words in ("interrupted", "statement timeout"))
     return StoreError(
         f"the database {name}: {reason[:300]}",
-        hint="is it running, reachable, and does its disk have room?",
+        hint="it took too long: look for less, by evidence, by secret or by time"
+        if took_long
+        else "is it running, reachable, and does its disk have room?",
     )
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import URL, Engine, create_engine
 WAIT_SECONDS: Final = 10  # for a lock, a statement, a connection
 POOL: Final = 8  # connections of one process
 WRITING: Final = "sealserve_writing"  # the option of a transaction that writes
+UNTIL: Final = "sealserve_until"  # and of one that ends by then, on the monotonic clock
 
 
 def make_engine(url: URL, **options: Any) -> Engine:

@@ -8,6 +8,7 @@ there now. What becomes of an older file there is the log's matter, not ours.
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +22,7 @@ from sealserve.files import PRIVATE
 from sealserve.keyservice.store import pool
 
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+STEPS = 10_000  # of SQLite's machine, between two looks at the clock: less than a millisecond
 _FILE = "sealserve_file"
 
 
@@ -57,8 +59,9 @@ def open_file(url: URL, *, create: bool) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        writing = connection.get_execution_options().get(pool.WRITING)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+        options = connection.get_execution_options()
+        _bound(connection, options.get(pool.UNTIL))
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(pool.WRITING) else "BEGIN")
 
     return engine
 
@@ -71,6 +74,13 @@ def check_durable(connection: Connection, name: str) -> None:
             f"the database {name} takes the journal mode {mode}, and no write-ahead log",
             hint="put it on a local file system, not on one of a network",
         )
+
+
+def _bound(connection: Connection, until: float | None) -> None:
+    """Interrupt what this transaction does after `until`; nothing where there is no end."""
+    driver: Any = connection.connection.driver_connection
+    late = None if until is None else lambda: time.monotonic() > until
+    driver.set_progress_handler(late, STEPS)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

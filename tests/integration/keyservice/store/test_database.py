@@ -237,6 +237,31 @@ def test_a_lock_that_nobody_gives_back_is_waited_for_only_so_long(place, monkeyp
     assert len(audited(place)) == 1
 
 
+def test_a_search_that_takes_too_long_is_given_up_and_the_next_is_not(place, monkeypatch):
+    """One that goes on keeps a thread, and with SQLite its write-ahead log from ever ending."""
+    monkeypatch.setattr(pool, "WAIT_SECONDS", 1)
+    database = place.new().database
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
+    with (
+        pytest.raises(StoreError, match=r"interrupted|timeout") as refused,
+        database.searching() as connection,
+    ):
+        connection.execute(text(endless))
+    assert "look for less" in refused.value.hint
+    with database.searching() as connection:
+        assert connection.execute(text("SELECT size FROM head")).scalar_one() == 0
+
+
+def test_what_reads_everything_takes_the_time_that_it_takes(sqlite_place, monkeypatch):
+    database = sqlite_place.new().database
+    monkeypatch.setattr(pool, "WAIT_SECONDS", 0)
+    count = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 100000)"
+    with pytest.raises(StoreError), database.searching() as connection:
+        connection.execute(text(f"{count} SELECT max(i) FROM n"))
+    with database.reading() as connection:
+        assert connection.execute(text(f"{count} SELECT max(i) FROM n")).scalar_one() == 100_000
+
+
 def test_a_transaction_that_fails_leaves_nothing_and_tells_no_values(place):
     store = place.new()
     owner(store).add_secret("digits", b"value")
