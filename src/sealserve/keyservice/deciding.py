@@ -66,6 +66,11 @@ class Judgement:
         return self.claims is not None and self.verdicts[0].outcome is not Outcome.REJECTED
 
     @property
+    def denials(self) -> int:
+        """How many secrets were asked for that are not released."""
+        return sum(verdict.outcome is not Outcome.RELEASED for verdict in self.verdicts)
+
+    @property
     def revision(self) -> int | None:
         """What must still be in force when it goes on record; nothing for what is rejected."""
         return self.snapshot.head.revision if self.claims else None

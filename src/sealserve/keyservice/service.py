@@ -144,12 +144,14 @@ class KeyService:
         """One build asks no more often than is allowed; raises OverloadedError.
 
         Whoever shows a quote that is not bound to its key is not that build, and takes nothing
-        from it.
+        from it. Denials cost one each: a stranger who names many secrets at once would else have as
+        many records written.
         """
         if judgement.claims is None or not judgement.is_bound:
             return
         now = asyncio.get_running_loop().time()
-        wait = self._identities.take(deciding.measurement(judgement.claims), now)
+        cost = max(1, judgement.denials)
+        wait = self._identities.take(deciding.measurement(judgement.claims), now, cost)
         if wait is not None:
             raise OverloadedError(
                 "this build asks too often", code="overloaded.identity-rate", retry_after=wait

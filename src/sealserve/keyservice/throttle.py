@@ -39,12 +39,15 @@ class Buckets(Generic[K]):
     def __len__(self) -> int:
         return len(self._full_at)
 
-    def take(self, key: K, now: float) -> float | None:
-        """Take a token; None if there was one, else the seconds until there will be."""
+    def take(self, key: K, now: float, cost: int = 1) -> float | None:
+        """Take a token; None if there was one, else the seconds until there will be.
+
+        What costs more is let through by one token, and the others are owed.
+        """
         full_at = max(self._full_at.pop(key, now), now)
         wait = full_at - now - self._ahead
         if wait <= 0:
-            full_at += self._interval
+            full_at += self._interval * cost
         self._full_at[key] = full_at
         if len(self._full_at) > self._capacity:
             self._full_at.popitem(last=False)

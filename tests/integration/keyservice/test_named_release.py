@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 
 from fixed_decisions import make_identity
+from key_site import PATIENT
 from sealserve.attester.named import fetch_named
 from sealserve.attester.ratls import make_certificate
 from sealserve.attester.secrets import fetch_secret
-from sealserve.errors import DeniedError
+from sealserve.errors import DeniedError, OverloadedError
 from sealserve.keyservice import deciding
 
 RECORD = b'{"files":[{"path":"1/m.pb","sha256":"' + b"ab" * 32 + b'","size":1}],'
@@ -116,6 +117,16 @@ def test_however_many_versions_leave_each_is_on_record(running):
     left = [number for number, _ in values(fetch(running, OWN).secrets[OWN])]
     (record,) = running.site.records()
     assert record["versions"] == left == list(range(20, 0, -1))
+
+
+def test_of_what_is_denied_each_secret_counts_as_a_request_of_its_build(make_site, start):
+    """A record is written of each, and a stranger may name 64 at once."""
+    rate = "releases_per_second_per_identity = 0.001\nreleases_burst_per_identity = 4"
+    with start(make_site(limits=f"{PATIENT}\n{rate}")) as running:
+        fetch(running, "digits")  # one
+        fetch(running, "digits", "a", "b", "c", "d")  # four, one of them owed
+        with pytest.raises(OverloadedError):
+            fetch(running, "digits")
 
 
 def test_what_is_long_to_judge_is_judged_beside_the_event_loop(running, monkeypatch):

@@ -100,3 +100,11 @@ def test_what_counts_as_one_source(one, other, same):
 )
 def test_a_source_is_spelled_for_people(host, text):
     assert spell_source(source_of(host)) == text
+
+
+def test_what_costs_more_than_there_is_passes_by_one_token_and_the_rest_is_owed():
+    buckets = Buckets(rate=1, burst=2)
+    assert buckets.take("one", 0, 5) is None
+    assert buckets.take("one", 3, 5) == pytest.approx(0.5)
+    assert buckets.take("one", 4) is None
+    assert buckets.take("other", 4) is None
