@@ -28,6 +28,7 @@ from sealserve.verifier.claims import SgxEnclave
 
 EXPLANATION_LINES = 32
 EXPLANATION_CHARACTERS = 400
+NAMES_TOLD = 4  # where one record is of all that were asked for
 
 Look = Callable[[str], Found | Missing]
 
@@ -37,7 +38,7 @@ class Verdict:
     """What was found about one secret; it releases nothing."""
 
     name: str | None
-    """The name that was asked for, if any; all of them where the evidence is to blame."""
+    """The name that was asked for, if any; the first of them where the evidence is to blame."""
     outcome: Outcome
     code: str
     explanation: tuple[str, ...]
@@ -178,9 +179,15 @@ def _verdict(ask: Ask, name: str | None, claims: Claims, snapshot: Snapshot, loo
 
 
 def _rejected(names: tuple[str | None, ...], error: SealServeError) -> Verdict:
-    asked = " ".join(name for name in names if name is not None) or None
     outcome = Outcome.REJECTED if isinstance(error, RejectedError) else Outcome.FAILED
-    return Verdict(asked, outcome, error.code, (error.message,))
+    return Verdict(_together(names), outcome, error.code, (error.message,))
+
+
+def _together(names: tuple[str | None, ...]) -> str | None:
+    """The first names for the one record of them all: no stranger's request makes it long."""
+    told = [name for name in names if name is not None]
+    more = f" and {len(told) - NAMES_TOLD} more" if len(told) > NAMES_TOLD else ""
+    return " ".join(told[:NAMES_TOLD]) + more or None
 
 
 def _facts(

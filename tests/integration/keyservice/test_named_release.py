@@ -184,3 +184,12 @@ def test_evidence_that_does_not_verify_is_denied_every_name_and_told_no_result(r
     assert (provision.secrets, provision.denied) == ({}, (OWN, "digits"))
     assert provision.result is None
     assert {record["outcome"] for record in running.site.records()} == {"rejected"}
+
+
+def test_however_many_names_come_with_evidence_of_a_stranger_their_one_record_is_short(running):
+    names = [f"{number:02}-{'x' * 125}" for number in range(64)]
+    for asked in (names, names[:4]):
+        assert fetch(running, *asked, identity=make_identity()).denied == tuple(asked)
+    many, few = running.site.records()
+    assert many["asked_secret"] == " ".join(names[:4]) + " and 60 more"
+    assert few["asked_secret"] == " ".join(names[:4])
