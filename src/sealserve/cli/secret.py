@@ -188,11 +188,8 @@ def revoke(name: str, version: int | None, reason: str, access: Access, as_json:
       sealserve secret revoke resnet50 --version 1 --reason 'wrap.key was in a backup' \\
         --config keyservice.toml
     """
+    target = Target.parse(TargetKind.SECRET, name if version is None else f"{name}@{version}")
     with access.open() as admin:
-        versions = [facts.version for facts in admin.secret(name)]
-        if version is not None and version not in versions:
-            raise UsageError(f"the secret {name!r} has no version {version}", code="no-version")
-        target = Target.parse(TargetKind.SECRET, name if version is None else f"{name}@{version}")
         admin.revoke(target, reason)
     if as_json:
         print_json({"revoked": str(target)})
