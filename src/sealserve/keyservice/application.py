@@ -130,9 +130,8 @@ async def serve(loaded: Loaded, worker: Worker, metrics: Metrics, reserved: Rese
         )
         stack.callback(service.close)
         readiness = StoreReadiness(loaded.store, appender, verifier, metrics)
-        server = KeyServer(
-            service, loaded.context, limits, proxies=config.proxies, observer=metrics
-        )
+        context, certificate = _newest_tls(loaded, worker)
+        server = KeyServer(service, context, limits, proxies=config.proxies, observer=metrics)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -143,7 +142,7 @@ async def serve(loaded: Loaded, worker: Worker, metrics: Metrics, reserved: Rese
             verifier.renew()
 
         loop.add_signal_handler(signal.SIGHUP, renew)
-        metrics.certificate("release", loaded.certificate.not_valid_after_utc)
+        metrics.certificate("release", certificate.not_valid_after_utc)
         metrics.simulated(verifier.basis.simulated)
         await server.start(reserved.address, reuse_port=True)
         if worker.number == 0:
@@ -191,16 +190,30 @@ async def _beside(
         yield
 
 
+def _newest_tls(loaded: Loaded, worker: Worker) -> tuple[SSL.Context, x509.Certificate]:
+    """What was loaded; or, where a worker may come long after that, what is there now."""
+    found = _read_tls_again(loaded.config.tls) if worker.workers > 1 else None
+    return found or (loaded.context, loaded.certificate)
+
+
 def _reload_tls(tls: Tls, server: KeyServer, metrics: Metrics) -> None:
     """Show the certificate that is there now, to whoever connects from now on."""
-    try:
-        context, certificate = _load_tls(tls)
-    except SealServeError as error:
-        log.error(line("reload_failed", code=error.code, reason=error.message))
+    found = _read_tls_again(tls)
+    if found is None:
         return
+    context, certificate = found
     server.show(context)
     metrics.certificate("release", certificate.not_valid_after_utc)
     log.info(line("reloaded", certificate_until=certificate.not_valid_after_utc.isoformat()))
+
+
+def _read_tls_again(tls: Tls) -> tuple[SSL.Context, x509.Certificate] | None:
+    """What is there now; None, and a line in the log, where that is not sound."""
+    try:
+        return _load_tls(tls)
+    except SealServeError as error:
+        log.error(line("reload_failed", code=error.code, reason=error.message))
+        return None
 
 
 def _load_tls(tls: Tls) -> tuple[SSL.Context, x509.Certificate]:

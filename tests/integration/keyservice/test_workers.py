@@ -118,6 +118,32 @@ def test_a_worker_that_is_asked_to_reload_serves_on(service):
     assert service.fetch() == service.site.secret
 
 
+def test_a_worker_that_takes_the_place_of_another_shows_the_certificate_that_is_there_now(
+    service, make_site
+):
+    """The parent read its own when the service started, and that may have ended since."""
+    other = make_site()
+    for name in ("server.pem", "server.key"):
+        (service.site.folder / name).write_bytes((other.folder / name).read_bytes())
+    service.process.send_signal(signal.SIGHUP)
+    eventually(lambda: service.log().count("event=reloaded") == 2)
+    service.site.ca_file = other.ca_file
+    before = service.workers()
+    for victim in before.values():
+        os.kill(victim, signal.SIGKILL)
+    eventually(lambda: not set(before.values()) & set(service.workers().values()))
+    eventually(lambda: is_served(service))
+    assert [service.fetch() for _ in range(12)] == [service.site.secret] * 12
+
+
+def is_served(service):
+    try:
+        return service.fetch() == service.site.secret
+    except NetworkError as error:
+        assert error.code != "server-certificate"
+        return False
+
+
 def test_stopping_ends_every_process(service):
     workers = service.workers().values()
     service.process.terminate()
