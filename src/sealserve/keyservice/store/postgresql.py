@@ -39,11 +39,13 @@ def open_server(url: URL, password: Path | None) -> Engine:
             )
         settings["sslmode"] = "verify-full"
     if password is not None:
-        settings["password"] = read_secret(password, limit=PASSWORD_LIMIT).decode().rstrip("\n")
+        _read_password(password)  # what is wrong with it is said now
     engine = pool.make_engine(url, connect_args=settings, pool_pre_ping=True)
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: object, _record: object, words: Any, options: Any) -> BoundedConnection:
+        if password is not None:  # which may have been changed since the last connection
+            options = {**options, "password": _read_password(password)}
         return BoundedConnection.connect(*words, **options)
 
     return engine
@@ -81,6 +83,14 @@ class BoundedConnection(psycopg.Connection[Any]):
         except StopIteration as done:
             found: T = done.value
             return found
+
+
+def _read_password(path: Path) -> str:
+    """The password in a private file; raises ConfigError."""
+    try:
+        return read_secret(path, limit=PASSWORD_LIMIT).decode().rstrip("\n")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text, expected a password") from None
 
 
 def _settings() -> dict[str, Any]:

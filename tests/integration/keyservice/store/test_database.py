@@ -279,3 +279,16 @@ def test_a_transaction_that_fails_leaves_nothing_and_tells_no_values(place):
 def test_the_name_of_a_database_holds_no_password(postgres_place):
     assert "@127.0.0.1" in postgres_place.new().database.name
     assert postgres_place.password.read_text().strip() not in postgres_place.opened[0].name
+
+
+def test_a_password_that_was_changed_is_read_again_by_the_next_connection(postgres_place):
+    place = postgres_place
+    store, before = place.new(), place.password.read_text()
+    try:
+        place.sql("ALTER ROLE CURRENT_USER PASSWORD 'another than before'")
+        write_file(place.password, b"another than before\n")
+        store.close()  # its connections, as after a failover
+        write(store, leaf(1))
+    finally:
+        place.sql(f"ALTER ROLE CURRENT_USER PASSWORD '{before.strip()}'")
+        write_file(place.password, before.encode())
