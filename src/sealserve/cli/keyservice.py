@@ -7,7 +7,15 @@ from pathlib import Path
 
 import click
 
-from sealserve.cli.keyservice_backup import ask_passphrase, backup, config_option, restore, rewrap
+from sealserve.cli.keyservice_backup import (
+    ask_new_passphrase,
+    ask_passphrase,
+    backup,
+    config_option,
+    remembering,
+    restore,
+    rewrap,
+)
 from sealserve.cli.keyservice_files import files
 from sealserve.cli.output import json_option, note, print_json, print_table
 from sealserve.cli.policy_files import read_text
@@ -57,8 +65,10 @@ def init(config_file: Path, policy_file: Path | None, log_name: str | None, as_j
       sealserve keyservice init --config keyservice.toml --policy policy.toml
     """
     config = load_config(config_file)
-    is_new = initialise(config, log_name=log_name, ask=ask_passphrase)
-    with open_administration(config_file, ask=ask_passphrase) as administration:
+    typed: dict[str, str] = {}  # a person is asked once
+    ask, ask_new = remembering(ask_passphrase, typed), remembering(ask_new_passphrase, typed)
+    is_new = initialise(config, log_name=log_name, ask=ask, ask_new=ask_new)
+    with open_administration(config_file, ask=ask) as administration:
         if policy_file is not None:
             if administration.policy().text is not None:
                 raise ConfigError(

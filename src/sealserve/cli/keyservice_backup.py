@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -55,6 +55,17 @@ def ask_new_passphrase(prompt: str) -> str:
         err=True,
     )
     return typed
+
+
+def remembering(ask: Callable[[str], str], typed: dict[str, str]) -> Callable[[str], str]:
+    """`ask`, but what is in `typed` is not asked for again."""
+
+    def asked(prompt: str) -> str:
+        if prompt not in typed:
+            typed[prompt] = ask(prompt)
+        return typed[prompt]
+
+    return asked
 
 
 @click.command()

@@ -464,6 +464,18 @@ def test_a_new_passphrase_is_typed_twice_and_one_that_was_mistyped_takes_nothing
     assert code == 0, shown
 
 
+def test_init_asks_twice_for_a_new_passphrase_and_once_for_one_that_is_there(site):
+    config = wrapped_by(site, "typed.toml", '[wrapping]\nkind = "passphrase"\n')
+    text = config.read_text().replace("keyservice.db", "typed.db")
+    config.write_text(text.replace('state = "state"', 'state = "typed-state"'))
+    words = ["keyservice", "init", "--config", config]
+    code, shown = typed(["one that is long enough", "one that is long enough"], *words)
+    assert code == 0, shown
+    assert "long enough" not in shown
+    code, shown = typed(["one that is long enough"], *words)
+    assert code == 0, shown
+
+
 def test_nothing_is_rewrapped_for_another_database_or_under_a_key_that_is_not_to_be_had(site):
     other = site.folder / "other.toml"
     other.write_text(site.config.read_text().replace("keyservice.db", "another.db"))

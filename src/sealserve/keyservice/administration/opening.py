@@ -23,8 +23,16 @@ Ask = Callable[[str], str]
 FOLDER_MODE = 0o700
 
 
-def initialise(config: KeyServiceConfig, *, log_name: str | None, ask: Ask | None = None) -> bool:
+def initialise(
+    config: KeyServiceConfig,
+    *,
+    log_name: str | None,
+    ask: Ask | None = None,
+    ask_new: Ask | None = None,
+) -> bool:
     """Make what is missing: folder, key-encryption key, tables, keys, log; whether it was new.
+
+    `ask` asks for the passphrase of a store that is there, `ask_new` for that of a new one.
 
     What is there already is left as it is, but for tables of an older version, which are brought
     up to date. Raises ConfigError, StoreError, IntegrityError.
@@ -33,7 +41,7 @@ def initialise(config: KeyServiceConfig, *, log_name: str | None, ask: Ask | Non
         is_new = database.has_no_keys()
         if is_new:  # for keys that are there a new key-encryption key is none
             make_key(config.wrapping)
-        with unlocked(config, ask=ask) as kek:
+        with unlocked(config, ask=ask_new if is_new else ask) as kek:
             if is_new:
                 origin = log_name or f"{_default_name(config)}/{secrets.token_hex(4)}"
                 Store.initialise(database, kek, origin=origin)
