@@ -20,7 +20,7 @@ need libnginx-mod-stream /usr/lib/nginx/modules/ngx_stream_module.so
 need postgresql /usr/lib/postgresql/*/bin/postgres
 need softhsm2 /usr/lib/softhsm/libsofthsm2.so /usr/lib/*/softhsm/libsofthsm2.so
 need prometheus /usr/bin/promtool
-need faketime /usr/lib/*/faketime/libfaketime.so.1
+need gcc /usr/bin/cc
 need openssl /usr/bin/openssl
 need curl /usr/bin/curl
 

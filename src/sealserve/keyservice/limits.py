@@ -37,6 +37,8 @@ class Limits(Table):
 
     releases_per_second_per_identity: PerSecond = 100.0
     releases_burst_per_identity: Count = 1000
+    rejections_per_second: PerSecond = 100.0
+    rejections_burst: Count = 1000
     max_waiting_decisions: Count = 1024
 
     def shared_by(self, workers: int) -> Self:
@@ -51,9 +53,14 @@ class Limits(Table):
             "max_sessions_per_source",
             "connections_burst_per_source",
             "releases_burst_per_identity",
+            "rejections_burst",
             "max_waiting_decisions",
         )
-        rates = ("connections_per_second_per_source", "releases_per_second_per_identity")
+        rates = (
+            "connections_per_second_per_source",
+            "releases_per_second_per_identity",
+            "rejections_per_second",
+        )
         return self.model_copy(
             update={name: _share(getattr(self, name), workers) for name in counts}
             | {name: getattr(self, name) / workers for name in rates}

@@ -83,6 +83,9 @@ class KeyService:
         self._identities: Buckets[str] = Buckets(
             limits.releases_per_second_per_identity, limits.releases_burst_per_identity
         )
+        self._rejections: Buckets[None] = Buckets(
+            limits.rejections_per_second, limits.rejections_burst
+        )
         self._threads = ThreadPoolExecutor(DECIDING_THREADS, thread_name_prefix="decision")
 
     async def release(self, ask: Ask) -> Answer:
@@ -144,12 +147,20 @@ class KeyService:
         """One build asks no more often than is allowed; raises OverloadedError.
 
         Whoever shows a quote that is not bound to its key is not that build, and takes nothing
-        from it. Denials cost one each: a stranger who names many secrets at once would else have as
-        many records written.
+        from it: all of whom nobody can say what they are have one pace together, so that strangers
+        in any number fill the disk no faster. Denials cost one each: a stranger who names many
+        secrets at once would else have as many records written.
         """
-        if judgement.claims is None or not judgement.is_bound:
-            return
         now = asyncio.get_running_loop().time()
+        if judgement.claims is None or not judgement.is_bound:
+            wait = self._rejections.take(None, now)
+            if wait is not None:
+                raise OverloadedError(
+                    "too much evidence comes that does not verify",
+                    code="overloaded.rejections",
+                    retry_after=wait,
+                )
+            return
         cost = max(1, judgement.denials)
         wait = self._identities.take(deciding.measurement(judgement.claims), now, cost)
         if wait is not None:

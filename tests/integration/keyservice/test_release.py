@@ -222,6 +222,23 @@ class TestPoisonTea:
             with pytest.raises(NetworkError):
                 fetch(running, running.site.identity())
 
+    def test_and_is_on_record_no_faster_than_strangers_together_may_be(
+        self, make_site, start, enclave
+    ):
+        once = "rejections_per_second = 0.001\nrejections_burst = 1"
+        with start(make_site(limits=f"{PATIENT}\n{once}")) as running:
+            victim, thief = (ec.generate_private_key(ec.SECP384R1()) for _ in range(2))
+            spki = spki_der(victim.public_key())
+            quote = enclave(running.site.world).quote(legacy_report_data(spki))
+            stolen = certificate_with(thief, (MALFORMED_LEGACY_OID, quote))
+            with pytest.raises(DeniedError):
+                fetch(running, stolen)
+            with pytest.raises(NetworkError):
+                fetch(running, stolen)
+            assert fetch(running, running.site.identity()) == running.site.secret
+            outcomes = [record["outcome"] for record in running.site.records()]
+            assert outcomes == ["rejected", "released"]
+
     def test_in_the_standard_extension_with_its_own_claims(self, running):
         victim = extract_evidence(running.site.identity().certificate_der)
         thief = ec.generate_private_key(ec.SECP384R1())
