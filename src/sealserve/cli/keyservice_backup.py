@@ -20,12 +20,12 @@ from sealserve.keyservice.administration import backup as archive
 from sealserve.keyservice.administration.opening import (
     check_memory,
     local_actor,
+    open_administration,
     open_store,
     open_tables,
     unlocked,
 )
 from sealserve.keyservice.config import load_config
-from sealserve.keyservice.datakey import DataKey
 from sealserve.keyservice.store.log import Head, Log
 from sealserve.keyservice.store.memory import Memory, forget
 from sealserve.keyservice.wrapping import make_key
@@ -175,14 +175,10 @@ def rewrap(config_file: Path, new_file: Path) -> None:
     config, new = load_config(config_file), load_config(new_file)
     if new.database != config.database:
         raise UsageError(f"{new_file} names another database than {config_file}")
-    store = open_store(config, ask=ask_passphrase)
-    try:
+    with open_administration(config_file, ask=ask_passphrase) as administration:
         make_key(new.wrapping)
         with unlocked(new, ask=ask_new_passphrase) as kek:
-            DataKey.unwrap(store.key.wrapped_by(kek), kek)  # a key that only wraps would be the end
-            store.rewrap(kek)
-    finally:
-        store.close()
+            administration.rewrap(kek)
     click.echo(f"the data key is wrapped by {new.wrapping.kind}; run the service with {new_file}")
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     InstanceOf,
@@ -76,10 +77,19 @@ def _network(value: object) -> IPv4Network | IPv6Network:
         raise ValueError(f"is no address or network: {error}") from None
 
 
+def _person(name: str) -> str:
+    """Not as those are called who use the database itself: the record tells the two apart."""
+    if name.startswith("local:"):
+        raise ValueError("begins with local:, as the names of those who use the database itself")
+    return name
+
+
 Database = Annotated[InstanceOf[URL], BeforeValidator(_database)]
 Domain = Annotated[str, BeforeValidator(_domain)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
-PersonName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:/-]{0,252}$")]
+PersonName = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:/-]{0,252}$"), AfterValidator(_person)
+]
 
 
 class Tls(Table):

@@ -45,7 +45,9 @@ class StoreReadiness:
         self._metrics.log_head(snapshot.head.size, snapshot.head.revision)
         if snapshot.policy_sha256 is None:
             found.append("no policy is in force")
-        if self._appender.failing is not None:
+        if not self._appender.is_alive:
+            found.append("the log takes no records: its writer has ended")
+        elif self._appender.failing is not None:
             try:
                 await self._appender.append((), None)
             except SealServeError as error:

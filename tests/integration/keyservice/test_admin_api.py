@@ -11,6 +11,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,8 @@ def test_an_owner_does_everything_and_finds_it_done(served: Served) -> None:
         assert (made.name, made.version, made.state, made.size) == ("digits", 1, State.CURRENT, 16)
         assert (made.created_by, made.model, made.record) == (PEOPLE[Role.OWNER], "digits", RECORD)
         assert admin.rotate_secret("digits", VALUE[::-1]).record == RECORD
-        assert admin.secrets() == admin.secret("digits")
+        without_records = [replace(each, record=None) for each in admin.secret("digits")]
+        assert admin.secrets() == without_records
         assert [(each.version, each.state) for each in admin.secret("digits")] == [
             (2, State.CURRENT),
             (1, State.USABLE),

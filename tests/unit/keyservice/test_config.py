@@ -208,6 +208,11 @@ def test_addresses_are_host_and_port(tmp_path, text, address, shown):
         pytest.param(
             SOUND + ADMIN + '[admin.roles]\nowner = ["a b"]', "owner", id="no name of a person"
         ),
+        pytest.param(
+            SOUND + ADMIN + '[admin.roles]\nowner = ["local:root"]',
+            "local:",
+            id="a person who is called as those at the database are",
+        ),
         pytest.param(SOUND + ADMIN, "roles", id="an admin API for nobody named"),
         pytest.param('listen = "4433"' + SOUND, "127.0.0.1:4433", id="no host"),
         pytest.param('listen = "a:65536"' + SOUND, "127.0.0.1:4433", id="port out of range"),

@@ -24,6 +24,8 @@ from sealserve.policies.replay import KIND, Effect, replay
 from sealserve.verifier import INTEL_SGX_ROOT_CA_SHA256
 
 DECISIONS: Final = 2000  # the newest that are judged again
+JUDGED: Final = 200_000  # identities of rules, over all of them: some seconds
+FEWEST: Final = 50
 SHOWN: Final = 20  # of those that change
 _TOKEN: Final = b"dry run"
 
@@ -55,7 +57,7 @@ def run(
         select(RECORDS.c.index, RECORDS.c.record)
         .where(RECORDS.c.kind == KIND, RECORDS.c.index < snapshot.head.size)
         .order_by(RECORDS.c.index.desc())
-        .limit(DECISIONS)
+        .limit(_decisions(policy))
     )
     rows = connection.execute(wanted)
     records = ((index, _decoded(bytes(data))) for index, data in rows)
@@ -75,6 +77,12 @@ def run(
         missing_secrets=tuple(sorted(granted - names)),
         token=key.mac(text.encode("utf-8"), _context(snapshot)).hex(),
     )
+
+
+def _decisions(policy: Policy) -> int:
+    """How many decisions are judged again; fewer by a policy of many rules."""
+    identities = sum(len(rule.identities) for rule in policy.rules)
+    return max(FEWEST, min(DECISIONS, JUDGED // max(identities, 1)))
 
 
 def check_token(key: DataKey, snapshot: Snapshot, text: str, token: str) -> None:

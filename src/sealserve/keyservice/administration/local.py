@@ -30,6 +30,7 @@ from sealserve.keyservice.administration.values import (
     Target,
     TargetKind,
 )
+from sealserve.keyservice.datakey import DataKey
 from sealserve.keyservice.store.log import Leaf
 from sealserve.keyservice.store.memory import Memory
 from sealserve.keyservice.store.rules import Rules, write_rules
@@ -46,6 +47,7 @@ from sealserve.keyservice.store.secrets import (
 )
 from sealserve.keyservice.store.snapshot import Snapshot
 from sealserve.keyservice.store.store import Store
+from sealserve.keyservice.wrapping import KeyEncryption
 from sealserve.sealing.record import parse_record
 
 REASON_LIMIT = 400  # characters
@@ -95,9 +97,10 @@ class LocalAdministration:
         )
 
     def secrets(self) -> list[SecretFacts]:
-        """Every version of every secret."""
+        """Every version of every secret, without the models' records."""
         with self._store.database.reading() as connection:
-            return [each.facts for each in read_all(connection, self._store.key)]
+            found = read_all(connection, self._store.key)
+            return [replace(each.facts, record=None) for each in found]
 
     def secret(self, name: str) -> list[SecretFacts]:
         """Every version of one secret."""
@@ -238,6 +241,20 @@ class LocalAdministration:
         """Proof that nothing before `old_size` was touched."""
         with self._store.database.reading() as connection:
             return reading.consistency(connection, self._store.log.read(connection), old_size)
+
+    def rewrap(self, kek: KeyEncryption) -> None:
+        """Put the data key under another key-encryption key, once that has opened it again.
+
+        Not over the admin API: whoever does it has both keys.
+        """
+        key = self._store.key
+        DataKey.unwrap(key.wrapped_by(kek), kek)  # a key that only wraps would be the end
+
+        def rewrap(connection: Connection, _before: Snapshot) -> Change:
+            self._store.rewrap(connection, kek)
+            return Change({"what": "wrapping.change", "wrapping": kek.kind})
+
+        self._change(rewrap)
 
     def _change(self, make: Callable[[Connection, Snapshot], Change]) -> None:
         """One change with its record."""

@@ -173,7 +173,7 @@ class Administration(Protocol):
         ...
 
     def secrets(self) -> list[SecretFacts]:
-        """Every version of every secret, by name, newest first."""
+        """Every version of every secret, by name, newest first, without the models' records."""
         ...
 
     def secret(self, name: str) -> list[SecretFacts]:

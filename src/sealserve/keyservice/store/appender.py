@@ -99,6 +99,11 @@ class Appender:
         """Begin to take records."""
         self._thread.start()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread runs: nothing goes on record without it."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """Write what waits, and end; nothing is taken from here on."""
         with self._lock:

@@ -2,9 +2,9 @@
 
 Whoever can write to the database can put an older state of it back, signatures and all, and with it
 every secret and measurement that was revoked since. This copy keeps the last checkpoint that it
-proved, outside the database, and takes no log that does not begin with that one: at its start, at
-most a minute later each time, and at its end. Where copies on several machines do so, all of them
-have to be put back together.
+proved, outside the database, and takes no log that does not begin with that one: at its start, some
+seconds later each time, and at its end. Where copies on several machines do so, all of them have to
+be put back together.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sealserve.keyservice.store.log import Head, Log, check_grown
 from sealserve.logline import line
 from sealserve.transparency.checkpoint import Checkpoint
 
-PROVE_SECONDS: Final = 60.0
+PROVE_SECONDS: Final = 5.0
 LOCK_SECONDS: Final = 2.0
 NOTE_LIMIT: Final = 4096  # bytes
 FILE: Final = "checkpoint"

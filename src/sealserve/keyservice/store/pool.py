@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import URL, Engine, create_engine
 
 WAIT_SECONDS: Final = 10  # for a lock, a statement, a connection
-POOL: Final = 8  # connections of one process
+POOL: Final = 12  # connections of one process
 WRITING: Final = "sealserve_writing"  # the option of a transaction that writes
 UNTIL: Final = "sealserve_until"  # and of one that ends by then, on the monotonic clock
 

@@ -1,7 +1,8 @@
 """What decides: the policy and the revocations in force, one row for each of their states.
 
-Rows are never changed. A row's MAC covers its number, and the log's signed checkpoint names the
-number in force: nobody without the keys can write a row of his own, or bring back an older one.
+Rows are never changed; of those that are no longer in force the newest are kept. A row's MAC covers
+its number, and the log's signed checkpoint names the number in force: nobody without the keys can
+write a row of his own, or bring back an older one.
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from sealserve.appraisal.revocations import NOTHING_REVOKED, Revocations
 from sealserve.errors import AuditError, ConfigError
 from sealserve.keyservice.datakey import DataKey
 from sealserve.keyservice.store.log import Head
 from sealserve.keyservice.store.schema import RULES
+
+KEPT: Final = 20  # rows
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,14 @@ def read_rules(connection: Connection, head: Head, key: DataKey) -> Rules:
 
 
 def write_rules(connection: Connection, rules: Rules, number: int, key: DataKey) -> None:
-    """Add the row `number`; it is in force once the log's head names it."""
+    """Add the row `number`; it is in force once the log's head names it.
+
+    A row holds all revocations, so that all rows together would grow with their square.
+    """
     document = _encode(rules)
     mac = key.mac(document, _context(number))
     connection.execute(insert(RULES).values(number=number, document=document, mac=mac))
+    connection.execute(delete(RULES).where(RULES.c.number <= number - KEPT))
 
 
 def _context(number: int) -> bytes:

@@ -21,7 +21,8 @@ from sealserve.errors import ConfigError
 from sealserve.files import PRIVATE
 from sealserve.keyservice.store import pool
 
-PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+# What is deleted is overwritten: a data key under an old key-encryption key, say.
+PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON")
 STEPS = 10_000  # of SQLite's machine, between two looks at the clock: less than a millisecond
 _FILE = "sealserve_file"
 

@@ -7,6 +7,7 @@ signing key, sealed under the data key.
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -108,14 +109,16 @@ class Store:
 
     def view(self, connection: Connection, head: Head) -> Snapshot:
         """What decides at `head`, in a transaction that sees it; raises IntegrityError."""
+        before = self._snapshot
+        if before is not None and before.head.revision == head.revision:
+            return replace(before, head=head)  # with what it has read
         rules = read_rules(connection, head, self.key)
-        return Snapshot.of(head, rules, self._versions, self._snapshot)
+        return Snapshot.of(head, rules, self._versions, before)
 
-    def rewrap(self, kek: KeyEncryption) -> None:
+    def rewrap(self, connection: Connection, kek: KeyEncryption) -> None:
         """Put the data key under another key-encryption key."""
-        with self.database.writing() as connection:
-            where = META.c.name == _DATA_KEY
-            connection.execute(update(META).where(where).values(value=self.key.wrapped_by(kek)))
+        where = META.c.name == _DATA_KEY
+        connection.execute(update(META).where(where).values(value=self.key.wrapped_by(kek)))
 
     def close(self) -> None:
         """Close the database."""

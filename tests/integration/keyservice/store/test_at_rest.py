@@ -85,7 +85,8 @@ def test_another_key_encryption_key_opens_nothing(place):
 def test_keys_that_are_wrapped_anew_open_under_the_new_key_only(place):
     _values, store = _fill(place)
     new = FileKey(bytes(range(1, 33)))
-    store.rewrap(new)
+    with store.database.writing() as connection:
+        store.rewrap(connection, new)
     assert isinstance(place.reopen(new).refresh().secret("digits"), Found)
     with pytest.raises(IntegrityError):
         place.reopen(KEK)

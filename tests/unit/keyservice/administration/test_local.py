@@ -6,15 +6,18 @@ import json
 import threading
 
 import pytest
+from sqlalchemy import select
 
 from sealserve.errors import ConfigError, FormatError, SealServeError, StoreError, UsageError
 from sealserve.keyservice.administration import targets
 from sealserve.keyservice.administration.values import Actor, Query, Role, Target, TargetKind
+from sealserve.keyservice.store.rules import KEPT
+from sealserve.keyservice.store.schema import RULES
 from sealserve.keyservice.store.secrets import VALUE_LIMIT, VERSIONS_LIMIT, SecretFacts, State
 from sealserve.keyservice.store.secrets import add_version as put_version
-from sealserve.keyservice.store.snapshot import RETIRED, REVOKED, Found, Missing
+from sealserve.keyservice.store.snapshot import RETIRED, REVOKED, Found, Missing, NotAtHand
 from sealserve.verifier import INTEL_SGX_ROOT_CA_SHA256
-from stores import NOW, audited, owner
+from stores import KEK, NOW, audited, owner
 
 REASON = "for a test"
 PLATFORM = Target(TargetKind.PLATFORM, "ab" * 16)
@@ -364,3 +367,28 @@ def test_of_two_who_apply_a_policy_one_is_told_to_try_it_again(it):
         it.apply_policy(two, tokens[1])
     assert refused.value.code == "dry-run-outdated"
     assert it.policy().text == one
+
+
+def test_another_key_encryption_key_is_on_record(place, it):
+    it.rewrap(KEK)
+    (change,) = _changes(place)
+    assert (change["what"], change["wrapping"]) == ("wrapping.change", "file")
+
+
+def test_of_rules_that_were_in_force_only_the_newest_are_kept(store, it):
+    for number in range(KEPT + 5):
+        it.revoke(Target(TargetKind.PLATFORM, f"{number:032x}"), REASON)
+    with store.database.reading() as connection:
+        numbers = connection.execute(select(RULES.c.number).order_by(RULES.c.number)).scalars()
+        assert list(numbers) == list(range(6, KEPT + 6))
+    assert len(it.revocations()) == KEPT + 5
+
+
+def test_what_was_read_is_kept_until_something_changes(store, it):
+    it.add_secret("digits", bytes(16))
+    first = store.refresh()
+    assert first.has("digits")
+    assert store.refresh().at_hand("digits") == first.secret("digits")
+    it.add_secret("more", bytes(range(16)))
+    with pytest.raises(NotAtHand):
+        store.refresh().at_hand("digits")
