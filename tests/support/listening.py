@@ -122,7 +122,7 @@ class Listening:
 def answer(tls: ssl.SSLSocket) -> bytes | None:
     """The secret in the answer that comes; None where there is none."""
     parser, secret = ResponseParser(), None
-    while data := tls.recv(4096):
+    while data := received(tls, 4096):
         secret = parser.feed(data)
     return secret
 
@@ -130,8 +130,18 @@ def answer(tls: ssl.SSLSocket) -> bytes | None:
 def is_closed(stream: socket.socket) -> bool:
     """Wait until the peer has ended this connection."""
     with contextlib.suppress(ConnectionError):
-        return stream.recv(1) == b""
+        return received(stream, 1) == b""
     return True
+
+
+def received(stream: socket.socket, count: int) -> bytes:
+    """What comes next; nothing at the end, which some versions of Python's `ssl` call an error."""
+    try:
+        return stream.recv(count)
+    except ssl.SSLError as error:
+        if error.reason != "UNEXPECTED_EOF_WHILE_READING":
+            raise
+        return b""
 
 
 @contextlib.contextmanager
