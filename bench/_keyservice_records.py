@@ -36,8 +36,12 @@ RECORDS = 1024
 class Unwatched:
     """An observer of the appender that looks away."""
 
-    def record_batch(self, records: int, seconds: float) -> None:
+    def open_sessions(self) -> int:
         """See `sealserve.keyservice.store.appender.Observer`."""
+        return 0
+
+    def record_batch(self, records: int, seconds: float) -> None:
+        """See there."""
 
     def log_head(self, size: int, revision: int) -> None:
         """See there."""

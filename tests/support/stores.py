@@ -202,6 +202,10 @@ class Watching:
     failures: int = 0
     rollbacks: int = 0
     answers: list[bool] = field(default_factory=list)
+    sessions: int = 0
+
+    def open_sessions(self) -> int:
+        return self.sessions
 
     def record_batch(self, records: int, seconds: float) -> None:
         self.batches.append(records)

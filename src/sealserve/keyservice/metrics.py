@@ -104,6 +104,10 @@ class Metrics:
         self._add(measures.SESSIONS)
         self._add(measures.OPEN_SESSIONS)
 
+    def open_sessions(self) -> int:
+        """How many sessions this process has."""
+        return int(self._row.cell(_PLACES[measures.OPEN_SESSIONS.name]))
+
     def session_ended(self, how: str) -> None:
         """A session is over: `how` is a code of the service's own."""
         self._add(measures.OPEN_SESSIONS, -1)

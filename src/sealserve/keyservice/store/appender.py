@@ -1,7 +1,9 @@
 """Group commit: what many requests want on record goes into one transaction, in one thread.
 
 While a batch is being made durable the next one gathers, so that under load one sync of the disk
-serves many records, and alone a record waits for nobody. There is no timer.
+serves many records. A transaction also costs the processor as much as ten records do: where many
+sessions are open, and more records are therefore on their way, one begins no sooner than
+`PACE_SECONDS` after the one before. Alone a record waits for nobody.
 
 A record that rests on a revision of what decides is taken only while that revision is in force: the
 head's lock is held from the comparison to the commit, so that no change comes between. Otherwise
@@ -31,6 +33,8 @@ from sealserve.keyservice.store.store import Store
 from sealserve.logline import line
 
 BATCH: Final = 256  # records in one transaction, and what the last request has beyond it
+PACE_SECONDS: Final = 0.010
+CROWD: Final = 8  # open sessions
 WAITING: Final = 8192  # records that wait; more are refused
 
 log = logging.getLogger(__name__)
@@ -38,6 +42,10 @@ log = logging.getLogger(__name__)
 
 class Observer(Protocol):
     """Who is told of every batch; `sealserve.keyservice.metrics.Metrics` is."""
+
+    def open_sessions(self) -> int:
+        """How many sessions this process has."""
+        ...
 
     def record_batch(self, records: int, seconds: float) -> None:
         """So many records became durable in one transaction that took so long."""
@@ -89,6 +97,7 @@ class Appender:
         self._batch = batch
         self._waiting: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._records = 0  # that wait, under the lock
+        self._next = 0.0  # when the next transaction may begin in a crowd
         self._thread = threading.Thread(target=self._run, name="appender")
         self._lock = threading.Lock()
         self._closed = self._ended = False
@@ -163,6 +172,8 @@ class Appender:
                 entry = self._waiting.get(block=not found)
             except queue.Empty:
                 break
+            if not found:
+                self._let_others_come()
             if entry is None:
                 self._ended = True
             else:
@@ -172,8 +183,15 @@ class Appender:
             self._records -= records
         return found
 
+    def _let_others_come(self) -> None:
+        """Wait until the pace allows the next transaction, if there is a crowd."""
+        wait = self._next - time.monotonic()
+        if wait > 0 and self._batch > 1 and self._observer.open_sessions() >= CROWD:
+            time.sleep(wait)
+
     def _write(self, entries: list[_Entry]) -> list[_Outcome]:
         began = time.monotonic()
+        self._next = began + PACE_SECONDS
         try:
             outcomes, head, count = self._commit(entries)
         except SealServeError as error:

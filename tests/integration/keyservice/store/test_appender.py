@@ -56,6 +56,32 @@ def test_what_gathers_while_a_batch_is_written_goes_into_one_transaction(place):
     assert [record["number"] for record in records] == list(range(200))
 
 
+def test_in_a_crowd_a_transaction_waits_for_those_who_come(place, monkeypatch):
+    monkeypatch.setattr(module, "PACE_SECONDS", 1.0)
+    store, watching = place.new(), Watching(sessions=module.CROWD)
+
+    async def one_and_then_many(appender):
+        await appender.append([leaf()], None)
+        await asyncio.gather(*(appender.append([leaf(n)], None) for n in range(1, 4)))
+
+    with appending(place, store, watching) as appender:
+        asyncio.run(one_and_then_many(appender))
+    assert watching.batches == [1, 3]
+
+
+def test_alone_a_record_waits_for_nobody(place, monkeypatch):
+    monkeypatch.setattr(module, "PACE_SECONDS", 1000.0)
+    store, watching = place.new(), Watching(sessions=1)
+
+    async def one_after_the_other(appender):
+        for number in range(4):
+            await appender.append([leaf(number)], None)
+
+    with appending(place, store, watching) as appender:
+        asyncio.run(one_after_the_other(appender))
+    assert watching.batches == [1, 1, 1, 1]
+
+
 def test_a_batch_has_a_limit(place):
     store, watching = place.new(), Watching()
 
