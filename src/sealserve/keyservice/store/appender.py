@@ -33,7 +33,7 @@ from sealserve.keyservice.store.store import Store
 from sealserve.logline import line
 
 BATCH: Final = 256  # records in one transaction, and what the last request has beyond it
-PACE_SECONDS: Final = 0.010
+PACE_SECONDS: Final = 0.020
 CROWD: Final = 8  # open sessions
 WAITING: Final = 8192  # records that wait; more are refused
 
