@@ -41,9 +41,12 @@ from sealserve.evidence.sigstruct import check_signature, parse_sigstruct
 from sealserve.evidence.td_report import TdReport
 from sealserve.keyservice.named import NamedConversation
 from sealserve.keyservice.protocol import RequestParser
+from sealserve.keyservice.proxy import HeaderParser
 from sealserve.policies.ra_config import parse_ra_config
 from sealserve.sealing import unseal
 from sealserve.sealing.header import MAGIC, derive_metadata_key
+from sealserve.sealing.record import parse_record
+from sealserve.transparency.checkpoint import LogVerifier, read_checkpoint
 from sealserve.verifier import (
     TrustRoot,
     VerifiedCollateral,
@@ -141,6 +144,35 @@ def named_answer(data: bytes) -> None:
     parser = AnswerParser(seeds.NAMES)
     parser.feed(FRAME.pack(len(data)))
     parser.feed(data)
+
+
+def proxy_header(data: bytes) -> None:
+    """As the listener reads it: never more than is wanted."""
+    parser, at = HeaderParser(), 0
+    while at < len(data):
+        piece = data[at : at + parser.wanted]
+        at += len(piece)
+        if parser.feed(piece) is not None:
+            return
+
+
+def checkpoint(data: bytes) -> None:
+    """A note; what is accepted is what the log signed."""
+    note = data.decode("utf-8", "replace")
+    said = read_checkpoint(note, seeds.LOG.verifier)
+    assert note.startswith(said.text)
+
+
+def log_verifier(data: bytes) -> None:
+    """What is accepted is spelled in one way."""
+    text = data.decode("utf-8", "replace")
+    assert str(LogVerifier.parse(text)) == text
+
+
+def model_record(data: bytes) -> None:
+    """What is accepted has one canonical form."""
+    record = parse_record(data)
+    assert parse_record(record.to_json()) == record
 
 
 def whole_quote(data: bytes) -> None:

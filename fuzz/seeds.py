@@ -38,6 +38,9 @@ from sealserve.lab.identity import EnclaveIdentity
 from sealserve.lab.trust_domain import TrustDomainIdentity
 from sealserve.lab.world import World
 from sealserve.sealing import seal
+from sealserve.sealing.record import ModelRecord, RecordedFile
+from sealserve.transparency.checkpoint import Checkpoint, LogKey, sign
+from sealserve.transparency.tree import leaf_hash
 from sealserve.verifier import Claims, verify
 from sealserve.verifier.maa import Question, ask
 from tests.support.azure_instance import Instance
@@ -218,6 +221,36 @@ def answers() -> list[bytes]:
 
 
 NAMES = ("resnet50", "ssl")
+LOG = LogKey.from_seed("keys.example.com/audit", bytes(range(32)))
+
+
+def proxy_headers() -> list[bytes]:
+    """Headers of both versions, for both families."""
+    start = b"\r\n\r\n\0\r\nQUIT\n"
+    return [
+        b"PROXY TCP4 192.0.2.1 192.0.2.2 4711 4433\r\n",
+        b"PROXY TCP6 2001:db8::1 2001:db8::2 4711 4433\r\n",
+        b"PROXY UNKNOWN\r\n",
+        start + b"\x21\x11\0\x0c" + bytes(range(12)),
+        start + b"\x21\x21\0\x24" + bytes(range(36)),
+        start + b"\x20\0\0\0",
+    ]
+
+
+def checkpoints() -> list[bytes]:
+    """A log's head, signed."""
+    return [sign(Checkpoint(LOG.origin, 7, leaf_hash(b"a"), 57, 12), LOG).encode()]
+
+
+def log_verifiers() -> list[bytes]:
+    """A log's verifier key as text."""
+    return [str(LOG.verifier).encode()]
+
+
+def model_records() -> list[bytes]:
+    """A record of two files."""
+    files = tuple(RecordedFile(f"1/{name}", 3, bytes(32)) for name in ("a.pb", "b/c.bin"))
+    return [ModelRecord("digits", 1, files).to_json()]
 
 
 def named_requests() -> list[bytes]:

@@ -17,6 +17,7 @@ from sealserve.endorsements.pck import parse_pck_extension
 from sealserve.endorsements.qe_identity import parse_qe_identity
 from sealserve.endorsements.tcb_info import parse_tcb_info
 from sealserve.errors import (
+    AuditError,
     CollateralError,
     ConfigError,
     FormatError,
@@ -25,6 +26,7 @@ from sealserve.errors import (
 )
 from sealserve.evidence.ratls import evidence_of_peer, extract_evidence
 from sealserve.evidence.sigstruct import SIGSTRUCT_BYTES
+from sealserve.sealing.record import MAX_RECORD_BYTES
 from sealserve.verifier.maa import TOKEN_LIMIT
 from sealserve.verifier.maa_keys import KEYS_LIMIT
 
@@ -143,6 +145,15 @@ TARGETS: dict[str, Target] = {
         seeds.named_answers,
         lambda: hostile.json(ANSWER_LIMIT, b'{"outcome":"answered","secrets":', b"}"),
         _NAMED_WORDS,
+    ),
+    "proxy-header": Target(parsers.proxy_header, _FORMAT, seeds.proxy_headers, longest=2100),
+    "checkpoint": Target(parsers.checkpoint, (AuditError,), seeds.checkpoints, longest=5000),
+    "log-verifier": Target(parsers.log_verifier, _FORMAT, seeds.log_verifiers, longest=600),
+    "model-record": Target(
+        parsers.model_record,
+        _FORMAT,
+        seeds.model_records,
+        lambda: hostile.json(MAX_RECORD_BYTES, b'{"files":', b"}"),
     ),
     "azure-token": Target(
         parsers.azure_token, _VERIFICATION, seeds.azure_tokens, lambda: hostile.token(TOKEN_LIMIT)

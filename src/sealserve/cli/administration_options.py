@@ -8,7 +8,6 @@ imported when it is opened: `sealserve policy` works without them.
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from sealserve.cli.passphrase import ask_passphrase
 from sealserve.errors import UsageError
 
 if TYPE_CHECKING:
@@ -106,13 +106,4 @@ _OPTIONS = (
 def _local(config: Path) -> AbstractContextManager[Administration]:
     from sealserve.keyservice.administration.opening import open_administration
 
-    return open_administration(config, ask=_ask)
-
-
-def _ask(question: str) -> str:
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "a passphrase is needed, and nobody is at a terminal to type it",
-            hint="name a file in the configuration, under [wrapping]: passphrase",
-        )
-    return str(click.prompt(question, hide_input=True, err=True))
+    return open_administration(config, ask=ask_passphrase)

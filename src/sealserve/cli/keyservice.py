@@ -7,17 +7,10 @@ from pathlib import Path
 
 import click
 
-from sealserve.cli.keyservice_backup import (
-    ask_new_passphrase,
-    ask_passphrase,
-    backup,
-    config_option,
-    remembering,
-    restore,
-    rewrap,
-)
+from sealserve.cli.keyservice_backup import backup, config_option, restore, rewrap
 from sealserve.cli.keyservice_files import files
 from sealserve.cli.output import json_option, note, print_json, print_table
+from sealserve.cli.passphrase import ask_new_passphrase, ask_passphrase, remembering
 from sealserve.cli.policy_files import read_text
 from sealserve.errors import ConfigError
 from sealserve.hosts import Address

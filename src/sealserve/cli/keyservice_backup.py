@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -14,6 +14,7 @@ import click
 from sqlalchemy import Connection
 
 from sealserve.cli.output import json_option, note, print_json, print_table, progress
+from sealserve.cli.passphrase import ask_new_passphrase, ask_passphrase
 from sealserve.errors import UsageError
 from sealserve.files import atomic_file
 from sealserve.keyservice.administration import backup as archive
@@ -37,35 +38,6 @@ config_option = click.option(
     required=True,
     help="The TOML file; every key is described in docs/operations.md.",
 )
-
-
-def ask_passphrase(prompt: str) -> str:
-    """What a person types, unseen."""
-    typed: str = click.prompt(prompt, prompt_suffix="", hide_input=True, err=True)
-    return typed
-
-
-def ask_new_passphrase(prompt: str) -> str:
-    """The same twice: what is mistyped here would never open anything again."""
-    typed: str = click.prompt(
-        f"New: {prompt}",
-        prompt_suffix="",
-        hide_input=True,
-        confirmation_prompt="Once more: ",
-        err=True,
-    )
-    return typed
-
-
-def remembering(ask: Callable[[str], str], typed: dict[str, str]) -> Callable[[str], str]:
-    """`ask`, but what is in `typed` is not asked for again."""
-
-    def asked(prompt: str) -> str:
-        if prompt not in typed:
-            typed[prompt] = ask(prompt)
-        return typed[prompt]
-
-    return asked
 
 
 @click.command()

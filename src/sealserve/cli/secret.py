@@ -6,9 +6,10 @@ A value is read from a private file or made here, sent to the service, and never
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
@@ -21,21 +22,30 @@ from sealserve.keyservice.store.secrets import VALUE_LIMIT, SecretFacts
 from sealserve.sealing import WRAP_KEY_BYTES
 from sealserve.sealing.record import MAX_RECORD_BYTES
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _COLUMNS = ("NAME", "VERSION", "STATE", "BYTES", "CHANGED", "BY", "MODEL")
 
-from_option = click.option(
-    "--from", "source", type=_FILE, help="The file with the value, mode 0600."
+_NEW_VERSION = (
+    click.argument("name"),
+    click.option("--from", "source", type=_FILE, help="The file with the value, mode 0600."),
+    click.option(
+        "--generate", is_flag=True, help=f"Make a value of {WRAP_KEY_BYTES} random bytes."
+    ),
+    click.option(
+        "--out", type=_FILE, help="With --generate: the new file to keep it in; mode 0600."
+    ),
+    click.option("--record", type=_FILE, help="The model record, of `sealserve model record`."),
+    administration_options,
+    json_option,
 )
-generate_option = click.option(
-    "--generate", is_flag=True, help=f"Make a value of {WRAP_KEY_BYTES} random bytes."
-)
-out_option = click.option(
-    "--out", type=_FILE, help="With --generate: the new file to keep it in; mode 0600."
-)
-record_option = click.option(
-    "--record", type=_FILE, help="The model record, of `sealserve model record`."
-)
+
+
+def new_version_options(command: _Command) -> _Command:
+    """Of a command that hands a secret's value to the service."""
+    for option in reversed(_NEW_VERSION):
+        command = option(command)
+    return command
 
 
 @click.group()
@@ -50,13 +60,7 @@ def secret() -> None:
 
 
 @secret.command()
-@click.argument("name")
-@from_option
-@generate_option
-@out_option
-@record_option
-@administration_options
-@json_option
+@new_version_options
 def add(
     name: str,
     source: Path | None,
@@ -84,13 +88,7 @@ def add(
 
 
 @secret.command()
-@click.argument("name")
-@from_option
-@generate_option
-@out_option
-@record_option
-@administration_options
-@json_option
+@new_version_options
 def rotate(
     name: str,
     source: Path | None,

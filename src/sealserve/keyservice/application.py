@@ -28,7 +28,7 @@ from sealserve.files import read_file, read_secret
 from sealserve.hosts import Address
 from sealserve.keyservice import verification
 from sealserve.keyservice.administration.local import LocalAdministration
-from sealserve.keyservice.administration.opening import Ask, check_memory, open_store
+from sealserve.keyservice.administration.opening import AskPerson, check_memory, open_store
 from sealserve.keyservice.administration.values import Actor
 from sealserve.keyservice.config import KeyServiceConfig, Tls
 from sealserve.keyservice.listener import ReservedPort, check_free
@@ -62,7 +62,7 @@ class Loaded:
     certificate: x509.Certificate
 
 
-def load(config: KeyServiceConfig, *, ask: Ask | None = None) -> Loaded:
+def load(config: KeyServiceConfig, *, ask: AskPerson | None = None) -> Loaded:
     """Read what `config` names, and check the log against what this copy remembers.
 
     Raises ConfigError, StoreError, IntegrityError. The caller closes the store.
@@ -80,7 +80,7 @@ def load(config: KeyServiceConfig, *, ask: Ask | None = None) -> Loaded:
 
 
 def run(
-    config: KeyServiceConfig, *, ready: Callable[[Address], None], ask: Ask | None = None
+    config: KeyServiceConfig, *, ready: Callable[[Address], None], ask: AskPerson | None = None
 ) -> None:
     """Serve until SIGTERM or SIGINT; `ready` is told the address once all workers listen."""
     metrics = Metrics(workers=config.workers if config.workers > 1 else 0)

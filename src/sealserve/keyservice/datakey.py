@@ -26,7 +26,6 @@ from sealserve.keyservice.wrapping import KeyEncryption
 KEY_SIZE = 32
 NONCE_SIZE = 12
 TAG_SIZE = 16
-MAC_SIZE = 32
 VERSION = b"\x01"
 WRAPPING_CONTEXT = b"sealserve keyservice data key 1"
 

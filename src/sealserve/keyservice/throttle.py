@@ -11,7 +11,6 @@ No clock here: the caller says what time it is, in seconds of any clock that nev
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -68,10 +67,3 @@ def source_of(host: str) -> bytes:
     except OSError:
         return b""
     return packed[12:] if packed.startswith(_MAPPED) else packed[:_SITE_BYTES]
-
-
-def spell_source(source: bytes) -> str:
-    """A source as the log names it."""
-    if len(source) == _SITE_BYTES:
-        return f"{ipaddress.IPv6Address(source + bytes(8))}/64"
-    return str(ipaddress.IPv4Address(source)) if source else "unknown"

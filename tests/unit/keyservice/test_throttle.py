@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sealserve.keyservice.throttle import KEYS, Buckets, source_of, spell_source
+from sealserve.keyservice.throttle import KEYS, Buckets, source_of
 
 
 def test_a_burst_is_granted_and_the_next_has_to_wait():
@@ -88,18 +88,6 @@ def test_beyond_the_capacity_the_quietest_is_forgotten_and_the_busiest_is_not():
 )
 def test_what_counts_as_one_source(one, other, same):
     assert (source_of(one) == source_of(other)) is same
-
-
-@pytest.mark.parametrize(
-    ("host", "text"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
-        ("somewhere", "unknown"),
-    ],
-)
-def test_a_source_is_spelled_for_people(host, text):
-    assert spell_source(source_of(host)) == text
 
 
 def test_what_costs_more_than_there_is_passes_by_one_token_and_the_rest_is_owed():

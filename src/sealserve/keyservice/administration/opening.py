@@ -19,7 +19,7 @@ from sealserve.keyservice.store.store import Store
 from sealserve.keyservice.verification import load_basis
 from sealserve.keyservice.wrapping import KeyEncryption, make_key, open_wrapping
 
-Ask = Callable[[str], str]
+AskPerson = Callable[[str], str]
 FOLDER_MODE = 0o700
 
 
@@ -27,8 +27,8 @@ def initialise(
     config: KeyServiceConfig,
     *,
     log_name: str | None,
-    ask: Ask | None = None,
-    ask_new: Ask | None = None,
+    ask: AskPerson | None = None,
+    ask_new: AskPerson | None = None,
 ) -> bool:
     """Make what is missing: folder, key-encryption key, tables, keys, log; whether it was new.
 
@@ -63,7 +63,7 @@ def open_tables(config: KeyServiceConfig) -> Iterator[Database]:
 
 
 @contextmanager
-def unlocked(config: KeyServiceConfig, *, ask: Ask | None = None) -> Iterator[KeyEncryption]:
+def unlocked(config: KeyServiceConfig, *, ask: AskPerson | None = None) -> Iterator[KeyEncryption]:
     """The key-encryption key, while the block lasts; raises ConfigError."""
     kek = open_wrapping(config.wrapping, ask=ask)
     try:
@@ -72,7 +72,7 @@ def unlocked(config: KeyServiceConfig, *, ask: Ask | None = None) -> Iterator[Ke
         kek.close()
 
 
-def open_store(config: KeyServiceConfig, *, ask: Ask | None = None) -> Store:
+def open_store(config: KeyServiceConfig, *, ask: AskPerson | None = None) -> Store:
     """The store, its keys unwrapped; the caller closes it.
 
     Raises ConfigError, StoreError, IntegrityError.
@@ -103,7 +103,7 @@ def proven(config: KeyServiceConfig, store: Store) -> Memory:
 
 @contextmanager
 def open_administration(
-    config_file: Path, *, ask: Ask | None = None
+    config_file: Path, *, ask: AskPerson | None = None
 ) -> Iterator[LocalAdministration]:
     """What the person who runs this process can do, as owner, to the database itself."""
     config = load_config(config_file)
