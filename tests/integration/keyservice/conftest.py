@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from administered import Served, new_store, serving
+from administered import Site as AdminSite
 from key_site import Enclave, Running, Site, start_service
+from sealserve.keyservice.store.store import Store
 from sealserve.lab.world import World
 
 
@@ -45,3 +49,16 @@ def running(site) -> Iterator[Running]:
 def enclave() -> type[Enclave]:
     """Enclaves of other worlds and with other reports: `enclave(world, report)`."""
     return Enclave
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = new_store(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def served(tmp_path: Path, store: Store) -> Iterator[Served]:
+    with serving(AdminSite(tmp_path), store) as running:
+        yield running

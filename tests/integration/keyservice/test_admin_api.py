@@ -7,12 +7,9 @@ import json
 import logging
 import re
 import socket
-import ssl
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +23,19 @@ from administered import (
     PPID,
     Served,
     Site,
-    new_store,
     record_decisions,
     serving,
 )
-from sealserve.deploy.certificates import Validity, make_authority, make_client
 from sealserve.errors import (
     AuditError,
     ConfigError,
     DeniedError,
     FormatError,
-    NetworkError,
     SealServeError,
     StoreError,
     UsageError,
 )
-from sealserve.keyservice.administration import answers, remote
-from sealserve.keyservice.administration.remote import RemoteAdministration
+from sealserve.keyservice.administration import answers
 from sealserve.keyservice.administration.values import Query, Role, Target, TargetKind
 from sealserve.keyservice.api import calls, listening, openapi_document
 from sealserve.keyservice.api.access import OPERATIONS
@@ -56,19 +49,6 @@ RECORD = (
     b'{"files":[{"path":"1/saved_model.pb","sha256":"' + b"00" * 32 + b'","size":1}],'
     b'"format":1,"model":"digits","version":null}'
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = new_store(tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def served(tmp_path: Path, store: Store) -> Iterator[Served]:
-    with serving(Site(tmp_path), store) as running:
-        yield running
 
 
 def http(served: Served, who: Role | str = Role.OWNER) -> httpx.Client:
@@ -209,71 +189,6 @@ def test_operators_see_names_and_states_and_find_a_refusal_by_its_evidence(
         assert operator.records(Query(evidence="00" * 32)) == []
     with served.remote(Role.AUDITOR) as auditor:
         assert PPID.encode() in auditor.records(Query(evidence=EVIDENCE))[0].data
-
-
-# Who comes in at all
-
-
-@pytest.fixture
-def strangers(served: Served) -> Served:
-    """Certificates that are nobody's, beside those of people."""
-    site, validity = served.site, served.site.validity
-    name = PEOPLE[Role.OWNER]
-    site.keep("another authority", make_client(name, validity, issuer=make_authority(validity)))
-    past = Validity(datetime.now(UTC) - timedelta(days=5), 2)
-    site.keep("expired", make_client(name, past, issuer=site.authority))
-    site.keep("no role", make_client("mallory.example.com", validity, issuer=site.authority))
-    return served
-
-
-@pytest.mark.parametrize("who", ["another authority", "expired", "server"])
-def test_a_certificate_that_does_not_verify_ends_the_handshake(strangers: Served, who: str) -> None:
-    with strangers.remote(who) as admin, pytest.raises(NetworkError) as refused:
-        admin.status()
-    assert "certificate" in str(refused.value)
-    assert refused.value.hint is not None
-
-
-def test_a_certificate_without_a_role_is_told_so(strangers: Served) -> None:
-    with strangers.remote("no role") as admin, pytest.raises(DeniedError) as refused:
-        admin.status()
-    assert refused.value.code == "person.unknown"
-    with http(strangers, "no role") as client:
-        for path in ("/v1/status", "/openapi.json", "/", "/v1/nothing"):
-            assert client.get(path).status_code == 403
-
-
-def test_no_certificate_no_plaintext_and_no_old_tls(served: Served) -> None:
-    bare = ssl.create_default_context(cafile=str(served.site.ca))
-    with pytest.raises(httpx.TransportError):
-        httpx.get(f"{served.url}/v1/status", verify=bare, trust_env=False)
-    with pytest.raises(httpx.TransportError):
-        httpx.get(f"http://{served.address}/v1/status", trust_env=False)
-    old = served.tls()
-    old.minimum_version = ssl.TLSVersion.TLSv1_2
-    old.maximum_version = ssl.TLSVersion.TLSv1_2
-    answer = httpx.get(f"{served.url}/v1/status", verify=old, trust_env=False)
-    assert answer.status_code == 200
-    with http(served) as client:
-        assert client.get("/v1/status").status_code == 200
-
-
-def test_a_service_that_is_not_the_one_that_is_named_is_told_nothing(
-    served: Served, tmp_path: Path
-) -> None:
-    other = tmp_path / "other.pem"
-    other.write_bytes(make_authority(served.site.validity).certificate_pem)
-    certificate, key = served.site.files(Role.OWNER)
-    with (
-        RemoteAdministration(served.url, other, certificate, key) as admin,
-        pytest.raises(NetworkError) as refused,
-    ):
-        admin.status()
-    assert "not trusted" in str(refused.value)
-    assert "--ca" in str(refused.value.hint)
-
-
-# What comes back
 
 
 @pytest.mark.parametrize(
@@ -561,73 +476,3 @@ def test_a_silent_handshake_is_ended_and_stops_nobody(
         finally:
             for each in silent:
                 each.close()
-
-
-# A client before something else
-
-
-def test_an_answer_that_never_ends_or_is_no_answer_is_given_up(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with served.remote() as admin:
-        monkeypatch.setattr(remote, "ANSWER_LIMIT", 10)
-        with pytest.raises(NetworkError, match="more than 10 bytes"):
-            admin.status()
-        monkeypatch.undo()
-        assert admin.status().log_size == 0
-        admin._url += "/elsewhere"
-        with pytest.raises(UsageError):
-            admin.status()
-
-
-def test_nobody_there_is_an_error_that_says_what_to_look_at(served: Served) -> None:
-    certificate, key = served.site.files(Role.OWNER)
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    url = f"https://127.0.0.1:{port}"
-    with (
-        RemoteAdministration(url, served.site.ca, certificate, key) as admin,
-        pytest.raises(NetworkError) as refused,
-    ):
-        admin.revoke(MEASUREMENT, REASON)
-    assert "may have been made" not in str(refused.value.hint)
-
-
-def test_a_change_whose_answer_is_lost_may_have_been_made(served: Served) -> None:
-    certificate, key = served.site.files("server")
-    taken = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    taken.load_cert_chain(certificate, key)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def hang_up() -> None:
-            connection, _ = listener.accept()
-            with taken.wrap_socket(connection, server_side=True) as tls:
-                tls.recv(1)
-
-        thread = threading.Thread(target=hang_up)
-        thread.start()
-        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
-        own = served.site.files(Role.OWNER)
-        with (
-            RemoteAdministration(url, served.site.ca, *own) as admin,
-            pytest.raises(NetworkError) as lost,
-        ):
-            admin.revoke(MEASUREMENT, REASON)
-        thread.join()
-    assert "may have been made" in str(lost.value.hint)
-
-
-@pytest.mark.parametrize(
-    "url",
-    ["http://127.0.0.1:1", "https://", "127.0.0.1:4434", "https://a:b@h", "https://h?x=1", "ö:"],
-)
-def test_what_is_no_address_of_an_admin_api_is_refused(served: Served, url: str) -> None:
-    with pytest.raises(UsageError):
-        RemoteAdministration(url, served.site.ca, *served.site.files(Role.OWNER))
-
-
-def test_a_private_key_that_others_may_read_is_not_used(served: Served) -> None:
-    certificate, key = served.site.files(Role.OWNER)
-    key.chmod(0o644)
-    with pytest.raises(ConfigError, match="mode 0644"):
-        RemoteAdministration(served.url, served.site.ca, certificate, key)
