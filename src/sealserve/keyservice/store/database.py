@@ -16,18 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, func, inspect, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from sealserve.errors import ConfigError, StoreError
 from sealserve.keyservice.store import pool, sqlite
-from sealserve.keyservice.store.schema import META, METADATA
-
-_SCRIPTS = Path(__file__).parent / "migrations"
+from sealserve.keyservice.store.schema import META, METADATA, REVISIONS, VERSION
 
 
 class Database:
@@ -91,14 +85,17 @@ class Database:
             if connection.dialect.name == "postgresql":  # two copies may begin at once
                 connection.execute(text("SELECT pg_advisory_xact_lock(7325614)"))
             self._check_ours(connection)
-            command.upgrade(_alembic(connection), "head")
-        return _our_revision()
+            # Only here: whoever just opens a database need not wait for what this is made of.
+            from sealserve.keyservice.store.migrations import upgrade
+
+            upgrade(connection)
+        return REVISIONS[-1]
 
     def check_schema(self) -> None:
         """Raise ConfigError unless the tables have the form that this version reads."""
         with self.reading() as connection:
-            found = MigrationContext.configure(connection).get_current_revision()
-        wanted = _our_revision()
+            found = _revision(connection)
+        wanted = REVISIONS[-1]
         if found is None:
             raise ConfigError(
                 f"the database {self.name} is empty",
@@ -115,7 +112,7 @@ class Database:
 
     def _check_ours(self, connection: Connection) -> None:
         """Raise ConfigError for tables of another program, or of a later version of this one."""
-        found = MigrationContext.configure(connection).get_current_revision()
+        found = _revision(connection)
         if found is None:
             theirs = set(inspect(connection).get_table_names()) & set(METADATA.tables)
             if theirs:
@@ -124,7 +121,7 @@ class Database:
                     code="database-in-use",
                     hint="give the key service a database of its own",
                 )
-        elif found not in _our_revisions():
+        elif found not in REVISIONS:
             raise ConfigError(
                 f"the database {self.name} has the tables of revision {found:.40}, of a later"
                 " version or of another program",
@@ -185,19 +182,9 @@ def _store_error(name: str, error: Exception) -> StoreError:
     )
 
 
-def _alembic(connection: Connection) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    return config
-
-
-def _our_revisions() -> set[str]:
-    return {each.revision for each in ScriptDirectory(str(_SCRIPTS)).walk_revisions()}
-
-
-def _our_revision() -> str:
-    head = ScriptDirectory(str(_SCRIPTS)).get_current_head()
-    if head is None:
-        raise RuntimeError("there are no migrations")
-    return head
+def _revision(connection: Connection) -> str | None:
+    """Of the tables that are there, as Alembic keeps it; None where it has made none."""
+    if not inspect(connection).has_table(VERSION.name):
+        return None
+    found = connection.execute(select(VERSION.c.version_num)).scalar_one_or_none()
+    return None if found is None else str(found)

@@ -74,6 +74,8 @@ class Count(_Ours):
 # SQLite makes a row's place of an INTEGER alone.
 Big = BigInteger().with_variant(Integer(), "sqlite")
 METADATA: Final = MetaData()
+REVISIONS: Final = ("0001",)  # of the migrations, oldest first; the last is what is read here
+VERSION: Final = Table("alembic_version", MetaData(), Column("version_num", Text))  # Alembic's own
 
 META: Final = Table(
     "meta",

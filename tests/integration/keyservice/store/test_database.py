@@ -9,17 +9,24 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import URL, make_url, text
 
 from sealserve.errors import ConfigError, StoreError
 from sealserve.files import write_file
-from sealserve.keyservice.store import pool
+from sealserve.keyservice.store import migrations, pool
 from sealserve.keyservice.store.database import Database
-from sealserve.keyservice.store.schema import METADATA
+from sealserve.keyservice.store.schema import METADATA, REVISIONS
 from sealserve.keyservice.store.store import Store
 from stores import KEK, audited, closing_place, leaf, owner, place_on, postgres_server, write
 
 SECRET_TEXT = "what-nobody-may-read-in-a-log"
+
+
+def test_the_revisions_that_are_known_are_those_of_the_migrations():
+    scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
+    found = [each.revision for each in scripts.walk_revisions()]
+    assert tuple(reversed(found)) == REVISIONS
 
 
 def test_the_migrations_make_exactly_the_tables_that_the_code_reads(place):
