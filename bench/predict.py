@@ -34,7 +34,7 @@ from sealserve.deploy.tls_folder import write_twoway
 from sealserve.messages.services import PREDICT
 from sealserve.models.digits import INPUT, export_digits, held_out
 from sealserve.serving.capacity import available_processors, plan
-from sealserve.serving.openvino_engine import OpenVinoEngine
+from sealserve.serving.engines.openvino import OpenVinoEngine
 from sealserve.serving.servable import Loader
 from sealserve.serving.textconfig import parse_tls
 from sealserve.serving.tls import grpc_credentials

@@ -24,12 +24,12 @@ from sealserve.messages.tensors import to_proto
 from sealserve.models.digits import export_digits
 from sealserve.serving.capacity import plan
 from sealserve.serving.dataplane import DataPlane
-from sealserve.serving.grpc_server import GrpcServer, GrpcSettings
+from sealserve.serving.engines.openvino import OpenVinoEngine
+from sealserve.serving.faces.grpc import GrpcServer, GrpcSettings
+from sealserve.serving.faces.rest import RestApplication, RestSettings
+from sealserve.serving.faces.rest_json import decode_inputs, parse_body
 from sealserve.serving.lifecycle import ModelManager, Pace
 from sealserve.serving.models import ModelSettings
-from sealserve.serving.openvino_engine import OpenVinoEngine
-from sealserve.serving.rest import RestApplication, RestSettings
-from sealserve.serving.rest_json import decode_inputs, parse_body
 from sealserve.serving.servable import Loader
 from sealserve.serving.signature import Signature, TensorSpec
 from sealserve.serving.vault import Vault

@@ -19,7 +19,7 @@ from pathlib import Path
 from sealserve.errors import SealServeError, StoreError
 from sealserve.hosts import ListenAddress
 from sealserve.keyservice.listener import Listener, ReservedPort, listen_on
-from sealserve.keyservice.supervisor import Worker, supervise
+from sealserve.supervisor import Worker, supervise
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import resource
 import sys
 
 import click
+import uvloop
 
 from sealserve import __version__
 from sealserve.serving.flags import ACCEPTED, flag_table, parse_flags
-from sealserve.serving.server import Listening, prepare, run
+from sealserve.serving.preparing import prepare
+from sealserve.serving.server import Listening, run
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def serve(arguments: tuple[str, ...]) -> None:
     for note in notes:
         log.info("%s", note)
     prepared = prepare(flags)
-    asyncio.run(run(prepared, _announce))
+    uvloop.run(run(prepared, _announce))
 
 
 def _announce(listening: Listening) -> None:

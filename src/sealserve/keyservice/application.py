@@ -39,12 +39,12 @@ from sealserve.keyservice.service import KeyService
 from sealserve.keyservice.store.appender import Appender
 from sealserve.keyservice.store.memory import Memory
 from sealserve.keyservice.store.store import Store
-from sealserve.keyservice.supervisor import Worker, supervise
 from sealserve.keyservice.tls import server_context
 from sealserve.keyservice.verification import Verification
 from sealserve.keyservice.watch import Watch
 from sealserve.logline import line
 from sealserve.notify import notify
+from sealserve.supervisor import Worker, supervise
 
 PEM_LIMIT = 64 << 10  # bytes
 

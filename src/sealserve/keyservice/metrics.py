@@ -32,8 +32,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from sealserve import __version__
+from sealserve.board import Board, Row
 from sealserve.keyservice import measures
-from sealserve.keyservice.board import Board, Row
 from sealserve.keyservice.measures import (
     PREFIX,
     Counter,

@@ -27,7 +27,9 @@ from sealserve.errors import FailedPrecondition, InvalidArgument, ResourceExhaus
 from sealserve.serving.signature import Array
 
 Arrays = Mapping[str, Array]
-Run = Callable[[Arrays], Awaitable[dict[str, Array]]]
+Timed = tuple[dict[str, Array], float, float]
+"""Outputs, and when the engine began and ended: seconds of `time.perf_counter`."""
+Run = Callable[[Arrays], Awaitable[Timed]]
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class BatchSettings:
 class _Request:
     inputs: Arrays
     rows: int
-    outputs: asyncio.Future[dict[str, Array]]
+    outputs: asyncio.Future[Timed]
 
 
 @dataclass(eq=False)
@@ -74,7 +76,7 @@ class Batcher:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def run(self, inputs: Arrays, execute: Run) -> dict[str, Array]:
+    async def run(self, inputs: Arrays, execute: Run) -> Timed:
         """The outputs for these inputs, computed by `execute` together with those of others.
 
         Raises InvalidArgument for arrays that do not agree on their first dimension or have too
@@ -152,8 +154,7 @@ class Batcher:
                 return
             padded = self._settings.padded(sum(request.rows for request in requests))
             merged = _merge([request.inputs for request in requests], padded)
-            outputs = await batch.execute(merged)
-            _split(outputs, requests, padded)
+            _split(await batch.execute(merged), requests, padded)
         except Exception as error:  # noqa: BLE001  # whatever it is, it is the requests' answer
             for request in requests:
                 if not request.outputs.done():
@@ -175,7 +176,8 @@ def _merge(parts: Sequence[Arrays], rows: int) -> dict[str, Array]:
     return merged
 
 
-def _split(outputs: Arrays, requests: Sequence[_Request], rows: int) -> None:
+def _split(timed: Timed, requests: Sequence[_Request], rows: int) -> None:
+    outputs, began, ended = timed
     for array in outputs.values():
         if not array.ndim or len(array) != rows:
             raise FailedPrecondition(
@@ -186,5 +188,6 @@ def _split(outputs: Arrays, requests: Sequence[_Request], rows: int) -> None:
     for request in requests:
         end = start + request.rows
         if not request.outputs.done():
-            request.outputs.set_result({a: array[start:end] for a, array in outputs.items()})
+            own = {alias: array[start:end] for alias, array in outputs.items()}
+            request.outputs.set_result((own, began, ended))
         start = end

@@ -2,9 +2,9 @@
 
 TensorFlow's three flags map to an engine with streams as follows: `intra_op` is the number of
 threads, `inter_op` the number of requests that are computed side by side (streams, which share the
-threads), `session_parallelism` sets both. Zero means automatic: all processors, one stream, the
-shortest answer for one request. More threads than processors only wait for each other, so there are
-never more.
+threads), `session_parallelism` sets both. Zero means automatic: all processors, and one stream for
+the shortest answer to one request, or as many as threads for the most answers in all. More threads
+than processors only wait for each other, so there are never more.
 
 Sources: sched(7), Documentation/admin-guide/cgroup-v2.rst (cpu.max), cgroup-v1/cpu (cfs_quota_us).
 """
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from sealserve.errors import ConfigError
 
+GOALS = ("latency", "throughput")
 _V2_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 _V1_QUOTA = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
 _V1_PERIOD = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
@@ -49,8 +50,17 @@ def cgroup_limit(text: str) -> int | None:
     return math.ceil(int(quota) / int(period))
 
 
-def plan(processors: int, *, session: int = 0, intra_op: int = 0, inter_op: int = 0) -> Capacity:
+def plan(
+    processors: int,
+    *,
+    session: int = 0,
+    intra_op: int = 0,
+    inter_op: int = 0,
+    optimize_for: str = "latency",
+) -> Capacity:
     """Threads and streams for these flags; ConfigError where TensorFlow Serving refuses them."""
+    if optimize_for not in GOALS:
+        raise ConfigError(f"--optimize_for is one of {', '.join(GOALS)}, not {optimize_for!r}")
     if min(session, intra_op, inter_op) < 0:
         raise ConfigError("--tensorflow_*_parallelism is a number of threads, not below 0")
     if session and intra_op and inter_op:
@@ -62,7 +72,8 @@ def plan(processors: int, *, session: int = 0, intra_op: int = 0, inter_op: int 
     if not (intra_op or inter_op):
         intra_op = inter_op = session
     threads = min(intra_op, processors) if intra_op else processors
-    return Capacity(threads=threads, streams=min(inter_op, threads) if inter_op else 1)
+    automatic = threads if optimize_for == "throughput" else 1
+    return Capacity(threads=threads, streams=min(inter_op, threads) if inter_op else automatic)
 
 
 def _v1_limit() -> int | None:

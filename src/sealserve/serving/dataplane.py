@@ -2,28 +2,29 @@
 
 A prediction: 1. the servable, held for as long as this lasts; 2. its signature; 3. the inputs,
 decoded by the face now that the signature is known, and checked; 4. the outputs asked for; 5. the
-engine, in a thread, through the batcher where there is one. Errors are ServingErrors with the texts
+engine, by way of the executable's runner. Errors are ServingErrors with the texts
 of TensorFlow Serving 2.21 (server_core.cc, predict_util.cc, get_model_status_impl.cc,
 get_model_metadata_impl.cc), made for the peer.
 
-Cancelling a prediction takes it out of every queue; a run that has begun ends unheard.
+Cancelling a prediction takes it out of every queue; a run that has begun ends unheard. Whoever asks
+brings a `Call`, which learns here what was asked of whom and where the time went; to end it is the
+asker's.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from weakref import WeakKeyDictionary
 
-from sealserve.errors import InvalidArgument, NotFound, ServingError
+from sealserve.errors import InvalidArgument, NotFound
 from sealserve.messages.metadata_pb2 import SignatureDefMap
-from sealserve.serving.batching import Batcher, BatchSettings
+from sealserve.serving.batching import BatchSettings
+from sealserve.serving.calls import Call
 from sealserve.serving.engine import Executable
 from sealserve.serving.lifecycle import ModelManager, VersionRecord
-from sealserve.serving.metrics import UNKNOWN_MODEL, Metrics
+from sealserve.serving.runner import Runner
 from sealserve.serving.servable import Servable
 from sealserve.serving.signature import Array, Signature
 
@@ -56,46 +57,30 @@ class DataPlane:
     def __init__(
         self, models: ModelManager, *, concurrency: int, batching: BatchSettings | None = None
     ) -> None:
-        self.metrics = Metrics()
         self._models = models
         self._concurrency = concurrency
         self._batching = batching
-        self._batchers: WeakKeyDictionary[Executable, Batcher] = WeakKeyDictionary()
+        self._runners: WeakKeyDictionary[Executable, Runner] = WeakKeyDictionary()
         self._threads = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="engine")
 
     async def predict(
-        self, query: ModelQuery, decode: Decode, output_filter: Sequence[str] = ()
+        self, query: ModelQuery, decode: Decode, call: Call, output_filter: Sequence[str] = ()
     ) -> Prediction:
         """Run one request; `decode` gives its inputs once it is told what the signature takes.
 
         Raises NotFound, FailedPrecondition (no such signature), InvalidArgument, Unimplemented,
-        ResourceExhausted (batch queue). Every prediction is counted in `metrics`.
+        ResourceExhausted (batch queue), and what `decode` raises.
         """
-        model, status = UNKNOWN_MODEL, "INTERNAL"
-        try:
-            servable = self._servable(query)
-            model = servable.name
-            prediction = await self._predict(servable, query, decode, output_filter)
-            status = "OK"
-            return prediction
-        except ServingError as error:
-            status = error.status
-            raise
-        except asyncio.CancelledError:
-            status = "CANCELLED"
-            raise
-        finally:
-            self.metrics.count(model, status)
-
-    async def _predict(
-        self, servable: Servable, query: ModelQuery, decode: Decode, output_filter: Sequence[str]
-    ) -> Prediction:
+        servable = self._servable(query)
+        call.model, call.version = servable.name, servable.version
         with servable.used():
             executable = servable.executable(query.signature)
             signature = executable.signature
+            call.signature = signature.name
             inputs = signature.complete(await decode(signature))
+            call.rows = _rows(inputs)
             wanted = signature.select(output_filter)
-            outputs = await self._compute(executable, inputs)
+            outputs = await self._runner(executable).run(inputs, call)
             return Prediction(
                 outputs={alias: outputs[alias] for alias in wanted},
                 name=servable.name,
@@ -137,17 +122,17 @@ class DataPlane:
             return None
         return query.version
 
-    async def _compute(
-        self, executable: Executable, inputs: Mapping[str, Array]
-    ) -> dict[str, Array]:
-        if self._batching is None or not executable.signature.batchable:
-            return await self._run(executable, inputs)
-        batcher = self._batchers.get(executable)
-        if batcher is None:
-            batcher = Batcher(self._batching, parallel=self._concurrency)
-            self._batchers[executable] = batcher
-        return await batcher.run(inputs, partial(self._run, executable))
+    def _runner(self, executable: Executable) -> Runner:
+        runner = self._runners.get(executable)
+        if runner is None:
+            runner = Runner(
+                executable, self._threads, batching=self._batching, parallel=self._concurrency
+            )
+            self._runners[executable] = runner
+        return runner
 
-    async def _run(self, executable: Executable, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, executable.run, inputs)
+
+def _rows(inputs: Mapping[str, Array]) -> int:
+    """The first dimension of the inputs, 0 if they do not share one."""
+    sizes = {array.shape[0] if array.ndim else 0 for array in inputs.values()}
+    return sizes.pop() if len(sizes) == 1 else 0

@@ -1,20 +1,33 @@
 """The engine's door: the little that the data plane asks of whatever computes.
 
-An engine turns a graph and one signature into an executable; an executable turns arrays into
-arrays. Neither knows models, versions, wires or files.
+An engine turns the files of one version into executables, one per signature; an executable turns
+arrays into arrays. Neither knows models, versions, wires or disks: files come as plaintext in
+memory, and go nowhere else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
-from sealserve.messages.graph_pb2 import GraphDef
+from sealserve.errors import Unimplemented
+from sealserve.messages.metadata_pb2 import SignatureDefMap
 from sealserve.serving.signature import Array, Signature
 
 
+class Precision(StrEnum):
+    """What an engine computes in. Another one than float32 changes answers, so it is asked for."""
+
+    F32 = "f32"
+    BF16 = "bf16"
+    F16 = "f16"
+    AUTO = "auto"  # whatever the processor is fastest with
+
+
 class Executable(Protocol):
-    """One signature of one loaded graph."""
+    """One signature of one loaded version."""
 
     @property
     def signature(self) -> Signature:
@@ -28,8 +41,30 @@ class Executable(Protocol):
         """
 
 
+class VersionFiles(Protocol):
+    """The files of one version: `sealserve.serving.version_files`."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Their names below the version's folder, with `/`, in order."""
+
+    def path(self, name: str) -> str:
+        """What errors call a file."""
+
+    def read(self, name: str) -> bytearray:
+        """Its plaintext; raises what the vault does."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A version, ready to run: its signatures as exported, and what runs them or why not."""
+
+    definitions: SignatureDefMap
+    executables: Mapping[str, Executable | Unimplemented]
+
+
 class Engine(Protocol):
-    """What loads graphs."""
+    """What loads versions."""
 
     @property
     def name(self) -> str:
@@ -39,8 +74,10 @@ class Engine(Protocol):
     def concurrency(self) -> int:
         """How many runs at the same time make sense."""
 
-    def load(self, graph: GraphDef, signature: Signature) -> Executable:
-        """Compile what `signature` needs of `graph`, which is left unchanged.
+    def load(self, files: VersionFiles, tags: Sequence[str]) -> Loaded:
+        """Compile every signature. Blocks.
 
-        Blocks. Raises FailedPrecondition or Unimplemented where the engine cannot run it.
+        A signature that the engine cannot run is an Unimplemented among the executables. Raises
+        FormatError for files that are not what they should be, FailedPrecondition where there is
+        nothing to serve, Unimplemented for a format that the engine does not read.
         """

@@ -41,6 +41,12 @@ class Flags:
     ssl_config_file: str = _flag("", "TLS of gRPC and REST: ssl.cfg, in text format")
     monitoring_config_file: str = _flag("", "metrics for Prometheus on the REST port: where")
     saved_model_tags: str = _flag("serve", "the meta graph to serve: its tags, with commas")
+    enable_model_warmup: bool = _flag(True, "replay a version's own requests before it serves")
+    num_request_iterations_for_warmup: int = _flag(1, "how often each of them is replayed")
+    allow_version_labels_for_unavailable_models: bool = _flag(
+        False, "let a new label name a version that is not available yet"
+    )
+    mixed_precision: str = _flag("", "bfloat16: the same as --precision=bf16")
     tensorflow_session_parallelism: int = _flag(0, "threads and streams; 0: automatic")
     tensorflow_intra_op_parallelism: int = _flag(0, "threads of the engine; 0: all processors")
     tensorflow_inter_op_parallelism: int = _flag(0, "requests computed side by side; 0: one")
@@ -48,6 +54,13 @@ class Flags:
     grpc_channel_arguments: str = _flag("", "options of gRPC: grpc.NAME=VALUE, with commas")
     version: bool = _flag(False, "print the version and leave")
     # SealServe's
+    engine: str = _flag("openvino", "what computes: openvino, or tensorflow (an extra)")
+    precision: str = _flag("f32", "f32; bf16, f16 and auto are faster and change answers")
+    optimize_for: str = _flag("latency", "latency: one stream; throughput: one for each thread")
+    processes: int = _flag(1, "processes that share the ports, each with its own models")
+    access_log: bool = _flag(False, "log every request, without what it holds")
+    trace_endpoint: str = _flag("", "OTLP/HTTP collector for traces (an extra): https://HOST:PORT")
+    shutdown_delay_seconds: int = _flag(0, "after SIGTERM: not ready, but serving, for so long")
     host: str = _flag("", "address to listen on; all, but loopback for plaintext")
     attest: bool = _flag(False, "get the wrap key by attestation")
     evidence_source: str = _flag("gramine", "where quotes come from: gramine, or lab:SOCKET")
@@ -68,17 +81,13 @@ class Flags:
 ACCEPTED: dict[str, tuple[type[object], str]] = {
     "rest_api_num_threads": (str, "REST runs in one event loop"),
     "grpc_max_threads": (str, "gRPC runs in one event loop"),
-    "enable_model_warmup": (
-        bool,
-        "versions are compiled when they are loaded; no requests are replayed",
-    ),
-    "num_request_iterations_for_warmup": (str, "no warm-up requests are replayed"),
     "num_load_threads": (str, "versions are loaded one at a time, beside the event loop"),
     "num_unload_threads": (str, "versions are unloaded without a thread"),
     "per_process_gpu_memory_fraction": (str, "the engine runs on the CPU"),
     "remove_unused_fields_from_bundle_metagraph": (bool, "only signatures are kept"),
     "enable_signature_method_name_check": (bool, "method names are not checked, as by default"),
     "enable_serialization_as_tensor_content": (bool, "tensors are always sent so"),
+    "enable_grpc_healthcheck_service": (bool, "the health service is always there"),
     "enable_profiler": (bool, "there is no profiler service"),
     "num_tflite_pools": (str, "there is no TensorFlow Lite"),
     "num_tflite_interpreters_per_pool": (str, "there is no TensorFlow Lite"),
@@ -95,9 +104,6 @@ REFUSED: dict[str, str] = {
     "enable_per_model_batching_parameters": "--batching_parameters_file holds for all models",
     "prefer_tflite_model": "there is no TensorFlow Lite",
     "thread_pool_factory_config_file": "threads are set by --tensorflow_*_parallelism",
-    "mixed_precision": "models are computed in float32",
-    "allow_version_labels_for_unavailable_models": "labels name available versions",
-    "enable_grpc_healthcheck_service": "there is no health service",
 }
 
 _TYPES: dict[str, Any] = get_type_hints(Flags)
@@ -106,6 +112,8 @@ _SMALLEST = {
     "rest_api_timeout_in_ms": 1,
     "max_request_bytes": 1,
     "max_concurrent_requests": 1,
+    "processes": 1,
+    "num_request_iterations_for_warmup": 1,
     "load_retry_interval_micros": -(2**63),  # below zero: no wait
 }
 

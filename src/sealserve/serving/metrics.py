@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+from sealserve.serving.calls import Call
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 DEFAULT_PATH = "/monitoring/prometheus/metrics"
 REQUEST_COUNT = ":tensorflow:serving:request_count"
-UNKNOWN_MODEL = ""  # what a request that names no model of ours is counted under
 
 _ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
@@ -25,9 +26,9 @@ class Metrics:
     def __init__(self) -> None:
         self._requests: Counter[tuple[str, str]] = Counter()
 
-    def count(self, model: str, status: str) -> None:
-        """One more prediction of `model` that ended with the gRPC status name `status`."""
-        self._requests[model, status] += 1
+    def observe(self, call: Call) -> None:
+        """One more call that has ended."""
+        self._requests[call.model, call.status] += 1
 
     def render(self) -> str:
         """All counters as text."""

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol
 
 from sealserve.errors import FailedPrecondition, Unimplemented
 from sealserve.messages.metadata_pb2 import SignatureDefMap
 from sealserve.serving.engine import Engine, Executable
-from sealserve.serving.saved_model import FILE_NAME, SIZE_LIMIT, MetaGraph, parse_saved_model
-from sealserve.serving.signature import DEFAULT_SIGNATURE, parse_signature
+from sealserve.serving.signature import DEFAULT_SIGNATURE
+from sealserve.serving.vault import Files
+from sealserve.serving.version_files import FolderFiles
 
 log = logging.getLogger(__name__)
 
@@ -72,16 +71,8 @@ class Servable:
         await self._unused.wait()
 
 
-class Files(Protocol):
-    """Where files come from: `sealserve.serving.vault.Vault`, or one that renews its keys."""
-
-    def read(self, path: str, *, limit: int) -> bytearray:
-        """The plaintext of the file at `path`, of at most `limit` bytes."""
-        ...
-
-
 class Loader:
-    """Opens, parses and compiles versions."""
+    """Opens and compiles versions."""
 
     def __init__(self, engine: Engine, vault: Files, tags: Sequence[str]) -> None:
         self._engine = engine
@@ -95,26 +86,14 @@ class Loader:
         of which none can be run is refused with the reason of the first.
         """
         started = time.monotonic()
-        path = os.path.join(folder, FILE_NAME)  # noqa: PTH118  # as configured: Path would fold it
-        meta_graph = parse_saved_model(self._vault.read(path, limit=SIZE_LIMIT), self._tags)
-        executables = {
-            signature: self._compile(meta_graph, signature) for signature in meta_graph.signatures
-        }
-        refusals = [found for found in executables.values() if isinstance(found, Unimplemented)]
-        if len(refusals) == len(executables):
+        loaded = self._engine.load(FolderFiles(self._vault, folder), self._tags)
+        refusals = [f for f in loaded.executables.values() if isinstance(f, Unimplemented)]
+        if len(refusals) == len(loaded.executables):
             raise refusals[0]
         for refusal in refusals:
             log.warning("model %s version %d: not served: %s", name, version, refusal.message)
         log.info(
             "model %s version %d: loaded from %s by %s in %.2f s",
-            *(name, version, path, self._engine.name, time.monotonic() - started),
+            *(name, version, folder, self._engine.name, time.monotonic() - started),
         )
-        definitions = SignatureDefMap(signature_def=meta_graph.signatures)
-        return Servable(name, version, definitions, executables)
-
-    def _compile(self, meta_graph: MetaGraph, signature: str) -> Executable | Unimplemented:
-        try:
-            parsed = parse_signature(signature, meta_graph.signatures[signature])
-            return self._engine.load(meta_graph.graph, parsed)
-        except Unimplemented as error:
-            return error
+        return Servable(name, version, loaded.definitions, loaded.executables)

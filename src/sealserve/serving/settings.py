@@ -12,14 +12,16 @@ from sealserve.attester.messages import NAME
 from sealserve.errors import UsageError
 from sealserve.hosts import parse_host
 from sealserve.serving.capacity import Capacity, available_processors, plan
+from sealserve.serving.engine import Precision
+from sealserve.serving.faces.grpc import GrpcSettings
+from sealserve.serving.faces.rest import RestSettings
 from sealserve.serving.flags import Flags
-from sealserve.serving.grpc_server import GrpcSettings
 from sealserve.serving.keys import Attestation
 from sealserve.serving.lifecycle import Pace
-from sealserve.serving.rest import RestSettings
 
 ALL_ADDRESSES = "0.0.0.0"  # noqa: S104  # TensorFlow Serving's; TLS is on
 LOOPBACK = "127.0.0.1"
+ENGINES = ("openvino", "tensorflow")
 
 
 def check(flags: Flags) -> None:
@@ -36,6 +38,8 @@ def check(flags: Flags) -> None:
     _check_transport(flags)
     # What these raise is known now, not after a key has been asked for.
     host(flags)
+    engine(flags)
+    precision(flags)
     capacity(flags)
     grpc_settings(flags)
 
@@ -58,6 +62,27 @@ def host(flags: Flags) -> str:
     return parse_host(flags.host) if flags.host else automatic
 
 
+def engine(flags: Flags) -> str:
+    """The engine's name; UsageError for one that there is not."""
+    if flags.engine not in ENGINES:
+        raise UsageError(f"--engine is one of {', '.join(ENGINES)}, not {flags.engine!r}")
+    return flags.engine
+
+
+def precision(flags: Flags) -> Precision:
+    """What to compute in; UsageError for what there is not, or for two that contradict."""
+    if flags.mixed_precision not in ("", "bfloat16"):
+        raise UsageError(f"--mixed_precision is bfloat16, not {flags.mixed_precision!r}")
+    asked = "bf16" if flags.mixed_precision and flags.precision == "f32" else flags.precision
+    if flags.mixed_precision and asked != "bf16":
+        raise UsageError("--precision and --mixed_precision contradict each other")
+    try:
+        return Precision(asked)
+    except ValueError:
+        known = ", ".join(Precision)
+        raise UsageError(f"--precision is one of {known}, not {asked!r}") from None
+
+
 def capacity(flags: Flags) -> Capacity:
     """Threads and streams of the engine on this machine."""
     return plan(
@@ -65,6 +90,7 @@ def capacity(flags: Flags) -> Capacity:
         session=flags.tensorflow_session_parallelism,
         intra_op=flags.tensorflow_intra_op_parallelism,
         inter_op=flags.tensorflow_inter_op_parallelism,
+        optimize_for=flags.optimize_for,
     )
 
 
@@ -82,13 +108,12 @@ def tags(flags: Flags) -> list[str]:
     return [tag for tag in flags.saved_model_tags.split(",") if tag]
 
 
-def rest_settings(flags: Flags, metrics_path: str | None) -> RestSettings:
-    """Limits of the REST face, and where it tells its metrics."""
+def rest_settings(flags: Flags) -> RestSettings:
+    """Limits of the REST server."""
     return RestSettings(
         max_body_bytes=flags.max_request_bytes,
         max_concurrent=flags.max_concurrent_requests,
         timeout=flags.rest_api_timeout_in_ms / 1e3,
-        metrics_path=metrics_path,
     )
 
 
@@ -97,6 +122,7 @@ def grpc_settings(flags: Flags) -> GrpcSettings:
     return GrpcSettings(
         max_request_bytes=flags.max_request_bytes,
         max_concurrent=flags.max_concurrent_requests,
+        shared_port=flags.processes > 1,
         options=[_channel_argument(a) for a in flags.grpc_channel_arguments.split(",") if a],
     )
 

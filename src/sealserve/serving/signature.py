@@ -65,6 +65,7 @@ class Signature:
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
     defaults: Mapping[str, Array] = field(default_factory=dict)
+    method: str = ""  # tensorflow/serving/predict, .../classify, .../regress, as exported
 
     @property
     def batchable(self) -> bool:
@@ -112,7 +113,13 @@ def parse_signature(name: str, definition: saved_model_pb2.SignatureDef) -> Sign
         for alias, proto in definition.defaults.items()
         if alias in inputs
     }
-    return Signature(name=name, inputs=inputs, outputs=outputs, defaults=defaults)
+    return Signature(
+        name=name,
+        inputs=inputs,
+        outputs=outputs,
+        defaults=defaults,
+        method=definition.method_name,
+    )
 
 
 def merged(one: Shape | None, other: Shape | None) -> Shape | None:

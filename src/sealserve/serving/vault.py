@@ -20,10 +20,19 @@ import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from sealserve.errors import ConfigError, IntegrityError
 from sealserve.sealing import MAGIC, ModelRecord, normalize_path, open_sealed_under
 from sealserve.serving.keys import WrapKey
+
+
+class Files(Protocol):
+    """Where files come from: a `Vault`, or one that renews its keys."""
+
+    def read(self, path: str, *, limit: int) -> bytearray:
+        """The plaintext of the file at `path`, of at most `limit` bytes."""
+        ...
 
 
 class Vault:

@@ -6,7 +6,7 @@ import asyncio
 import queue
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,16 +20,17 @@ import pytest
 from sealserve.client import Client
 from sealserve.deploy.certificates import Pair, Validity, make_authority, make_client, make_server
 from sealserve.deploy.tls_folder import render_ssl_config
-from sealserve.errors import SealServeError
+from sealserve.errors import SealServeError, Unimplemented
 from sealserve.messages import tensor_pb2
 from sealserve.messages.graph_pb2 import GraphDef
 from sealserve.messages.saved_model_pb2 import SavedModel
 from sealserve.messages.tensors import to_proto
 from sealserve.models.graph import shape_proto
 from sealserve.models.saved_model import make_saved_model, tensor_info
-from sealserve.serving.engine import Executable
+from sealserve.serving.engine import Executable, Loaded, VersionFiles
 from sealserve.serving.flags import Flags
-from sealserve.serving.server import Listening, ModelServer, prepare
+from sealserve.serving.preparing import prepare
+from sealserve.serving.server import Listening, ModelServer
 from sealserve.serving.signature import Signature
 
 FLOAT = tensor_pb2.DT_FLOAT
@@ -116,8 +117,13 @@ class GatedEngine:
         self.gate.set()
         self.seen: list[int] = []
 
-    def load(self, graph: GraphDef, signature: Signature) -> Executable:
-        return GatedExecutable(self, self._engine.load(graph, signature))
+    def load(self, files: VersionFiles, tags: Sequence[str]) -> Loaded:
+        loaded = self._engine.load(files, tags)
+        gated = {
+            name: found if isinstance(found, Unimplemented) else GatedExecutable(self, found)
+            for name, found in loaded.executables.items()
+        }
+        return Loaded(loaded.definitions, gated)
 
 
 @dataclass(eq=False)

@@ -21,7 +21,7 @@ from sealserve.messages.predict_pb2 import PredictRequest, PredictResponse
 from sealserve.messages.services import CLASSIFY, GET_MODEL_METADATA, GET_MODEL_STATUS, PREDICT
 from sealserve.messages.status_pb2 import GetModelStatusRequest
 from sealserve.messages.tensors import to_proto
-from sealserve.serving import grpc_server
+from sealserve.serving.faces import grpc as grpc_face
 
 ONES = np.ones((2, 2), np.float32)
 
@@ -280,7 +280,7 @@ def test_a_request_whose_deadline_passes_in_the_queue_never_reaches_the_engine(
 def test_a_client_that_never_sends_its_message_loses_its_place(
     start: Any, publish: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grpc_server, "MESSAGE_SECONDS", 0.3)
+    monkeypatch.setattr(grpc_face, "MESSAGE_SECONDS", 0.3)
     publish(tmp_path / "scale", 1)
     running = start(tmp_path / "scale", max_concurrent_requests=1)
     done = threading.Event()

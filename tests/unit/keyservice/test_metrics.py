@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from sealserve.board import KEPT, NAMES, Board
 from sealserve.keyservice import measures
-from sealserve.keyservice.board import KEPT, NAMES, Board
 from sealserve.keyservice.metrics import CONTENT_TYPE, Metrics
 
 # Python 3.12 and later warn of forks beside threads, such as those of the tests' own runner.

@@ -15,7 +15,7 @@ from sealserve.messages.tensors import to_proto
 from sealserve.models.graph import shape_proto
 from sealserve.models.saved_model import tensor_info
 from sealserve.serving.capacity import plan
-from sealserve.serving.openvino_engine import OpenVinoEngine
+from sealserve.serving.engines.openvino import OpenVinoEngine
 from sealserve.serving.servable import Loader
 from sealserve.serving.vault import Vault
 

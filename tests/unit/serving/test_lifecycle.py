@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sealserve.errors import ConfigError, FormatError, InvalidArgument, NotFound
-from sealserve.serving.answers import status_response
+from sealserve.serving.faces.answers import status_response
 from sealserve.serving.lifecycle import AVAILABLE, END, ModelManager, Pace
 from sealserve.serving.models import All, Latest, ModelSettings, Specific
 from sealserve.serving.servable import Loader, Servable

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from sealserve.serving.calls import Call
 from sealserve.serving.metrics import Metrics
 
 
 def test_predictions_are_counted_by_model_and_status() -> None:
     metrics = Metrics()
     for model, status in (("digits", "OK"), ("digits", "OK"), ('a"b\\c\n', "NOT_FOUND")):
-        metrics.count(model, status)
+        metrics.observe(Call("Predict", "GRPC", model=model, status=status))
     lines = [line for line in metrics.render().splitlines() if not line.startswith("#")]
     assert lines == [
         ':tensorflow:serving:request_count{model_name="a\\"b\\\\c\\n",status="NOT_FOUND"} 1',

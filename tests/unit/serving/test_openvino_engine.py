@@ -16,7 +16,7 @@ from sealserve.errors import FailedPrecondition, InvalidArgument, Unimplemented
 from sealserve.messages import tensor_pb2
 from sealserve.messages.tensors import dtype_of
 from sealserve.serving.engine import Executable
-from sealserve.serving.openvino_engine import OpenVinoEngine
+from sealserve.serving.engines.openvino import OpenVinoEngine
 from sealserve.serving.signature import parse_signature
 
 FLOAT = tensor_pb2.DT_FLOAT
@@ -185,7 +185,7 @@ def test_no_file_stays_open_after_loading(classifier: Executable) -> None:
 def test_loading_the_engine_sends_no_usage_report() -> None:
     script = (
         "import sys; from sealserve.serving.capacity import plan; "
-        "from sealserve.serving.openvino_engine import OpenVinoEngine; "
+        "from sealserve.serving.engines.openvino import OpenVinoEngine; "
         "OpenVinoEngine(plan(1)); "
         "print([name for name in sys.modules if 'telemetry' in name])"
     )

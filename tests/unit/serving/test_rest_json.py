@@ -10,7 +10,7 @@ import pytest
 
 from sealserve.errors import InvalidArgument, Unimplemented
 from sealserve.messages import tensor_pb2
-from sealserve.serving.rest_json import (
+from sealserve.serving.faces.rest_json import (
     decode_inputs,
     encode_outputs,
     parse_body,

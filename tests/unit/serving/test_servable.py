@@ -13,8 +13,8 @@ from sealserve.errors import FailedPrecondition, FormatError, IntegrityError, Un
 from sealserve.messages import tensor_pb2
 from sealserve.messages.saved_model_pb2 import SavedModel
 from sealserve.sealing import ModelRecord, RecordedFile
-from sealserve.serving.openvino_engine import OpenVinoEngine
-from sealserve.serving.saved_model import parse_saved_model
+from sealserve.serving.engines.openvino import OpenVinoEngine
+from sealserve.serving.formats.saved_model import parse_saved_model
 from sealserve.serving.servable import Loader
 from sealserve.serving.vault import Vault
 

@@ -12,8 +12,8 @@ from sealserve.errors import FailedPrecondition, FormatError, Unimplemented
 from sealserve.messages import tensor_pb2
 from sealserve.messages.graph_pb2 import FunctionDef, GraphDef
 from sealserve.messages.saved_model_pb2 import SignatureDef
+from sealserve.serving.formats.subgraph import cut
 from sealserve.serving.signature import parse_signature
-from sealserve.serving.subgraph import cut
 
 FLOAT = tensor_pb2.DT_FLOAT
 New = Callable[..., Any]

@@ -10,21 +10,26 @@ Source: OpenVINO 2025.3 to 2026.4, `openvino.frontend` and the CPU device's prop
 from __future__ import annotations
 
 import logging
-import queue
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
-from sealserve.errors import InvalidArgument, Unimplemented
+from sealserve.errors import Unimplemented
 from sealserve.messages import tensor_pb2
 from sealserve.messages.graph_pb2 import GraphDef
+from sealserve.messages.metadata_pb2 import SignatureDefMap
 from sealserve.messages.tensors import dtype_name
 from sealserve.serving.capacity import Capacity
+from sealserve.serving.engine import Loaded, Precision, VersionFiles
+from sealserve.serving.engines.openvino_requests import OpenVinoExecutable
+from sealserve.serving.formats.saved_model import FILE_NAME, MetaGraph, parse_saved_model
+from sealserve.serving.formats.subgraph import cut
 from sealserve.serving.memory import memory_file
-from sealserve.serving.signature import Array, Shape, Signature, TensorSpec, merged, shape_text
-from sealserve.serving.subgraph import cut, output_name
+from sealserve.serving.signature import (
+    Signature,
+    parse_signature,
+)
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +57,8 @@ _TELEMETRY_HOME = "openvino.tools.ovc"  # the converter; importing it is what se
 class OpenVinoEngine:
     """One OpenVINO core; every loaded graph has the same capacity."""
 
-    def __init__(self, capacity: Capacity) -> None:
+    def __init__(self, capacity: Capacity, precision: Precision = Precision.F32) -> None:
+        self._precision = precision
         self._openvino = _import_openvino()
         self._core = self._openvino.Core()
         frontend = self._openvino.frontend
@@ -75,8 +81,23 @@ class OpenVinoEngine:
     def concurrency(self) -> int:
         return self._capacity.streams
 
-    def load(self, graph: GraphDef, signature: Signature) -> OpenVinoExecutable:
+    def load(self, files: VersionFiles, tags: Sequence[str]) -> Loaded:
         """See `Engine.load`."""
+        meta_graph = parse_saved_model(files.read(FILE_NAME), tags)
+        return Loaded(
+            SignatureDefMap(signature_def=meta_graph.signatures),
+            {name: self._compiled(meta_graph, name) for name in meta_graph.signatures},
+        )
+
+    def _compiled(self, meta_graph: MetaGraph, name: str) -> OpenVinoExecutable | Unimplemented:
+        try:
+            return self._compile(
+                meta_graph.graph, parse_signature(name, meta_graph.signatures[name])
+            )
+        except Unimplemented as error:
+            return error
+
+    def _compile(self, graph: GraphDef, signature: Signature) -> OpenVinoExecutable:
         for spec in (*signature.inputs.values(), *signature.outputs.values()):
             if spec.data_type not in DATA_TYPES:
                 raise Unimplemented(
@@ -117,57 +138,6 @@ class OpenVinoEngine:
         }
 
 
-class OpenVinoExecutable:
-    """A compiled signature and a pool of its infer requests, one per stream."""
-
-    def __init__(
-        self,
-        tensor: Any,
-        compiled: Any,
-        signature: Signature,
-        results: Sequence[str],
-        *,
-        requests: int,
-    ) -> None:
-        self._tensor = tensor
-        self._inputs = _input_ports(signature, compiled.inputs)
-        self._outputs = _output_ports(signature, compiled.outputs, results)
-        self.signature = replace(
-            signature,
-            inputs=_refined(signature.inputs, compiled.inputs, self._inputs),
-            outputs=_refined(signature.outputs, compiled.outputs, self._outputs),
-        )
-        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for _ in range(requests):
-            self._idle.put(compiled.create_infer_request())
-
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """See `Executable.run`."""
-        request = self._idle.get()  # who has one runs, so the wait is that of a computation
-        try:
-            for alias, port in self._inputs.items():
-                request.set_input_tensor(port, self._shared(inputs[alias]))
-            request.start_async()
-            request.wait()
-            return {
-                alias: request.get_output_tensor(port).data.astype(
-                    self.signature.outputs[alias].dtype
-                )
-                for alias, port in self._outputs.items()
-            }
-        except RuntimeError as error:
-            log.error("signature %r failed: %s", self.signature.name, error)
-            shapes = ", ".join(f"{a!r} {shape_text(x.shape)}" for a, x in sorted(inputs.items()))
-            raise InvalidArgument(f"the model cannot compute with inputs {shapes}") from error
-        finally:
-            self._idle.put(request)
-
-    def _shared(self, array: Array) -> Any:
-        """The engine's view of `array`; memory that is read-only it wants to have for itself."""
-        shareable = array.flags.writeable and array.flags.c_contiguous
-        return self._tensor(array, shared_memory=shareable)
-
-
 def _import_openvino() -> Any:
     """The package, without the part of it that reports every import to its maker."""
     if "openvino" in sys.modules:
@@ -178,50 +148,3 @@ def _import_openvino() -> Any:
     finally:
         del sys.modules[_TELEMETRY_HOME]
     return openvino
-
-
-def _input_ports(signature: Signature, ports: Any) -> dict[str, int]:
-    """Which port carries which input; one that no output depends on may have none."""
-    return {
-        alias: index
-        for alias, spec in signature.inputs.items()
-        for index, port in enumerate(ports)
-        if spec.tensor in port.names
-    }
-
-
-def _output_ports(signature: Signature, ports: Any, results: Sequence[str]) -> dict[str, int]:
-    """Which port carries which output.
-
-    A port has the names of all nodes that became one with it; where that is an input, only the
-    name of the result, at the same place in `results`, tells outputs apart.
-    """
-    found = {}
-    for position, alias in enumerate(signature.outputs):
-        name = f"{output_name(position)}:0"
-        for index, (port, result) in enumerate(zip(ports, results, strict=True)):
-            if name == result or name in port.names:
-                found[alias] = index
-    missing = sorted(signature.outputs.keys() - found.keys())
-    if missing:
-        raise Unimplemented(f"outputs {missing} do not depend on any input; they are not computed")
-    return found
-
-
-def _refined(
-    specs: Mapping[str, TensorSpec], ports: Any, indexes: Mapping[str, int]
-) -> dict[str, TensorSpec]:
-    """The specs with what the compiled graph knows of their shapes."""
-    return {
-        alias: replace(spec, shape=merged(spec.shape, _shape(ports[indexes[alias]])))
-        if alias in indexes
-        else spec
-        for alias, spec in specs.items()
-    }
-
-
-def _shape(port: Any) -> Shape | None:
-    shape = port.get_partial_shape()
-    if shape.rank.is_dynamic:
-        return None
-    return tuple(None if d.is_dynamic else d.get_length() for d in shape)

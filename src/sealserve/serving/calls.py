@@ -1,0 +1,51 @@
+"""One request as those see it who watch: what was asked, how it went, where its time went.
+
+A face begins a call and ends it; the data plane fills in what it learns on the way. At the end
+every observer is told, in the event loop: they must be quick, and must not fail.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+UNKNOWN_MODEL = ""  # what a request that names no model of ours is counted under
+
+
+@dataclass(slots=True)
+class Call:
+    """Times are seconds of `time.perf_counter`; sizes are of messages or bodies, in bytes."""
+
+    api: str  # TensorFlow Serving's: Predict, Classify, Regress, MultiInference, ...
+    entrypoint: str  # GRPC or REST
+    peer: str = ""
+    traceparent: str = ""  # W3C Trace Context, as it came; empty without
+    received: int = 0  # bytes
+    sent: int = 0  # bytes
+    began: float = field(default_factory=time.perf_counter)
+    seconds: float = 0.0  # from the whole request to the whole answer
+    model: str = UNKNOWN_MODEL
+    version: int | None = None
+    signature: str = ""
+    rows: int = 0  # examples: the first dimension of the inputs, where they share one
+    queue_seconds: float = 0.0  # until the engine began
+    engine_seconds: float = 0.0
+    status: str = "INTERNAL"  # a gRPC status name, once it has ended
+
+
+Observer = Callable[[Call], None]
+
+
+class Watch:
+    """Who is told of calls that have ended."""
+
+    def __init__(self, observers: Sequence[Observer] = ()) -> None:
+        self._observers = tuple(observers)
+
+    def end(self, call: Call, status: str) -> None:
+        """The call is over, with this gRPC status name."""
+        call.status = status
+        call.seconds = time.perf_counter() - call.began
+        for observe in self._observers:
+            observe(call)

@@ -1,0 +1,1 @@
+"""The engines behind `sealserve.serving.engine`: what computes."""

@@ -1,0 +1,1 @@
+"""The faces of the data plane: the protocols that clients speak, each thin."""

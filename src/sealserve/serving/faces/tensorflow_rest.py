@@ -1,0 +1,109 @@
+"""TensorFlow Serving's REST routes over the data plane.
+
+    POST /v1/models/NAME[/versions/V | /labels/L]:predict
+    GET  /v1/models/NAME[/versions/V | /labels/L][/metadata]
+
+Routes and texts: TensorFlow Serving 2.21, model_servers/{http_rest_api_util,http_server}.cc.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
+from urllib.parse import unquote
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+from sealserve.serving.calls import Call
+from sealserve.serving.dataplane import DataPlane, ModelQuery
+from sealserve.serving.faces.answers import SIGNATURE_DEF, status_response
+from sealserve.serving.faces.rest import Answer, Asked, Route
+from sealserve.serving.faces.rest_json import (
+    decode_inputs,
+    encode_outputs,
+    parse_body,
+    request_form,
+    signature_name,
+)
+from sealserve.serving.signature import Array, Signature
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_MODEL = (
+    r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d{1,19})|/labels/(?P<label>[^/:]+))?"
+)
+_INLINE_BYTES = 64 << 10  # up to here converting in the event loop is faster than a thread
+
+
+class TensorFlowRest:
+    """The routes below /v1."""
+
+    def __init__(self, plane: DataPlane) -> None:
+        self._plane = plane
+
+    def routes(self) -> Sequence[Route]:
+        """What this face serves."""
+
+        def below_model(rest: str) -> re.Pattern[str]:
+            return re.compile(_MODEL + rest, re.IGNORECASE)
+
+        return (
+            Route("POST", below_model(":predict"), self._predict, "Predict"),
+            Route("GET", below_model("/metadata"), self._metadata, "GetModelMetadata"),
+            Route("GET", below_model(""), self._status, "GetModelStatus"),
+        )
+
+    async def _predict(self, asked: Asked, call: Call) -> Answer:
+        document = await in_thread_if_large(len(asked.body), parse_body, asked.body)
+        form = request_form(document)
+
+        async def decode(signature: Signature) -> Mapping[str, Array]:
+            return await in_thread_if_large(len(asked.body), decode_inputs, document, signature)
+
+        query = _query(asked.path, signature_name(document))
+        prediction = await self._plane.predict(query, decode, call)
+        size = sum(array.nbytes for array in prediction.outputs.values())
+        return Answer(await in_thread_if_large(size, encode_outputs, prediction.outputs, form))
+
+    async def _metadata(self, asked: Asked, call: Call) -> Answer:
+        query = _query(asked.path)
+        version, definitions = self._plane.metadata(query)
+        call.model, call.version = query.name, version
+        spec = {"name": query.name, "signature_name": "", "version": str(version)}
+        metadata = {SIGNATURE_DEF: _to_dict(definitions)}
+        return Answer(json.dumps({"model_spec": spec, "metadata": metadata}, indent=1).encode())
+
+    async def _status(self, asked: Asked, call: Call) -> Answer:
+        query = _query(asked.path)
+        versions = self._plane.status(query)
+        call.model = query.name
+        return Answer(json.dumps(_to_dict(status_response(versions)), indent=1).encode())
+
+
+async def in_thread_if_large(
+    size: int, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """The step's result; in a thread if `size` bytes would keep the event loop from others."""
+    if size <= _INLINE_BYTES:
+        return step(*args, **kwargs)
+    return await asyncio.to_thread(step, *args, **kwargs)
+
+
+def _query(match: re.Match[str], signature: str = "") -> ModelQuery:
+    return ModelQuery(
+        name=unquote(match["name"]),
+        version=int(match["version"]) if match["version"] else None,
+        label=unquote(match["label"]) if match["label"] else None,
+        signature=signature,
+    )
+
+
+def _to_dict(message: Message) -> Any:
+    return json_format.MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )

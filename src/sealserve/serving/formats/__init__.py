@@ -1,0 +1,1 @@
+"""What model files hold: SavedModels, their variables and warm-up requests, as values."""

@@ -1,0 +1,152 @@
+"""Everything that can be decided before anything is served, in order of trust.
+
+The key; with it, every file; the engine. Whatever fails is raised, and nothing has listened yet.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import grpc
+
+from sealserve.errors import ConfigError
+from sealserve.sealing import ModelRecord
+from sealserve.serving import settings
+from sealserve.serving.batching import BatchSettings
+from sealserve.serving.engine import Engine
+from sealserve.serving.engines.openvino import OpenVinoEngine
+from sealserve.serving.flags import Flags
+from sealserve.serving.keys import HeldKeys, key_from_file, keys_again, keys_by_attestation
+from sealserve.serving.models import ModelSettings
+from sealserve.serving.renewal import RenewingVault
+from sealserve.serving.textconfig import (
+    CONFIG_LIMIT,
+    parse_batching,
+    parse_models,
+    parse_monitoring,
+    parse_tls,
+)
+from sealserve.serving.tls import fingerprint, grpc_credentials, ssl_context
+from sealserve.serving.vault import Files, Vault
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The TLS of both faces."""
+
+    grpc: grpc.ServerCredentials
+    rest: ssl.SSLContext
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that could be decided before anything is served."""
+
+    flags: Flags
+    vault: Files
+    credentials: Credentials | None
+    models: Sequence[ModelSettings]
+    batching: BatchSettings | None
+    metrics_path: str | None
+    engine: Engine
+
+
+def prepare(flags: Flags) -> Prepared:
+    """Blocks. Raises UsageError, ConfigError, IntegrityError, and what getting the key raises."""
+    settings.check(flags)
+    vault = _vault(flags)
+    batching = None
+    if flags.enable_batching:
+        name = flags.batching_parameters_file
+        batching = parse_batching(_config(vault, name), name) if name else BatchSettings()
+    return Prepared(
+        flags=flags,
+        vault=vault,
+        credentials=_credentials(flags, vault),
+        models=read_models(flags, vault),
+        batching=batching,
+        metrics_path=_metrics_path(flags, vault),
+        engine=_engine(flags),
+    )
+
+
+def read_models(flags: Flags, vault: Files) -> Sequence[ModelSettings]:
+    """The models that the flags or the file they name configure."""
+    if flags.model_config_file:
+        name = flags.model_config_file
+        return parse_models(_config(vault, name), name)
+    return [ModelSettings(name=flags.model_name, base_path=flags.model_base_path)]
+
+
+def _engine(flags: Flags) -> Engine:
+    return OpenVinoEngine(settings.capacity(flags), settings.precision(flags))
+
+
+def _vault(flags: Flags) -> Files:
+    if flags.attest:
+        attestation = settings.attestation(flags)
+        return RenewingVault(
+            keys_by_attestation(attestation),
+            renew=partial(keys_again, attestation),
+            open_vault=partial(_open_vault, flags),
+        )
+    if flags.dangerously_use_key_file:
+        key = key_from_file(Path(flags.dangerously_use_key_file))
+        return _open_vault(flags, HeldKeys((key,)))
+    log.warning(
+        "DANGEROUS: models are served unsealed; whoever owns the disk can read and swap them"
+    )
+    return Vault(None, flush_caches=flags.flush_filesystem_caches)
+
+
+def _open_vault(flags: Flags, held: HeldKeys) -> Vault:
+    """The vault under these keys; with a record, of the model whose folder the flags name."""
+    vault = Vault(held.keys, flush_caches=flags.flush_filesystem_caches)
+    if held.record is None:
+        return vault
+    return Vault(
+        held.keys,
+        flush_caches=flags.flush_filesystem_caches,
+        record=held.record,
+        record_root=_record_root(flags, vault, held.record),
+    )
+
+
+def _record_root(flags: Flags, vault: Vault, record: ModelRecord) -> str:
+    if not flags.model_config_file:
+        return flags.model_base_path
+    for model in read_models(flags, vault):
+        if model.name == record.model:
+            return model.base_path
+    raise ConfigError(
+        f"the key came with the record of model {record.model!r}, and {flags.model_config_file} "
+        "configures no model of that name",
+        hint="give the model that name, or the secret another record",
+    )
+
+
+def _credentials(flags: Flags, vault: Files) -> Credentials | None:
+    if not flags.ssl_config_file:
+        log.warning("DANGEROUS: requests and answers travel in plaintext")
+        return None
+    tls = parse_tls(_config(vault, flags.ssl_config_file), flags.ssl_config_file)
+    credentials = Credentials(grpc=grpc_credentials(tls), rest=ssl_context(tls))
+    clients = "clients need a certificate" if tls.client_ca else "clients need no certificate"
+    log.info("TLS certificate SHA-256 %s; %s", fingerprint(tls), clients)
+    return credentials
+
+
+def _metrics_path(flags: Flags, vault: Files) -> str | None:
+    name = flags.monitoring_config_file
+    return parse_monitoring(_config(vault, name), name) if name else None
+
+
+def _config(vault: Files, path: str) -> bytearray:
+    return vault.read(path, limit=CONFIG_LIMIT)

@@ -1,0 +1,94 @@
+"""How a request reaches the engine: at once, through a thread, or in a batch with others.
+
+A run blocks whoever calls it, so it belongs in a thread, and the event loop serves others
+meanwhile. But to hand work to a thread and to hear of its end costs more than a small model
+computes. So a run that is known to be quick, of a small request, while no other run of this
+executable is under way, happens at once in the event loop. What it costs is measured with every run
+and forgotten slowly: a model that becomes slow goes back to the threads.
+
+All methods belong to the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from sealserve.serving.batching import Batcher, BatchSettings, Timed
+from sealserve.serving.calls import Call
+from sealserve.serving.engine import Executable
+from sealserve.serving.signature import Array
+
+QUICK_SECONDS = 0.5e-3  # what the event loop may be held for
+SMALL_BYTES = 64 << 10  # inputs of a quick run: times of larger ones say nothing about others
+_MEMORY = 0.8  # of what was measured before, in what is expected next
+
+
+class Runner:
+    """The way to one executable."""
+
+    def __init__(
+        self,
+        executable: Executable,
+        threads: ThreadPoolExecutor,
+        *,
+        batching: BatchSettings | None,
+        parallel: int,
+    ) -> None:
+        self._executable = executable
+        self._threads = threads
+        self._expected = QUICK_SECONDS  # of a small run; the first ones are not taken to be quick
+        self._under_way = 0
+        batchable = batching is not None and executable.signature.batchable
+        self._batcher = Batcher(batching, parallel=parallel) if batching and batchable else None
+
+    async def run(self, inputs: Mapping[str, Array], call: Call) -> dict[str, Array]:
+        """The outputs; `call` learns how long they waited and took.
+
+        Cancelling takes the request out of every queue; a run that has begun ends unheard. Raises
+        what the engine does, and ResourceExhausted where the batch queue is full.
+        """
+        asked = time.perf_counter()
+        if self._batcher is not None:
+            outputs, began, ended = await self._batcher.run(inputs, self._in_thread)
+        elif self._is_quick(inputs):
+            outputs, began, ended = _timed(self._executable, inputs)
+            self._learn(ended - began)
+        else:
+            outputs, began, ended = await self._in_thread(inputs)
+        call.queue_seconds += began - asked
+        call.engine_seconds += ended - began
+        return outputs
+
+    def _is_quick(self, inputs: Mapping[str, Array]) -> bool:
+        return self._expected < QUICK_SECONDS and not self._under_way and _is_small(inputs)
+
+    async def _in_thread(self, inputs: Mapping[str, Array]) -> Timed:
+        loop = asyncio.get_running_loop()
+        self._under_way += 1
+        try:
+            timed = await loop.run_in_executor(
+                self._threads, partial(_timed, self._executable, inputs)
+            )
+        finally:
+            self._under_way -= 1
+        if _is_small(inputs):
+            self._learn(timed[2] - timed[1])
+        return timed
+
+    def _learn(self, seconds: float) -> None:
+        self._expected = _MEMORY * self._expected + (1 - _MEMORY) * seconds
+
+
+def _timed(executable: Executable, inputs: Mapping[str, Array]) -> Timed:
+    """The outputs of a run, and when it began and ended."""
+    began = time.perf_counter()
+    outputs = executable.run(inputs)
+    return outputs, began, time.perf_counter()
+
+
+def _is_small(inputs: Mapping[str, Array]) -> bool:
+    return sum(array.nbytes for array in inputs.values()) <= SMALL_BYTES
