@@ -33,6 +33,7 @@ Methods = Mapping[Method[Any, Any], Behaviour]
 
 MESSAGE_SECONDS = 30.0  # from the call to its whole message
 HANDSHAKE_SECONDS = 20
+TEXT_LIMIT = 500  # characters of an error: it may repeat what was sent, and travels in a header
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ def _handler(
             text = "internal error"
         finally:
             watch.end(call, code)
-        await context.abort(grpc.StatusCode[code], text)
+        await context.abort(grpc.StatusCode[code], text[:TEXT_LIMIT])
         raise AssertionError("abort returned")
 
     return grpc.stream_unary_rpc_method_handler(handle)

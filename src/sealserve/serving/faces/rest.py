@@ -33,6 +33,7 @@ from sealserve.serving.calls import Call, Watch
 
 log = logging.getLogger(__name__)
 
+TEXT_LIMIT = 500  # characters of an error: it may repeat what was sent
 _TOO_LARGE = "serving.request-size"
 
 _HTTP_STATUS = {
@@ -178,7 +179,7 @@ def _error_response(error: ServingError) -> Response:
         status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     # What is left of a body is read and dropped, within the deadline of the next head: closing at
     # once would reset the connection before the client has read why.
-    body = json.dumps({"error": error.message}).encode()
+    body = json.dumps({"error": error.message[:TEXT_LIMIT]}).encode()
     return Response(body, status_code=status, media_type="application/json")
 
 
