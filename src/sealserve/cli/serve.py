@@ -13,6 +13,7 @@ from sealserve import __version__
 from sealserve.serving.flags import ACCEPTED, flag_table, parse_flags
 from sealserve.serving.preparing import prepare
 from sealserve.serving.server import Listening, run
+from sealserve.serving.stages import STARTING
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ def serve(arguments: tuple[str, ...]) -> None:
         --attest --evidence_source=gramine \\
         --key_service=keys.example.com:4433 --key_service_ca=ca.pem
     """
+    STARTING.imported()
     flags, notes = parse_flags(arguments)
     if flags.version:
         click.echo(f"sealserve {__version__}")
@@ -74,6 +76,7 @@ def _announce(listening: Listening) -> None:
         f"sealserve serve: ready, gRPC {listening.grpc}{rest}{models}. Entering the event loop ..."
     )
     sys.stdout.flush()
+    log.info(STARTING.told())
 
 
 def _configure_logging() -> None:

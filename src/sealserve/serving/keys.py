@@ -24,6 +24,7 @@ from sealserve.attester.source import parse_source
 from sealserve.errors import ConfigError, FormatError, NetworkError, OverloadedError
 from sealserve.files import read_secret
 from sealserve.sealing import WRAP_KEY_BYTES, ModelRecord, parse_record
+from sealserve.serving.stages import STARTING
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +96,8 @@ def keys_by_attestation(attestation: Attestation) -> HeldKeys:
     if not attestation.ca_file.is_file():
         raise ConfigError(f"--key_service_ca: there is no file {attestation.ca_file}")
     end = time.monotonic() + attestation.timeout
-    identity = make_certificate(source)
+    with STARTING.stage("attest"):
+        identity = make_certificate(source)
     pause = FIRST_PAUSE
     while True:
         try:

@@ -24,6 +24,7 @@ from sealserve.serving.flags import Flags
 from sealserve.serving.keys import HeldKeys, key_from_file, keys_again, keys_by_attestation
 from sealserve.serving.models import ModelSettings
 from sealserve.serving.renewal import RenewingVault
+from sealserve.serving.stages import STARTING
 from sealserve.serving.textconfig import (
     CONFIG_LIMIT,
     parse_batching,
@@ -86,14 +87,17 @@ def read_models(flags: Flags, vault: Files) -> Sequence[ModelSettings]:
 
 
 def _engine(flags: Flags) -> Engine:
-    return OpenVinoEngine(settings.capacity(flags), settings.precision(flags))
+    with STARTING.stage("engine"):
+        return OpenVinoEngine(settings.capacity(flags), settings.precision(flags))
 
 
 def _vault(flags: Flags) -> Files:
     if flags.attest:
         attestation = settings.attestation(flags)
+        with STARTING.stage("key"):
+            held = keys_by_attestation(attestation)
         return RenewingVault(
-            keys_by_attestation(attestation),
+            held,
             renew=partial(keys_again, attestation),
             open_vault=partial(_open_vault, flags),
         )

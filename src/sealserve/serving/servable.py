@@ -16,6 +16,7 @@ from sealserve.errors import FailedPrecondition, Unimplemented
 from sealserve.messages.metadata_pb2 import SignatureDefMap
 from sealserve.serving.engine import Engine, Executable
 from sealserve.serving.signature import DEFAULT_SIGNATURE
+from sealserve.serving.stages import STARTING
 from sealserve.serving.vault import Files
 from sealserve.serving.version_files import FolderFiles
 
@@ -86,7 +87,8 @@ class Loader:
         of which none can be run is refused with the reason of the first.
         """
         started = time.monotonic()
-        loaded = self._engine.load(FolderFiles(self._vault, folder), self._tags)
+        with STARTING.stage("load"):
+            loaded = self._engine.load(FolderFiles(self._vault, folder), self._tags)
         refusals = [f for f in loaded.executables.values() if isinstance(f, Unimplemented)]
         if len(refusals) == len(loaded.executables):
             raise refusals[0]

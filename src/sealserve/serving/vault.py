@@ -25,6 +25,7 @@ from typing import Protocol
 from sealserve.errors import ConfigError, IntegrityError
 from sealserve.sealing import MAGIC, ModelRecord, normalize_path, open_sealed_under
 from sealserve.serving.keys import WrapKey
+from sealserve.serving.stages import STARTING
 
 
 class Files(Protocol):
@@ -65,7 +66,8 @@ class Vault:
         is not as recorded.
         """
         try:
-            with Path(path).open("rb", buffering=0) as stream:
+            reading = STARTING.stage("read" if self._keys is None else "unseal")
+            with reading, Path(path).open("rb", buffering=0) as stream:
                 if self._keys is None:
                     data = _read_plain(stream, path, limit)
                 else:

@@ -30,6 +30,7 @@ from sealserve.serving.signature import (
     Signature,
     parse_signature,
 )
+from sealserve.serving.stages import STARTING
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +108,8 @@ class OpenVinoEngine:
         with memory_file("model", cut(graph, signature)) as path:
             model = self._convert(str(path))
         try:
-            compiled = self._core.compile_model(model, "CPU", self._properties())
+            with STARTING.stage("compile"):
+                compiled = self._core.compile_model(model, "CPU", self._properties())
         except RuntimeError as error:
             log.error("%s cannot compile signature %r: %s", self.name, signature.name, error)
             raise Unimplemented(
