@@ -10,15 +10,11 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
-import re
 import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,49 +23,20 @@ import numpy as np
 import pytest
 
 from sealserve.client import Client
-from sealserve.deploy.certificates import Validity
-from sealserve.deploy.tls_folder import write_twoway
 from sealserve.models.digits import export_digits, held_out
+from served_site import PATIENCE, Site, served
 
 pytestmark = [pytest.mark.interop, pytest.mark.filterwarnings("default")]
 
-PATIENCE = 120
 SAMPLE = held_out()[0][:20]
-
-
-@dataclass(frozen=True)
-class Site:
-    """A running server, its files, and where it listens."""
-
-    folder: Path
-    grpc: str
-    rest: str
-
-    def pem(self, name: str) -> bytes:
-        return (self.folder / "tls" / name).read_bytes()
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
     export_digits(folder / "models" / "digits")
-    write_twoway(folder / "tls", ["localhost"], "client", Validity(datetime.now(UTC), 1))
-    command = [
-        *(sys.executable, "-m", "sealserve", "serve", "--host=127.0.0.1", "--port=0"),
-        *("--rest_api_port=0", "--model_name=digits", "--model_base_path=models/digits"),
-        *("--ssl_config_file=tls/ssl.cfg", "--dangerously_serve_unsealed_models"),
-    ]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    watchdog = threading.Timer(PATIENCE, process.kill)
-    watchdog.start()
-    ready = re.search(r"gRPC \S+:(\d+), REST \S+:(\d+)", process.stdout.readline())
-    watchdog.cancel()
-    assert ready is not None
-    yield Site(folder, f"localhost:{ready[1]}", f"localhost:{ready[2]}")
-    process.terminate()
-    assert process.wait(PATIENCE) == 0
-    process.stdout.close()
+    with served(folder, "--model_name=digits", "--model_base_path=models/digits") as site:
+        yield site
 
 
 @pytest.fixture(scope="module")
