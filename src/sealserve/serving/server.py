@@ -24,6 +24,7 @@ from sealserve.serving import settings
 from sealserve.serving.calls import Call, Watch
 from sealserve.serving.dataplane import DataPlane
 from sealserve.serving.faces.grpc import GrpcServer
+from sealserve.serving.faces.openapi import openapi_route
 from sealserve.serving.faces.rest import Answer, Asked, RestApplication, Route
 from sealserve.serving.faces.tensorflow_grpc import TensorFlowServing
 from sealserve.serving.faces.tensorflow_rest import TensorFlowRest
@@ -66,7 +67,7 @@ class ModelServer:
             tls.grpc if tls else None,
         )
         application = RestApplication(
-            [*TensorFlowRest(self._plane).routes(), *self._metrics_routes()],
+            [*TensorFlowRest(self._plane).routes(), openapi_route(), *self._metrics_routes()],
             watch,
             settings.rest_settings(flags),
         )
