@@ -1,11 +1,12 @@
-"""The messages of TensorFlow Serving and SavedModel, under names of our own.
+"""The messages of TensorFlow Serving, SavedModel and the Open Inference Protocol, under our names.
 
 Generated from `proto/sealserve/messages/` (`make proto`): `tensor_pb2`, `graph_pb2`,
 `saved_model_pb2`, `predict_pb2`, `inference_pb2`, `metadata_pb2`, `status_pb2`, `config_pb2`,
-`prediction_log_pb2`. Beside them: `services`, the gRPC methods, and `tensors`, arrays to messages
-and back. The bytes are those of TensorFlow 2.21 and TensorFlow Serving 2.21; the package is
-`sealserve.messages`, because a second definition of `tensorflow.*` cannot live in one process with
-an installed TensorFlow, and a message's package is not on the wire.
+`prediction_log_pb2`, `open_inference_pb2`. Beside them: `services`, the gRPC methods, and
+`tensors`, arrays to messages and back. The bytes are those of TensorFlow 2.21, TensorFlow Serving
+2.21 and the Open Inference Protocol; the package is `sealserve.messages`, because a second
+definition of `tensorflow.*` cannot live in one process with an installed TensorFlow, and a
+message's package is not on the wire.
 
 One exception, for callers to handle: the values of `GetModelMetadataResponse.metadata` are
 `google.protobuf.Any`, which does name its type. `Any.Pack` would write our name and `Any.Unpack`

@@ -1,8 +1,9 @@
-"""The gRPC methods of TensorFlow Serving, as one typed table for servers and clients.
+"""The gRPC methods that are served, as one typed table for servers and clients.
 
-Names and types: TensorFlow Serving 2.21, apis/{prediction_service,model_service}.proto. The table
-stands in for generated gRPC code, which would register the method names under our package. It
-knows nothing of gRPC; a server and a client take from a `Method` what they need:
+Names and types: TensorFlow Serving 2.21, apis/{prediction_service,model_service}.proto; Open
+Inference Protocol, specification/protocol/open_inference_grpc.proto. The table stands in for
+generated gRPC code, which would register the method names under our package. It knows nothing of
+gRPC; a server and a client take from a `Method` what they need:
 
     grpc.unary_unary_rpc_method_handler(
         behaviour, METHOD.request.FromString, METHOD.response.SerializeToString)
@@ -24,6 +25,20 @@ from sealserve.messages.inference_pb2 import (
     RegressionResponse,
 )
 from sealserve.messages.metadata_pb2 import GetModelMetadataRequest, GetModelMetadataResponse
+from sealserve.messages.open_inference_pb2 import (
+    ModelInferRequest,
+    ModelInferResponse,
+    ModelMetadataRequest,
+    ModelMetadataResponse,
+    ModelReadyRequest,
+    ModelReadyResponse,
+    ServerLiveRequest,
+    ServerLiveResponse,
+    ServerMetadataRequest,
+    ServerMetadataResponse,
+    ServerReadyRequest,
+    ServerReadyResponse,
+)
 from sealserve.messages.predict_pb2 import PredictRequest, PredictResponse
 from sealserve.messages.status_pb2 import (
     GetModelStatusRequest,
@@ -34,6 +49,7 @@ from sealserve.messages.status_pb2 import (
 
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 MODEL_SERVICE = "tensorflow.serving.ModelService"
+OPEN_INFERENCE = "inference.GRPCInferenceService"
 
 
 class Message(Protocol):
@@ -81,3 +97,14 @@ GET_MODEL_STATUS = Method(
 HANDLE_RELOAD_CONFIG_REQUEST = Method(
     MODEL_SERVICE, "HandleReloadConfigRequest", ReloadConfigRequest, ReloadConfigResponse
 )
+
+SERVER_LIVE = Method(OPEN_INFERENCE, "ServerLive", ServerLiveRequest, ServerLiveResponse)
+SERVER_READY = Method(OPEN_INFERENCE, "ServerReady", ServerReadyRequest, ServerReadyResponse)
+MODEL_READY = Method(OPEN_INFERENCE, "ModelReady", ModelReadyRequest, ModelReadyResponse)
+SERVER_METADATA = Method(
+    OPEN_INFERENCE, "ServerMetadata", ServerMetadataRequest, ServerMetadataResponse
+)
+MODEL_METADATA = Method(
+    OPEN_INFERENCE, "ModelMetadata", ModelMetadataRequest, ModelMetadataResponse
+)
+MODEL_INFER = Method(OPEN_INFERENCE, "ModelInfer", ModelInferRequest, ModelInferResponse)
