@@ -23,6 +23,7 @@ _ERRORS = {
     "400": "The request, or a value in it, is wrong",
     "404": "No such model, version, label or signature",
     "413": "The body is larger than the server takes",
+    "415": "The body is compressed, which is not read",
     "429": "Too many requests are being served, or wait",
     "501": "The engine cannot do this with this model",
     "503": "Not available at the moment",

@@ -29,12 +29,14 @@ from sealserve.errors import (
     ResourceExhausted,
     ServingError,
 )
+from sealserve.hosts import spell
 from sealserve.serving.calls import Call, Watch
 
 log = logging.getLogger(__name__)
 
 TEXT_LIMIT = 500  # characters of an error: it may repeat what was sent
 _TOO_LARGE = "serving.request-size"
+_ENCODED = "serving.content-encoding"
 
 _HTTP_STATUS = {
     "INVALID_ARGUMENT": HTTPStatus.BAD_REQUEST,
@@ -107,6 +109,11 @@ class RestApplication:
         except ServingError as error:
             return _error_response(error)
         call = Call(route.api or "", "REST")
+        if route.api is not None:
+            self._watch.begin(call)
+        if self._watch.origins and request.client is not None:
+            call.peer = spell(*request.client)
+            call.traceparent = request.headers.get("traceparent", "")
         try:
             answer = await self._bounded(route, match, request, call)
         except ServingError as error:
@@ -157,6 +164,8 @@ class RestApplication:
             self._inside -= 1
 
     async def _body(self, request: Request) -> bytes:
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            raise InvalidArgument("the body is compressed, which is not read", code=_ENCODED)
         limit = self._settings.max_body_bytes
         announced = request.headers.get("content-length", "0")
         if int(announced) > limit:  # h11 has made sure that it is a number
@@ -177,6 +186,8 @@ def _error_response(error: ServingError) -> Response:
     status = _HTTP_STATUS.get(error.status, HTTPStatus.INTERNAL_SERVER_ERROR)
     if error.code == _TOO_LARGE:
         status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    elif error.code == _ENCODED:
+        status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     # What is left of a body is read and dropped, within the deadline of the next head: closing at
     # once would reset the connection before the client has read why.
     body = json.dumps({"error": error.message[:TEXT_LIMIT]}).encode()

@@ -79,7 +79,7 @@ def encode_outputs(outputs: Mapping[str, Array], form: Form) -> bytes:
 
     Raises InvalidArgument for rows of outputs that do not share their first dimension.
     """
-    plain = {alias: _plain(alias, array) for alias, array in outputs.items()}
+    plain = {alias: plain_values(alias, array) for alias, array in outputs.items()}
     if form == "row":
         sizes = {len(array) if array.ndim else -1 for array in outputs.values()}
         if len(sizes) != 1 or -1 in sizes:
@@ -145,10 +145,11 @@ def _array(value: Any, spec: TensorSpec) -> Array:
             )
         shape.append(sizes.pop())
         level = list(chain.from_iterable(level))
-    return _leaves(level, spec).reshape(shape)
+    return leaves(level, spec).reshape(shape)
 
 
-def _leaves(values: list[Any], spec: TensorSpec) -> Array:
+def leaves(values: list[Any], spec: TensorSpec) -> Array:
+    """The flat array of these values, each of the type that the input takes."""
     kind = spec.dtype.kind
     if kind == "f":
         _require_types(values, (int, float), spec)
@@ -199,8 +200,8 @@ def _bytes(value: Any, spec: TensorSpec) -> bytes:
         raise InvalidArgument("Unable to base64 decode") from None
 
 
-def _plain(alias: str, array: Array) -> Any:
-    """Nested lists, or a bare value for a scalar."""
+def plain_values(alias: str, array: Array) -> Any:
+    """An array as nested lists, or a bare value for a scalar; InvalidArgument if JSON has none."""
     if array.dtype.kind == "f" and array.dtype.itemsize < np.dtype(np.float64).itemsize:
         # The shortest decimal that means this float32, not the long one that means its double.
         return array.astype(np.str_).astype(np.float64).tolist()
