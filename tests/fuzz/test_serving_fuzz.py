@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,18 +15,22 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from damage import damaged
 from sealserve.errors import InvalidArgument
 from sealserve.messages import tensor_pb2
 from sealserve.messages.predict_pb2 import PredictRequest, PredictResponse
 from sealserve.messages.services import GET_MODEL_METADATA, GET_MODEL_STATUS, PREDICT
 from sealserve.messages.tensors import to_proto
 from sealserve.models.digits import export_digits
+from sealserve.serving.calls import Watch
 from sealserve.serving.capacity import plan
 from sealserve.serving.dataplane import DataPlane
 from sealserve.serving.engines.openvino import OpenVinoEngine
 from sealserve.serving.faces.grpc import GrpcServer, GrpcSettings
 from sealserve.serving.faces.rest import RestApplication, RestSettings
 from sealserve.serving.faces.rest_json import decode_inputs, parse_body
+from sealserve.serving.faces.tensorflow_grpc import TensorFlowServing
+from sealserve.serving.faces.tensorflow_rest import TensorFlowRest
 from sealserve.serving.lifecycle import ModelManager, Pace
 from sealserve.serving.models import ModelSettings
 from sealserve.serving.servable import Loader
@@ -39,28 +42,6 @@ LIMIT = 1 << 20
 IMAGE = np.zeros((1, 8, 8, 1), np.float32)
 CLEAN_CODES = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "UNIMPLEMENTED"}
 CLEAN_STATUSES = {200, 400, 404, 413, 501}
-
-
-def damaged(sound: bytes, *, seed: int) -> Iterator[bytes]:
-    """Variants of a sound request: bytes flipped, cut out, doubled, put in; and pure noise."""
-    chance = random.Random(seed)
-    for _ in range(ROUNDS):
-        data = bytearray(sound)
-        for _ in range(chance.randint(1, 4)):
-            at = chance.randrange(len(data) + 1)
-            some = chance.randint(1, 16)
-            change = chance.randrange(5)
-            if change == 0 and at < len(data):
-                data[at] ^= 1 << chance.randrange(8)
-            elif change == 1:
-                del data[at : at + some]
-            elif change == 2:
-                data[at:at] = data[at : at + some]
-            elif change == 3:
-                data[at:at] = chance.randbytes(some)
-            else:
-                data = data[:at] or bytearray(chance.randbytes(some))
-        yield bytes(data)
 
 
 def with_plane(tmp_path: Path, scene: Callable[[DataPlane], Awaitable[None]]) -> None:
@@ -88,12 +69,13 @@ def test_damaged_grpc_requests_have_clean_codes(tmp_path: Path) -> None:
     data = sound.SerializeToString()
 
     async def scene(plane: DataPlane) -> None:
-        server = GrpcServer(plane, GrpcSettings(LIMIT, 10), None)
+        methods = TensorFlowServing(plane, limit_bytes=LIMIT).methods()
+        server = GrpcServer(methods, Watch(), GrpcSettings(LIMIT, 10), None)
         port = await server.start("127.0.0.1", 0)
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             for method in (PREDICT, GET_MODEL_METADATA, GET_MODEL_STATUS):
                 ask = channel.unary_unary(method.path)
-                for wrong in damaged(data, seed=len(method.name)):
+                for wrong in damaged(data, seed=len(method.name), rounds=ROUNDS):
                     assert await code_of(ask(wrong, timeout=20)) in CLEAN_CODES
             answer = PredictResponse.FromString(await channel.unary_unary(PREDICT.path)(data))
             assert answer.outputs["predict"].dtype == tensor_pb2.DT_FLOAT
@@ -115,12 +97,13 @@ def test_damaged_rest_requests_have_clean_codes(tmp_path: Path) -> None:
     path = b"/v1/models/digits/versions/1:predict"
 
     async def scene(plane: DataPlane) -> None:
-        application = RestApplication(plane, RestSettings(LIMIT, 10, 20.0))
+        routes = TensorFlowRest(plane).routes()
+        application = RestApplication(routes, Watch(), RestSettings(LIMIT, 10, 20.0))
         transport = httpx.ASGITransport(application)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
-            for body in damaged(sound, seed=1):
+            for body in damaged(sound, seed=1, rounds=ROUNDS):
                 await clean(await http.post(path.decode(), content=body))
-            for wrong in damaged(path, seed=2):
+            for wrong in damaged(path, seed=2, rounds=ROUNDS):
                 escaped = quote(b"/" + wrong.lstrip(b"/"), safe="/:%?")
                 target = httpx.URL("http://test", raw_path=escaped.encode())
                 await clean(await http.post(target, content=sound))
@@ -178,5 +161,7 @@ def test_any_bytes_are_an_object_or_refused(body: bytes) -> None:
 
 
 def test_the_damage_is_the_same_in_every_run() -> None:
-    assert list(damaged(b"request", seed=3)) == list(damaged(b"request", seed=3))
-    assert len(set(damaged(b"request", seed=3))) > ROUNDS / 2
+    assert list(damaged(b"request", seed=3, rounds=ROUNDS)) == list(
+        damaged(b"request", seed=3, rounds=ROUNDS)
+    )
+    assert len(set(damaged(b"request", seed=3, rounds=ROUNDS))) > ROUNDS / 2

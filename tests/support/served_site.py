@@ -40,16 +40,15 @@ def served(folder: Path, *flags: str) -> Iterator[Site]:
         *("--rest_api_port=0", "--ssl_config_file=tls/ssl.cfg"),
         *("--dangerously_serve_unsealed_models", *flags),
     ]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    watchdog = threading.Timer(PATIENCE, process.kill)
-    watchdog.start()
-    ready = re.search(r"gRPC \S+:(\d+), REST \S+:(\d+)", process.stdout.readline())
-    watchdog.cancel()
-    assert ready is not None
-    try:
-        yield Site(folder, f"localhost:{ready[1]}", f"localhost:{ready[2]}", process)
-    finally:
-        process.terminate()
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        watchdog = threading.Timer(PATIENCE, process.kill)
+        watchdog.start()
+        try:
+            ready = re.search(r"gRPC \S+:(\d+), REST \S+:(\d+)", process.stdout.readline())
+            watchdog.cancel()
+            assert ready is not None
+            yield Site(folder, f"localhost:{ready[1]}", f"localhost:{ready[2]}", process)
+        finally:
+            process.terminate()
         assert process.wait(PATIENCE) == 0
-        process.stdout.close()
