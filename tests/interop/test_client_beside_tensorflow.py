@@ -13,9 +13,8 @@ import grpc
 import numpy as np
 import pytest
 
-from sealserve.client import Client
+from sealserve.client import Client, predict_request
 from sealserve.client.answers import as_dict
-from sealserve.client.client import predict_request
 from sealserve.deploy.certificates import Validity, make_server
 
 pytestmark = [pytest.mark.interop, pytest.mark.filterwarnings("default")]

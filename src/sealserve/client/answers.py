@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sealserve.errors import FormatError, InvalidArgument
 from sealserve.messages import SIGNATURE_DEF_MAP_TYPE_URL, tensor_pb2
+from sealserve.messages.inference_pb2 import ClassificationResponse, RegressionResponse
 from sealserve.messages.metadata_pb2 import GetModelMetadataResponse, SignatureDefMap
 from sealserve.messages.predict_pb2 import PredictResponse
 from sealserve.messages.saved_model_pb2 import TensorInfo
@@ -69,6 +70,33 @@ class VersionStatus:
     state: str
     error_code: str
     error_message: str
+
+
+@dataclass(frozen=True)
+class Class:
+    """One class of an example; a server leaves the label or the score out where it has none."""
+
+    label: str
+    score: float
+
+
+def classes(response: ClassificationResponse, *, count: int) -> tuple[tuple[Class, ...], ...]:
+    """The classes of each of `count` examples."""
+    found = response.result.classifications
+    _require_count(len(found), count)
+    return tuple(tuple(Class(one.label, one.score) for one in each.classes) for each in found)
+
+
+def values(response: RegressionResponse, *, count: int) -> Array:
+    """The values of `count` examples, float32."""
+    found = response.result.regressions
+    _require_count(len(found), count)
+    return np.array([each.value for each in found], np.float32)
+
+
+def _require_count(found: int, count: int) -> None:
+    if found != count:
+        raise FormatError(f"the server answered {found} results to {count} examples")
 
 
 def arrays(response: PredictResponse, *, limit_bytes: int) -> dict[str, Array]:

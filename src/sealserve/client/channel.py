@@ -19,27 +19,33 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
-import grpc
-
 from sealserve.client.credentials import Credentials
 from sealserve.client.findings import unresolved
 from sealserve.client.statuses import as_network_error
 from sealserve.errors import UsageError
 from sealserve.hosts import Address, parse_address, parse_host, parse_ip
-from sealserve.messages.services import GET_MODEL_METADATA, GET_MODEL_STATUS, PREDICT
+from sealserve.messages.services import (
+    CLASSIFY,
+    GET_MODEL_METADATA,
+    GET_MODEL_STATUS,
+    PREDICT,
+    REGRESS,
+)
 
 RESOLVE_SECONDS = 5.0
 MAX_RECONNECT_MS = 5_000  # a replica that came back is found within this time
 ATTEMPTS = 3
 
+_BALANCING: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
+_BALANCING_ALONE = json.dumps(_BALANCING)
 _SERVICE_CONFIG = json.dumps(
     {
-        "loadBalancingConfig": [{"round_robin": {}}],
+        **_BALANCING,
         "methodConfig": [
             {
                 "name": [
                     {"service": method.service, "method": method.name}
-                    for method in (PREDICT, GET_MODEL_METADATA, GET_MODEL_STATUS)
+                    for method in (PREDICT, CLASSIFY, REGRESS, GET_MODEL_METADATA, GET_MODEL_STATUS)
                 ],
                 "retryPolicy": {
                     "maxAttempts": ATTEMPTS,
@@ -77,30 +83,36 @@ def certificate_name(addresses: Sequence[Address], server_name: str | None) -> s
 
 
 def open_channel(
-    addresses: Sequence[Address],
+    library: Any,
+    target: str,
     credentials: Credentials | None,
     *,
     name: str,
     max_message_bytes: int,
+    retries: bool,
 ) -> Any:
-    """A channel that connects at its first call; `credentials=None` is plaintext."""
+    """A channel of `grpc` or `grpc.aio` that connects at its first call; no credentials, no TLS."""
     options = [
-        ("grpc.service_config", _SERVICE_CONFIG),
+        ("grpc.service_config", _SERVICE_CONFIG if retries else _BALANCING_ALONE),
         ("grpc.max_send_message_length", max_message_bytes),
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.max_reconnect_backoff_ms", MAX_RECONNECT_MS),
+        # Above 256 KiB, gRPC's default, nothing would be sent again. The buffer refers, not copies.
+        ("grpc.per_rpc_retry_buffer_size", max_message_bytes),
         # Every channel has connections of its own: two clients spread behind an edge too.
         ("grpc.use_local_subchannel_pool", 1),
     ]
-    target = _target_uri(addresses)
     if credentials is None:
-        return grpc.insecure_channel(target, options)
+        return library.insecure_channel(target, options)
     options.append(("grpc.ssl_target_name_override", name))
-    return grpc.secure_channel(target, credentials.for_grpc(), options)
+    return library.secure_channel(target, credentials.for_grpc(), options)
 
 
-def _target_uri(addresses: Sequence[Address]) -> str:
-    """gRPC's spelling (its naming guide): one name as `dns:`, else IP literals of one family."""
+def target_uri(addresses: Sequence[Address]) -> str:
+    """gRPC's spelling (its naming guide): one name as `dns:`, else IP literals of one family.
+
+    Names among several are resolved here and now; raises NetworkError.
+    """
     if len(addresses) == 1 and parse_ip(addresses[0].host) is None:
         return f"dns:///{addresses[0]}"
     resolved = [found for address in addresses for found in _resolve(address)]

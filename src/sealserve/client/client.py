@@ -11,35 +11,27 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import grpc
-from google.protobuf.message import DecodeError
 
-from sealserve.client.answers import Array, Signature, VersionStatus, arrays, signatures, statuses
-from sealserve.client.channel import certificate_name, open_channel, parse_targets
-from sealserve.client.credentials import Pem, load_credentials
-from sealserve.client.diagnosis import diagnose
-from sealserve.client.findings import Finding
-from sealserve.client.statuses import as_network_error, as_serving_error, is_unavailable
-from sealserve.errors import FormatError, SealServeError, UsageError
-from sealserve.messages.metadata_pb2 import GetModelMetadataRequest
-from sealserve.messages.predict_pb2 import ModelSpec, PredictRequest, PredictResponse
-from sealserve.messages.services import (
-    GET_MODEL_METADATA,
-    GET_MODEL_STATUS,
-    PREDICT,
-    Message,
-    Method,
+from sealserve.client import questions
+from sealserve.client.answers import Array, Class, Signature, VersionStatus
+from sealserve.client.credentials import Pem
+from sealserve.client.examples import Example
+from sealserve.client.questions import Question
+from sealserve.client.readiness import is_ready, means_not_ready
+from sealserve.client.service import (
+    DEFAULT_MAX_MESSAGE,
+    DEFAULT_TIMEOUT,
+    find_service,
+    require_timeout,
 )
-from sealserve.messages.status_pb2 import GetModelStatusRequest
-from sealserve.messages.tensors import fill_proto
+from sealserve.client.statuses import as_serving_error
+from sealserve.errors import SealServeError
+from sealserve.messages.predict_pb2 import PredictRequest, PredictResponse
 
-DEFAULT_TIMEOUT = 30.0  # seconds
-DEFAULT_MAX_MESSAGE = 256 << 20  # bytes
-DIAGNOSIS_SECONDS = 2.0
-
-Response = TypeVar("Response", bound=Message)
+Answer = TypeVar("Answer")
 
 
 class Client:
@@ -64,21 +56,19 @@ class Client:
         max_message_bytes: int = DEFAULT_MAX_MESSAGE,
         dangerously_plaintext: bool = False,
     ) -> None:
-        self.targets = parse_targets(targets)
+        self._service = find_service(
+            targets,
+            ca=ca,
+            certificate=certificate,
+            private_key=private_key,
+            server_name=server_name,
+            max_message_bytes=max_message_bytes,
+            dangerously_plaintext=dangerously_plaintext,
+        )
+        self.targets = self._service.targets
         self.timeout = timeout
         self.max_message_bytes = max_message_bytes
-        if dangerously_plaintext and (ca or certificate or private_key or server_name):
-            raise UsageError("plaintext has no CA, certificate, key or server name")
-        self._credentials = (
-            None if dangerously_plaintext else load_credentials(ca, certificate, private_key)
-        )
-        self._name = "" if dangerously_plaintext else certificate_name(self.targets, server_name)
-        self._channel = open_channel(
-            self.targets,
-            self._credentials,
-            name=self._name,
-            max_message_bytes=max_message_bytes,
-        )
+        self._channel = self._service.channel(grpc, self._service.resolved())
 
     def predict(
         self,
@@ -95,15 +85,20 @@ class Client:
         InvalidArgument, NotFound and the other ServingErrors for what the server refuses,
         NetworkError where it is not reached, FormatError for an answer that makes no sense.
         """
-        request = predict_request(model, inputs, signature=signature, version=version)
-        response = self.predict_message(request, timeout=timeout)
-        return arrays(response, limit_bytes=self.max_message_bytes)
+        question = questions.predict(
+            model,
+            inputs,
+            signature=signature,
+            version=version,
+            limit_bytes=self.max_message_bytes,
+        )
+        return self._ask(question, timeout)
 
     def predict_message(
         self, request: PredictRequest, *, timeout: float | None = None
     ) -> PredictResponse:
         """The answer to a request, both as messages; raises like `predict`."""
-        return self._call(PREDICT, request, timeout)
+        return self._ask(questions.predict_message(request), timeout)
 
     def predict_bytes(self, request: bytes, *, timeout: float | None = None) -> bytes:
         """The serialized answer to a serialized request: for load, and for passing on.
@@ -112,25 +107,65 @@ class Client:
         Unavailable here.
         """
         try:
-            return self._send(PREDICT.path, request, self._seconds(timeout))
+            return self._send(questions.predict_bytes(request), self._seconds(timeout))
         except grpc.RpcError as error:
             raise as_serving_error(error) from error
+
+    def classify(
+        self,
+        model: str,
+        examples: Sequence[Example],
+        *,
+        signature: str = "serving_default",
+        version: int | None = None,
+        timeout: float | None = None,
+    ) -> tuple[tuple[Class, ...], ...]:
+        """The classes of each example, in the server's order; raises like `predict`.
+
+        An example is a dict of features: numbers, bool, str or bytes, one or a list of them.
+        """
+        question = questions.classify(model, examples, signature=signature, version=version)
+        return self._ask(question, timeout)
+
+    def regress(
+        self,
+        model: str,
+        examples: Sequence[Example],
+        *,
+        signature: str = "serving_default",
+        version: int | None = None,
+        timeout: float | None = None,
+    ) -> Array:
+        """The value of each example, float32 of shape [examples]; raises like `predict`."""
+        question = questions.regress(model, examples, signature=signature, version=version)
+        return self._ask(question, timeout)
 
     def status(
         self, model: str, *, version: int | None = None, timeout: float | None = None
     ) -> tuple[VersionStatus, ...]:
         """The state of each version of a model that the server knows; raises like `predict`."""
-        request = GetModelStatusRequest(model_spec=_model_spec(model, version))
-        return statuses(self._call(GET_MODEL_STATUS, request, timeout))
+        return self._ask(questions.status(model, version=version), timeout)
 
     def metadata(
         self, model: str, *, version: int | None = None, timeout: float | None = None
     ) -> dict[str, Signature]:
         """The signatures of a model by name; raises like `predict`."""
-        request = GetModelMetadataRequest(
-            model_spec=_model_spec(model, version), metadata_field=["signature_def"]
-        )
-        return signatures(self._call(GET_MODEL_METADATA, request, timeout))
+        return self._ask(questions.metadata(model, version=version), timeout)
+
+    def ready(
+        self, model: str, *, version: int | None = None, timeout: float | None = None
+    ) -> bool:
+        """Whether a version of the model (or this one) can be asked for predictions now.
+
+        False too while the server does not know the model, is not available or does not listen
+        yet. Whatever waiting does not mend, such as a certificate, is raised.
+        """
+        try:
+            return is_ready(self.status(model, version=version, timeout=timeout))
+        except SealServeError as error:
+            if means_not_ready(error):
+                return False
+            raise
 
     def close(self) -> None:
         """End all connections; calls under way are cancelled."""
@@ -147,66 +182,18 @@ class Client:
     ) -> None:
         self.close()
 
-    def _call(
-        self, method: Method[Any, Response], request: Message, timeout: float | None
-    ) -> Response:
+    def _ask(self, question: Question[Answer], timeout: float | None) -> Answer:
         seconds = self._seconds(timeout)
         deadline = time.monotonic() + seconds
         try:
-            answer = self._send(method.path, request.SerializeToString(), seconds)
+            answer = self._send(question, seconds)
         except grpc.RpcError as error:
-            raise self._explained(error, deadline) from error
-        try:
-            return method.response.FromString(answer)
-        except DecodeError as error:
-            raise FormatError(
-                f"the answer to {method.name} is no protobuf message of it"
-            ) from error
+            raise self._service.explained(error, deadline) from error
+        return question.read(answer)
 
-    def _send(self, path: str, request: bytes, seconds: float) -> bytes:
-        answer: bytes = self._channel.unary_unary(path)(request, timeout=seconds)
+    def _send(self, question: Question[Answer], seconds: float) -> bytes:
+        answer: bytes = self._channel.unary_unary(question.path)(question.request, timeout=seconds)
         return answer
 
     def _seconds(self, timeout: float | None) -> float:
-        seconds = self.timeout if timeout is None else timeout
-        if not 0 < seconds < float("inf"):
-            raise UsageError(f"a timeout of {seconds} seconds; expected more than 0, and an end")
-        return seconds
-
-    def _explained(self, error: grpc.RpcError, deadline: float) -> SealServeError:
-        finding = self._finding(deadline) if is_unavailable(error) else None
-        return as_serving_error(error) if finding is None else as_network_error(finding)
-
-    def _finding(self, deadline: float) -> Finding | None:
-        """Why the first target that does not serve us does not, in what is left of the call."""
-        end = min(deadline, time.monotonic() + DIAGNOSIS_SECONDS)
-        for target in self.targets:
-            left = end - time.monotonic()
-            if left <= 0:
-                break
-            finding = diagnose(target, self._credentials, self._name, timeout=left)
-            if finding is not None:
-                return finding
-        return None
-
-
-def predict_request(
-    model: str,
-    inputs: Mapping[str, Array],
-    *,
-    signature: str = "serving_default",
-    version: int | None = None,
-) -> PredictRequest:
-    """The message of a prediction; InvalidArgument for an array that cannot be sent."""
-    request = PredictRequest(model_spec=_model_spec(model, version))
-    request.model_spec.signature_name = signature
-    for name, array in inputs.items():
-        fill_proto(request.inputs[name], array)
-    return request
-
-
-def _model_spec(model: str, version: int | None) -> ModelSpec:
-    spec = ModelSpec(name=model)
-    if version is not None:
-        spec.version.value = version
-    return spec
+        return require_timeout(self.timeout if timeout is None else timeout)

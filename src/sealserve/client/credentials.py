@@ -2,7 +2,8 @@
 
 Mistakes are found here, before anything connects: gRPC reports a key that does not fit its
 certificate only as a server that is not available. Private keys are read from files that others
-cannot (0600), and appear in no repr and no message.
+cannot (0600), and appear in no repr and no message. `cryptography` is imported where there is
+something to check: plaintext and the public roots start without it.
 """
 
 from __future__ import annotations
@@ -13,19 +14,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_private_key,
-)
 
 from sealserve.errors import ConfigError, UsageError
 from sealserve.files import read_file, read_secret
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
 
 MAX_PEM = 1 << 20  # bytes; a bundle of all public roots has about 200 KiB
 
@@ -45,13 +42,16 @@ class Credentials:
         """The same as gRPC channel credentials."""
         return grpc.ssl_channel_credentials(self.ca, self.private_key, self.certificate)
 
-    def for_ssl(self) -> ssl.SSLContext:
-        """The same as a context of the standard library that accepts what gRPC accepts."""
+    def for_ssl(self, protocol: str = "h2") -> ssl.SSLContext:
+        """The same as a context of the standard library that accepts what gRPC accepts.
+
+        `protocol` is the one asked for by ALPN: HTTP/2 for gRPC, `http/1.1` for REST.
+        """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.hostname_checks_common_name = True
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        context.set_alpn_protocols(["h2"])
+        context.set_alpn_protocols([protocol])
         if self.ca is None:
             context.load_default_certs()
         else:
@@ -91,7 +91,9 @@ def _read(source: Pem, *, secret: bool = False) -> bytes:
     return read(Path(source), limit=MAX_PEM)
 
 
-def _certificates(pem: bytes, role: str, source: Pem | None) -> list[x509.Certificate]:
+def _certificates(pem: bytes, role: str, source: Pem | None) -> list[Certificate]:
+    from cryptography import x509
+
     try:
         return x509.load_pem_x509_certificates(pem)
     except ValueError as error:
@@ -100,7 +102,14 @@ def _certificates(pem: bytes, role: str, source: Pem | None) -> list[x509.Certif
         ) from error
 
 
-def _require_pair(certificate: x509.Certificate, key_pem: bytes, source: Pem) -> None:
+def _require_pair(certificate: Certificate, key_pem: bytes, source: Pem) -> None:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        PublicFormat,
+        load_pem_private_key,
+    )
+
     try:
         key = load_pem_private_key(key_pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):

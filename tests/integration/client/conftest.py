@@ -16,10 +16,22 @@ import pytest
 
 from sealserve.deploy.certificates import Pair, Validity, make_authority, make_client, make_server
 from sealserve.messages import SIGNATURE_DEF_MAP_TYPE_URL
+from sealserve.messages.inference_pb2 import (
+    ClassificationRequest,
+    ClassificationResponse,
+    RegressionRequest,
+    RegressionResponse,
+)
 from sealserve.messages.metadata_pb2 import GetModelMetadataResponse, SignatureDefMap
 from sealserve.messages.predict_pb2 import PredictRequest, PredictResponse
-from sealserve.messages.services import GET_MODEL_METADATA, GET_MODEL_STATUS, PREDICT
-from sealserve.messages.status_pb2 import GetModelStatusResponse
+from sealserve.messages.services import (
+    CLASSIFY,
+    GET_MODEL_METADATA,
+    GET_MODEL_STATUS,
+    PREDICT,
+    REGRESS,
+)
+from sealserve.messages.status_pb2 import GetModelStatusRequest, GetModelStatusResponse
 from sealserve.messages.tensors import dtype_of, from_proto, to_proto
 
 NAME = "models.example.com"
@@ -84,6 +96,26 @@ class Behaviour:
         response.outputs["predict"].CopyFrom(to_proto(doubled))
         return response
 
+    def classify(self, request: ClassificationRequest, context: object) -> ClassificationResponse:
+        """A class of each label in the feature `label`."""
+        response = ClassificationResponse()
+        for example in request.input.example_list.examples:
+            classes = response.result.classifications.add().classes
+            for label in example.features.feature["label"].bytes_list.value:
+                classes.add(label=label.decode(), score=0.5)
+        if request.model_spec.name == "forgetful":
+            del response.result.classifications[0]
+        return response
+
+    def regress(self, request: RegressionRequest, context: object) -> RegressionResponse:
+        """The sum of the feature `x`."""
+        response = RegressionResponse()
+        for example in request.input.example_list.examples:
+            x = example.features.feature["x"]
+            numbers = [*x.float_list.value, *x.int64_list.value]
+            response.result.regressions.add(value=sum(numbers))
+        return response
+
     def metadata(self, request: object, context: object) -> GetModelMetadataResponse:
         signatures = SignatureDefMap()
         definition = signatures.signature_def["serving_default"]
@@ -97,8 +129,15 @@ class Behaviour:
         response.metadata["signature_def"].value = signatures.SerializeToString()
         return response
 
-    def status(self, request: object, context: object) -> GetModelStatusResponse:
+    def status(
+        self, request: GetModelStatusRequest, context: grpc.ServicerContext
+    ) -> GetModelStatusResponse:
+        if request.model_spec.name == "absent":
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such model")
         response = GetModelStatusResponse()
+        if request.model_spec.name == "loading":
+            response.model_version_status.add(version=2, state="LOADING")
+            return response
         response.model_version_status.add(version=2, state="AVAILABLE")
         broken = response.model_version_status.add(version=3, state="END")
         broken.status.error_code = 5
@@ -174,6 +213,8 @@ def client_files(world: World, tmp_path: Path) -> dict[str, Path]:
 def _add_handlers(server: grpc.Server, behaviour: Behaviour) -> None:
     implemented = {
         PREDICT: behaviour.predict,
+        CLASSIFY: behaviour.classify,
+        REGRESS: behaviour.regress,
         GET_MODEL_METADATA: behaviour.metadata,
         GET_MODEL_STATUS: behaviour.status,
     }

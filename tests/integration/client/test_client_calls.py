@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from sealserve.errors import (
     FailedPrecondition,
     FormatError,
     InvalidArgument,
+    NetworkError,
     NotFound,
     ResourceExhausted,
     SealServeError,
@@ -196,13 +195,43 @@ def test_plaintext_works_only_where_it_is_asked_for_by_its_name(start_replica: A
     assert len(replica.requests) == 1
 
 
-def test_the_library_imports_neither_an_engine_nor_tensorflow_nor_an_image_library() -> None:
-    program = (
-        "import sys, sealserve.client, sealserve.client.load, sealserve.client.inputs\n"
-        "heavy = {'openvino', 'tensorflow', 'PIL', 'httpx', 'pydantic', 'click', 'rich'}\n"
-        "print(sorted(heavy & sys.modules.keys()))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
-    )
-    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+def test_examples_go_out_as_dicts_and_their_answers_come_back(
+    world: Any, start_replica: Any
+) -> None:
+    with _client(start_replica().address, world) as client:
+        classes = client.classify("m", [{"label": ["cat", b"dog"]}, {"label": "hen"}])
+        values = client.regress("m", [{"x": [1.5, 2]}, {"x": np.arange(4)}, {"x": True}])
+        with pytest.raises(FormatError, match="1 results to 2 examples"):
+            client.classify("forgetful", [{}, {}])
+    assert [[one.label for one in each] for each in classes] == [["cat", "dog"], ["hen"]]
+    assert values.dtype == np.float32
+    assert values.tolist() == [3.5, 6.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("model", "ready"), [("double", True), ("loading", False), ("absent", False)]
+)
+def test_a_model_is_ready_once_a_version_of_it_is_available(
+    model: str, ready: bool, world: Any, start_replica: Any
+) -> None:
+    with _client(start_replica().address, world) as client:
+        assert client.ready(model) is ready
+
+
+def test_a_server_that_is_not_there_yet_is_not_ready_and_a_wrong_one_is_an_error(
+    world: Any, start_replica: Any
+) -> None:
+    with _client("127.0.0.1:1", world) as client:
+        assert client.ready("double") is False
+    with (
+        _client(start_replica().address, world, server_name="other.example.com") as client,
+        pytest.raises(NetworkError),
+    ):
+        client.ready("double")
+
+
+def test_a_large_request_is_sent_again_too(world: Any, start_replica: Any) -> None:
+    replica = start_replica()
+    with _client(replica.address, world) as client, pytest.raises(Unavailable):
+        client.predict("fails-UNAVAILABLE", {"input": np.zeros((1, 224, 224, 3), np.float32)})
+    assert len(replica.requests) == 3
