@@ -9,7 +9,7 @@ Methods and messages: Open Inference Protocol, inference_grpc.md and open_infere
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from sealserve.errors import InvalidArgument, NotFound
@@ -58,16 +58,17 @@ from sealserve.serving.faces.v2_tensors import (
     require_datatype,
     to_binary,
 )
+from sealserve.serving.health import Readiness
 from sealserve.serving.signature import Array, Signature
 
 
 class OpenInference:
     """GRPCInferenceService."""
 
-    def __init__(self, plane: DataPlane, ready: Callable[[], bool], *, engine: str) -> None:
-        """`ready` is asked whether the server is; `engine` is what models are said to run on."""
+    def __init__(self, plane: DataPlane, readiness: Readiness, *, engine: str) -> None:
+        """`engine` is what models are said to run on."""
         self._plane = plane
-        self._ready = ready
+        self._readiness = readiness
         self._engine = engine
 
     def methods(self) -> Methods:
@@ -87,7 +88,7 @@ class OpenInference:
 
     async def _server_ready(self, data: bytes, _call: Call) -> bytes:
         ServerReadyRequest.FromString(data)
-        return ServerReadyResponse(ready=self._ready()).SerializeToString()
+        return ServerReadyResponse(ready=self._readiness.ready).SerializeToString()
 
     async def _model_ready(self, data: bytes, call: Call) -> bytes:
         request = ModelReadyRequest.FromString(data)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 from urllib.parse import unquote
@@ -33,6 +33,7 @@ from sealserve.serving.faces.v2_models import (
     model_metadata,
     model_query,
 )
+from sealserve.serving.health import Readiness
 from sealserve.serving.signature import Array, Signature
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -43,10 +44,10 @@ _MODEL = r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[0-9]{1,19}))?"
 class OpenInferenceRest:
     """The routes below /v2."""
 
-    def __init__(self, plane: DataPlane, ready: Callable[[], bool], *, engine: str) -> None:
-        """`ready` is asked whether the server is; `engine` is what models are said to run on."""
+    def __init__(self, plane: DataPlane, readiness: Readiness, *, engine: str) -> None:
+        """`engine` is what models are said to run on."""
         self._plane = plane
-        self._ready = ready
+        self._readiness = readiness
         self._engine = engine
 
     def routes(self) -> Sequence[Route]:
@@ -64,7 +65,7 @@ class OpenInferenceRest:
         return _answer({"live": True})
 
     async def _server_ready(self, _asked: Asked, _call: Call) -> Answer:
-        if not self._ready():
+        if not self._readiness.ready:
             raise Unavailable("the server is not ready")
         return _answer({"ready": True})
 
