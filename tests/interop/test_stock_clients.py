@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,11 +25,18 @@ import pytest
 
 from sealserve.client import Client
 from sealserve.models.digits import export_digits, held_out
+from sealserve.models.saved_model import write_saved_model
+from sealserve.models.synth import resnet50, resnet50_model
 from served_site import PATIENCE, Site, served
 
 pytestmark = [pytest.mark.interop, pytest.mark.filterwarnings("default")]
 
 SAMPLE = held_out()[0][:20]
+SEED_FLAGS = (  # what the published start script passes beside model, port and TLS
+    *("--enable_model_warmup=true", "--flush_filesystem_caches=false", "--enable_batching=false"),
+    *("--tensorflow_session_parallelism=0", "--tensorflow_intra_op_parallelism=2"),
+    *("--tensorflow_inter_op_parallelism=2", "--file_system_poll_wait_seconds=5"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +77,35 @@ def channel(site: Site) -> Iterator[grpc.Channel]:
     )
     with grpc.secure_channel(site.grpc, credentials) as channel:
         yield channel
+
+
+def test_the_request_of_the_published_benchmark_is_answered_in_its_form(
+    stock: SimpleNamespace, tmp_path: Path
+) -> None:
+    write_saved_model(resnet50_model(resnet50(width=8)), tmp_path / "models", 1)
+    image = np.random.default_rng(0).random((1, 224, 224, 3), np.float32)
+    flags = (
+        "--model_name=resnet50-v15-fp32",
+        "--model_base_path=models",
+        "--enable_batching=false",
+    )
+    with served(tmp_path, *flags, *SEED_FLAGS) as site:
+        credentials = grpc.ssl_channel_credentials(
+            site.pem("ca_cert.pem"), site.pem("client/key.pem"), site.pem("client/cert.pem")
+        )
+        with grpc.secure_channel(site.grpc, credentials) as channel:
+            stub = stock.prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            request = stock.predict_pb2.PredictRequest()
+            request.model_spec.name = "resnet50-v15-fp32"
+            request.model_spec.signature_name = "serving_default"
+            request.inputs["input"].CopyFrom(
+                stock.tf.make_tensor_proto(image, shape=[1, 224, 224, 3])
+            )
+            response = stub.Predict(request, PATIENCE)
+    json_format = importlib.import_module("google.protobuf.json_format")
+    printed = str(json_format.MessageToDict(response))
+    assert printed.startswith("{'outputs': {'predict': {'dtype': 'DT_FLOAT', 'tensorShape':")
+    assert stock.tf.make_ndarray(response.outputs["predict"]).shape == (1, 1001)
 
 
 def test_the_stock_stub_gets_our_clients_answer_in_the_guides_form(
