@@ -14,7 +14,7 @@ import asyncio
 import errno
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
@@ -43,8 +43,11 @@ def peer_certificate(scope: Scope) -> bytes | None:
 class _Server(uvicorn.Server):
     """Uvicorn that leaves signals alone, tells when it listens, and bounds handshakes."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(
+        self, config: uvicorn.Config, handshake: Callable[[bool], None] | None = None
+    ) -> None:
         super().__init__(config)
+        self._handshake = handshake if config.ssl else None
         self.listening = asyncio.Event()
         self._accepting: list[asyncio.Task[None]] = []
         self._handshakes: set[asyncio.Task[None]] = set()
@@ -96,9 +99,16 @@ class _Server(uvicorn.Server):
             )
         except OSError:  # also ssl.SSLError and TimeoutError: it came to nothing
             connection.close()
+            self._tell(False)
         except asyncio.CancelledError:
             connection.close()
             raise
+        else:
+            self._tell(True)
+
+    def _tell(self, ok: bool) -> None:
+        if self._handshake is not None:
+            self._handshake(ok)
 
     def _protocol(self) -> asyncio.Protocol:
         return _Protocol(self.config, self.server_state, self.lifespan.state)
@@ -162,7 +172,9 @@ class HttpServer:
         *,
         purpose: str,
         connections: int = MAX_CONNECTIONS,
+        handshake: Callable[[bool], None] | None = None,
     ) -> None:
+        """`handshake` is told of every TLS handshake that ended, and whether well."""
         config = uvicorn.Config(
             application,
             interface="asgi3",
@@ -180,7 +192,7 @@ class HttpServer:
         config.load()
         config.ssl = context
         self._purpose = purpose
-        self._server = _Server(config)
+        self._server = _Server(config, handshake)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, host: str, port: int) -> int:

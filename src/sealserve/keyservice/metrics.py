@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from math import inf
 
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -43,6 +43,7 @@ from sealserve.keyservice.measures import (
     NamedCounter,
     Sum,
 )
+from sealserve.process_metrics import process_metrics
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 REST = "other"  # the label of what has none of its own
@@ -192,7 +193,7 @@ class _Shown(Collector):
             "The version of SealServe and of Python.",
             {"version": __version__, "python": platform.python_version()},
         )
-        yield from _processes(rows)
+        yield from process_metrics(rows)
 
 
 def _family(measure: Measure, rows: list[Row], named: dict[tuple[str, ...], float]) -> Metric:
@@ -251,20 +252,3 @@ def _named(rows: list[Row]) -> dict[tuple[str, ...], float]:
             key = tuple(name.split(_BETWEEN))
             found[key] = found.get(key, 0) + value
     return found
-
-
-def _processes(rows: list[Row]) -> list[Metric]:
-    """Processor time, memory and files of each process, in Prometheus' usual names."""
-    families: dict[str, Metric] = {}
-    for number, row in enumerate(rows):
-        if not row.pid:
-            continue
-        worker = str(number - 1) if number else "main"
-        of_pid = ProcessCollector(pid=lambda pid=row.pid: pid, registry=None)  # type: ignore[misc]
-        for found in of_pid.collect():
-            family = families.setdefault(
-                found.name, Metric(found.name, found.documentation, found.type)
-            )
-            for sample in found.samples:
-                family.add_sample(sample.name, {**sample.labels, "worker": worker}, sample.value)
-    return list(families.values())

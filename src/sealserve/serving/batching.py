@@ -25,6 +25,7 @@ import numpy as np
 
 from sealserve.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
 from sealserve.serving.signature import Array
+from sealserve.serving.watching import Observer, Unobserved
 
 Arrays = Mapping[str, Array]
 Timed = tuple[dict[str, Array], float, float]
@@ -69,8 +70,11 @@ class _Batch:
 class Batcher:
     """The queue before one executable whose inputs and outputs begin with a free dimension."""
 
-    def __init__(self, settings: BatchSettings, *, parallel: int) -> None:
+    def __init__(
+        self, settings: BatchSettings, *, parallel: int, observer: Observer | None = None
+    ) -> None:
         self._settings = settings
+        self._observer = observer or Unobserved()
         self._free = settings.parallel or parallel
         self._waiting: deque[_Batch] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -155,6 +159,7 @@ class Batcher:
             padded = self._settings.padded(sum(request.rows for request in requests))
             merged = _merge([request.inputs for request in requests], padded)
             _split(await batch.execute(merged), requests, padded)
+            self._observer.batch([request.rows for request in requests], padded)
         except Exception as error:  # noqa: BLE001  # whatever it is, it is the requests' answer
             for request in requests:
                 if not request.outputs.done():

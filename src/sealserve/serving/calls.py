@@ -19,7 +19,7 @@ class Call:
 
     api: str  # TensorFlow Serving's: Predict, Classify, Regress, MultiInference, ...
     entrypoint: str  # GRPC or REST
-    peer: str = ""
+    peer: str = ""  # as the face spells it
     traceparent: str = ""  # W3C Trace Context, as it came; empty without
     received: int = 0  # bytes
     sent: int = 0  # bytes
@@ -29,6 +29,7 @@ class Call:
     version: int | None = None
     signature: str = ""
     rows: int = 0  # examples: the first dimension of the inputs, where they share one
+    batched: bool = False  # whether it ran together with others, or might have
     queue_seconds: float = 0.0  # until the engine began
     engine_seconds: float = 0.0
     status: str = "INTERNAL"  # a gRPC status name, once it has ended
@@ -38,10 +39,28 @@ Observer = Callable[[Call], None]
 
 
 class Watch:
-    """Who is told of calls that have ended."""
+    """Who is told of calls that begin, and of those that have ended.
 
-    def __init__(self, observers: Sequence[Observer] = ()) -> None:
+    `origins`: whether anybody asks who called, and in which trace. To read that costs, so faces
+    look before they do.
+    """
+
+    def __init__(
+        self,
+        observers: Sequence[Observer] = (),
+        *,
+        begun: Observer | None = None,
+        origins: bool = False,
+    ) -> None:
         self._observers = tuple(observers)
+        self._begun = begun
+        self.origins = origins
+
+    def begin(self, call: Call) -> Call:
+        """A request has come; every call that begins has to end."""
+        if self._begun is not None:
+            self._begun(call)
+        return call
 
     def end(self, call: Call, status: str) -> None:
         """The call is over, with this gRPC status name."""

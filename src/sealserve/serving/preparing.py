@@ -1,6 +1,10 @@
 """Everything that can be decided before anything is served, in order of trust.
 
-The key; with it, every file; the engine. Whatever fails is raised, and nothing has listened yet.
+1. Gather: the key; with it, every file. This may be done once for several processes, so it starts
+   no thread, no event loop and no library that does: a fork copies none of them.
+2. Equip: the engine, gRPC's credentials. Every process does so for itself.
+
+Whatever fails is raised, and nothing has listened yet.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import grpc
+from cryptography import x509
 
 from sealserve.errors import ConfigError
 from sealserve.sealing import ModelRecord
@@ -20,6 +25,7 @@ from sealserve.serving import settings
 from sealserve.serving.batching import BatchSettings
 from sealserve.serving.engine import Engine
 from sealserve.serving.engines.openvino import OpenVinoEngine
+from sealserve.serving.engines.tensorflow import TensorFlowEngine, require_tensorflow
 from sealserve.serving.flags import Flags
 from sealserve.serving.keys import HeldKeys, key_from_file, keys_again, keys_by_attestation
 from sealserve.serving.models import ModelSettings
@@ -27,6 +33,7 @@ from sealserve.serving.renewal import RenewingVault
 from sealserve.serving.stages import STARTING
 from sealserve.serving.textconfig import (
     CONFIG_LIMIT,
+    TlsSettings,
     parse_batching,
     parse_models,
     parse_monitoring,
@@ -47,6 +54,27 @@ class Credentials:
 
 
 @dataclass(frozen=True)
+class Tls:
+    """What credentials are made of. `expires`: the end of the certificate, seconds of the epoch."""
+
+    settings: TlsSettings
+    rest: ssl.SSLContext
+    expires: float
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The key, and what was read with it."""
+
+    flags: Flags
+    vault: Files
+    tls: Tls | None
+    models: Sequence[ModelSettings]
+    batching: BatchSettings | None
+    metrics_path: str | None
+
+
+@dataclass(frozen=True)
 class Prepared:
     """Everything that could be decided before anything is served."""
 
@@ -57,24 +85,47 @@ class Prepared:
     batching: BatchSettings | None
     metrics_path: str | None
     engine: Engine
+    tls_expires: float | None = None
 
 
 def prepare(flags: Flags) -> Prepared:
-    """Blocks. Raises UsageError, ConfigError, IntegrityError, and what getting the key raises."""
+    """Both steps, for a server of one process. Blocks; raises what they do."""
+    return equip(gather(flags))
+
+
+def gather(flags: Flags) -> Gathered:
+    """Step 1. Blocks. Raises UsageError, ConfigError, IntegrityError, and what getting the key
+    raises."""
     settings.check(flags)
+    if settings.engine(flags) == "tensorflow":
+        require_tensorflow(settings.precision(flags))
     vault = _vault(flags)
     batching = None
     if flags.enable_batching:
         name = flags.batching_parameters_file
         batching = parse_batching(_config(vault, name), name) if name else BatchSettings()
-    return Prepared(
+    return Gathered(
         flags=flags,
         vault=vault,
-        credentials=_credentials(flags, vault),
+        tls=_tls(flags, vault),
         models=read_models(flags, vault),
         batching=batching,
         metrics_path=_metrics_path(flags, vault),
-        engine=_engine(flags),
+    )
+
+
+def equip(gathered: Gathered) -> Prepared:
+    """Step 2. Raises what the engine does."""
+    tls = gathered.tls
+    return Prepared(
+        flags=gathered.flags,
+        vault=gathered.vault,
+        credentials=Credentials(grpc_credentials(tls.settings), tls.rest) if tls else None,
+        models=gathered.models,
+        batching=gathered.batching,
+        metrics_path=gathered.metrics_path,
+        engine=_engine(gathered.flags),
+        tls_expires=tls.expires if tls else None,
     )
 
 
@@ -87,8 +138,9 @@ def read_models(flags: Flags, vault: Files) -> Sequence[ModelSettings]:
 
 
 def _engine(flags: Flags) -> Engine:
+    create = TensorFlowEngine if settings.engine(flags) == "tensorflow" else OpenVinoEngine
     with STARTING.stage("engine"):
-        return OpenVinoEngine(settings.capacity(flags), settings.precision(flags))
+        return create(settings.capacity(flags), settings.precision(flags))
 
 
 def _vault(flags: Flags) -> Files:
@@ -136,15 +188,16 @@ def _record_root(flags: Flags, vault: Vault, record: ModelRecord) -> str:
     )
 
 
-def _credentials(flags: Flags, vault: Files) -> Credentials | None:
+def _tls(flags: Flags, vault: Files) -> Tls | None:
     if not flags.ssl_config_file:
         log.warning("DANGEROUS: requests and answers travel in plaintext")
         return None
     tls = parse_tls(_config(vault, flags.ssl_config_file), flags.ssl_config_file)
-    credentials = Credentials(grpc=grpc_credentials(tls), rest=ssl_context(tls))
+    context = ssl_context(tls)
+    first = x509.load_pem_x509_certificates(tls.certificates)[0]
     clients = "clients need a certificate" if tls.client_ca else "clients need no certificate"
     log.info("TLS certificate SHA-256 %s; %s", fingerprint(tls), clients)
-    return credentials
+    return Tls(tls, context, first.not_valid_after_utc.timestamp())
 
 
 def _metrics_path(flags: Flags, vault: Files) -> str | None:

@@ -21,6 +21,7 @@ from sealserve.serving.batching import Batcher, BatchSettings, Timed
 from sealserve.serving.calls import Call
 from sealserve.serving.engine import Executable
 from sealserve.serving.signature import Array
+from sealserve.serving.watching import Observer
 
 QUICK_SECONDS = 0.5e-3  # what the event loop may be held for
 SMALL_BYTES = 64 << 10  # inputs of a quick run: times of larger ones say nothing about others
@@ -37,13 +38,16 @@ class Runner:
         *,
         batching: BatchSettings | None,
         parallel: int,
+        observer: Observer | None = None,
     ) -> None:
         self._executable = executable
         self._threads = threads
         self._expected = QUICK_SECONDS  # of a small run; the first ones are not taken to be quick
         self._under_way = 0
         batchable = batching is not None and executable.signature.batchable
-        self._batcher = Batcher(batching, parallel=parallel) if batching and batchable else None
+        self._batcher: Batcher | None = None
+        if batching is not None and batchable:
+            self._batcher = Batcher(batching, parallel=parallel, observer=observer)
 
     async def run(self, inputs: Mapping[str, Array], call: Call) -> dict[str, Array]:
         """The outputs; `call` learns how long they waited and took.
@@ -53,6 +57,7 @@ class Runner:
         """
         asked = time.perf_counter()
         if self._batcher is not None:
+            call.batched = True
             outputs, began, ended = await self._batcher.run(inputs, self._in_thread)
         elif self._is_quick(inputs):
             outputs, began, ended = _timed(self._executable, inputs)

@@ -159,7 +159,10 @@ def _handler(
     async def handle(
         messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]
     ) -> bytes:
-        call = Call(method.name, "GRPC")
+        call = watch.begin(Call(method.name, "GRPC"))
+        call.peer = context.peer()
+        if watch.origins:
+            call.traceparent = _traceparent(context)
         code = "INTERNAL"
         try:
             request = await arrivals.message(messages)
@@ -184,3 +187,10 @@ def _handler(
         raise AssertionError("abort returned")
 
     return grpc.stream_unary_rpc_method_handler(handle)
+
+
+def _traceparent(context: grpc.aio.ServicerContext[bytes, bytes]) -> str:
+    """The trace that the caller is in, as it says; empty without."""
+    metadata = context.invocation_metadata() or ()
+    found = next((value for name, value in metadata if name == "traceparent"), "")
+    return found if isinstance(found, str) else ""
