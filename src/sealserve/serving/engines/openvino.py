@@ -25,6 +25,7 @@ from sealserve.serving.engine import Loaded, Precision, VersionFiles
 from sealserve.serving.engines.openvino_requests import OpenVinoExecutable
 from sealserve.serving.formats.saved_model import FILE_NAME, MetaGraph, parse_saved_model
 from sealserve.serving.formats.subgraph import cut
+from sealserve.serving.formats.variables import Variables, stored_in
 from sealserve.serving.memory import memory_file
 from sealserve.serving.signature import (
     Signature,
@@ -85,27 +86,31 @@ class OpenVinoEngine:
     def load(self, files: VersionFiles, tags: Sequence[str]) -> Loaded:
         """See `Engine.load`."""
         meta_graph = parse_saved_model(files.read(FILE_NAME), tags)
+        variables = stored_in(files, meta_graph)
         return Loaded(
             SignatureDefMap(signature_def=meta_graph.signatures),
-            {name: self._compiled(meta_graph, name) for name in meta_graph.signatures},
+            {name: self._compiled(meta_graph, name, variables) for name in meta_graph.signatures},
         )
 
-    def _compiled(self, meta_graph: MetaGraph, name: str) -> OpenVinoExecutable | Unimplemented:
+    def _compiled(
+        self, meta_graph: MetaGraph, name: str, variables: Variables | None
+    ) -> OpenVinoExecutable | Unimplemented:
         try:
-            return self._compile(
-                meta_graph.graph, parse_signature(name, meta_graph.signatures[name])
-            )
+            signature = parse_signature(name, meta_graph.signatures[name])
+            return self._compile(meta_graph.graph, signature, variables)
         except Unimplemented as error:
             return error
 
-    def _compile(self, graph: GraphDef, signature: Signature) -> OpenVinoExecutable:
+    def _compile(
+        self, graph: GraphDef, signature: Signature, variables: Variables | None
+    ) -> OpenVinoExecutable:
         for spec in (*signature.inputs.values(), *signature.outputs.values()):
             if spec.data_type not in DATA_TYPES:
                 raise Unimplemented(
                     f"tensor {spec.alias!r} is {dtype_name(spec.data_type)}, which {self.name} "
                     "does not compute with"
                 )
-        with memory_file("model", cut(graph, signature)) as path:
+        with memory_file("model", cut(graph, signature, variables)) as path:
             model = self._convert(str(path))
         try:
             with STARTING.stage("compile"):

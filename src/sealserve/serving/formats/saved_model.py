@@ -26,6 +26,7 @@ class MetaGraph:
 
     graph: GraphDef
     signatures: Mapping[str, SignatureDef]
+    restore_op: str = ""  # the node that restores variables, where there are any
 
 
 def parse_saved_model(data: bytes | bytearray, tags: Sequence[str]) -> MetaGraph:
@@ -50,7 +51,11 @@ def parse_saved_model(data: bytes | bytearray, tags: Sequence[str]) -> MetaGraph
         raise FailedPrecondition(
             "the SavedModel has no signature to serve", hint="export it with a signature"
         )
-    return MetaGraph(graph=chosen.graph_def, signatures=signatures)
+    return MetaGraph(
+        graph=chosen.graph_def,
+        signatures=signatures,
+        restore_op=chosen.saver_def.restore_op_name,
+    )
 
 
 def _choose(model: SavedModel, tags: set[str]) -> MetaGraphDef:
