@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from sealserve.serving.batching import Batcher, BatchSettings, Timed
+from sealserve.serving.batching import Batcher, BatchSettings
 from sealserve.serving.calls import Call
 from sealserve.serving.engine import Executable
+from sealserve.serving.merging import Timed
 from sealserve.serving.signature import Array
 from sealserve.serving.watching import Observer
 
@@ -53,17 +54,19 @@ class Runner:
         """The outputs; `call` learns how long they waited and took.
 
         Cancelling takes the request out of every queue; a run that has begun ends unheard. Raises
-        what the engine does, and ResourceExhausted where the batch queue is full.
+        what the engine does, and Unavailable where the batch queue is full.
         """
         asked = time.perf_counter()
         if self._batcher is not None:
             call.batched = True
             outputs, began, ended = await self._batcher.run(inputs, self._in_thread)
         elif self._is_quick(inputs):
-            outputs, began, ended = _timed(self._executable, inputs)
+            outputs, began, ended = _timed(self._executable, lambda: inputs)
             self._learn(ended - began)
         else:
-            outputs, began, ended = await self._in_thread(inputs)
+            outputs, began, ended = await self._in_thread(lambda: inputs)
+            if _is_small(inputs):
+                self._learn(ended - began)
         call.queue_seconds += began - asked
         call.engine_seconds += ended - began
         return outputs
@@ -71,28 +74,40 @@ class Runner:
     def _is_quick(self, inputs: Mapping[str, Array]) -> bool:
         return self._expected < QUICK_SECONDS and not self._under_way and _is_small(inputs)
 
-    async def _in_thread(self, inputs: Mapping[str, Array]) -> Timed:
+    async def _in_thread(self, gather: Callable[[], Mapping[str, Array]]) -> Timed:
+        """Run what `gather` gives, in a thread, once one is free; cancelled before, it never runs.
+
+        `gather` is called in that thread.
+        """
         loop = asyncio.get_running_loop()
+        run = self._threads.submit(_timed, self._executable, gather)
         self._under_way += 1
         try:
-            timed = await loop.run_in_executor(
-                self._threads, partial(_timed, self._executable, inputs)
-            )
+            return await asyncio.wrap_future(run)
         finally:
-            self._under_way -= 1
-        if _is_small(inputs):
-            self._learn(timed[2] - timed[1])
-        return timed
+            if run.done():
+                self._came_back()
+            else:  # cancelled, and too late: it goes on unheard, but whoever comes must not meet it
+                run.add_done_callback(partial(_tell, loop, self._came_back))
+
+    def _came_back(self) -> None:
+        self._under_way -= 1
 
     def _learn(self, seconds: float) -> None:
         self._expected = _MEMORY * self._expected + (1 - _MEMORY) * seconds
 
 
-def _timed(executable: Executable, inputs: Mapping[str, Array]) -> Timed:
+def _timed(executable: Executable, gather: Callable[[], Mapping[str, Array]]) -> Timed:
     """The outputs of a run, and when it began and ended."""
+    inputs = gather()
     began = time.perf_counter()
     outputs = executable.run(inputs)
     return outputs, began, time.perf_counter()
+
+
+def _tell(loop: asyncio.AbstractEventLoop, what: Callable[[], None], _run: object) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(what)
 
 
 def _is_small(inputs: Mapping[str, Array]) -> bool:

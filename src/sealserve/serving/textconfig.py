@@ -71,18 +71,19 @@ def parse_models(data: bytes | bytearray, name: str) -> tuple[ModelSettings, ...
 def parse_batching(data: bytes | bytearray, name: str) -> BatchSettings:
     """`batching_parameters_file`. Raises ConfigError."""
     config = _parse(data, name, BatchingParameters())
-    if config.pad_variable_length_inputs or config.enable_large_batch_splitting.value:
-        raise ConfigError(
-            f"{name}: pad_variable_length_inputs and enable_large_batch_splitting are not served",
-            hint="leave them out: requests of different shapes are then batched apart",
-        )
     default = BatchSettings()
+    max_size = _value(config, "max_batch_size", default.max_size)
+    max_execution = None
+    if config.enable_large_batch_splitting.value:
+        max_execution = _value(config, "max_execution_batch_size", max_size)
     settings = BatchSettings(
-        max_size=_value(config, "max_batch_size", default.max_size),
+        max_size=max_size,
         timeout=_value(config, "batch_timeout_micros", 0) / 1e6,
         max_waiting=_value(config, "max_enqueued_batches", default.max_waiting),
         parallel=_value(config, "num_batch_threads", default.parallel),
         allowed_sizes=tuple(config.allowed_batch_sizes),
+        pad_lengths=config.pad_variable_length_inputs,
+        max_execution=max_execution,
     )
     _check_batching(settings, name)
     return settings
@@ -148,8 +149,13 @@ def _check_batching(settings: BatchSettings, name: str) -> None:
         raise ConfigError(f"{name}: max_batch_size and max_enqueued_batches are at least 1")
     if settings.timeout < 0 or settings.parallel < 0:
         raise ConfigError(f"{name}: batch_timeout_micros and num_batch_threads are not below 0")
+    if not 1 <= settings.batch_size <= settings.max_size:
+        raise ConfigError(f"{name}: max_execution_batch_size is from 1 to max_batch_size")
     sizes = list(settings.allowed_sizes)
-    if sizes and (sizes != sorted(set(sizes)) or sizes[0] < 1 or sizes[-1] != settings.max_size):
+    if sizes and (sizes != sorted(set(sizes)) or sizes[0] < 1):
+        raise ConfigError(f"{name}: allowed_batch_sizes must increase, from 1 or more")
+    if sizes and sizes[-1] not in (settings.max_size, settings.batch_size):
         raise ConfigError(
-            f"{name}: allowed_batch_sizes must increase, from 1 or more to max_batch_size"
+            f"{name}: Last entry in allowed_batch_sizes must match max_batch_size; last entry was "
+            f"{sizes[-1]}; expected {settings.max_size}"
         )

@@ -9,29 +9,45 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sealserve.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
+from sealserve.errors import FailedPrecondition, InvalidArgument, Unavailable
+from sealserve.serving import batching, merging
 from sealserve.serving.batching import Batcher, BatchSettings
 
 
 class Engine:
-    """Negates its input, one run at a time, each held until it is let go."""
+    """Negates its input, one run at a time, each held until it is let go.
+
+    `threads` is the queue for its threads: runs wait there before they gather their inputs.
+    """
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
+        self.shapes: list[tuple[int, ...]] = []
+        self.threads = asyncio.Event()
         self.gate = asyncio.Event()
-        self.gate.set()
+        for gate in (self.threads, self.gate):
+            gate.set()
         self.error: Exception | None = None
 
-    async def run(self, inputs: Any) -> dict[str, np.ndarray]:
+    async def run(self, gather: Any) -> tuple[dict[str, np.ndarray], float, float]:
+        await self.threads.wait()
+        inputs = gather()
         self.sizes.append(len(inputs["x"]))
+        self.shapes.append(inputs["x"].shape)
         await self.gate.wait()
         if self.error is not None:
             raise self.error
-        return {"y": -inputs["x"]}
+        return {"y": -inputs["x"]}, 1.0, 2.0
 
 
 def rows(*values: float) -> dict[str, np.ndarray]:
     return {"x": np.float32(values)}
+
+
+async def answer(batcher: Batcher, engine: Engine, inputs: Any) -> dict[str, np.ndarray]:
+    outputs, began, ended = await batcher.run(inputs, engine.run)
+    assert (began, ended) == (1.0, 2.0)
+    return outputs
 
 
 def play(
@@ -42,7 +58,7 @@ def play(
         batcher = Batcher(settings, parallel=1)
 
         def ask(*values: float) -> asyncio.Task[dict[str, np.ndarray]]:
-            return asyncio.create_task(batcher.run(rows(*values), engine.run))
+            return asyncio.create_task(answer(batcher, engine, rows(*values)))
 
         await asyncio.wait_for(scene(engine, ask), 20)
 
@@ -121,7 +137,7 @@ def test_a_full_queue_refuses_in_the_stock_servers_words() -> None:
         await settle()
         tasks += [ask(1, 2), ask(3, 4)]
         await settle()
-        with pytest.raises(ResourceExhausted, match="queue to which this task was submitted is"):
+        with pytest.raises(Unavailable, match="queue to which this task was submitted is"):
             await ask(5)
         engine.gate.set()
         await asyncio.gather(*tasks)
@@ -183,12 +199,169 @@ def test_who_is_cancelled_on_the_way_does_not_shift_the_others() -> None:
     play(BatchSettings(), scene)
 
 
+def test_who_is_cancelled_in_the_queue_for_a_thread_never_reaches_the_engine() -> None:
+    async def scene(engine: Engine, ask: Callable[..., Any]) -> None:
+        engine.threads.clear()
+        gone, kept = ask(1, 2), ask(3)
+        await settle()
+        gone.cancel()
+        await settle()
+        engine.threads.set()
+        assert (await kept)["y"].tolist() == [-3]
+        assert engine.sizes == [1]
+
+    play(BatchSettings(), scene)
+
+
+def test_a_batch_that_nobody_is_left_in_frees_its_place_in_the_queue_for_a_thread() -> None:
+    async def scene(engine: Engine, ask: Callable[..., Any]) -> None:
+        engine.threads.clear()
+        gone = [ask(1), ask(2)]
+        await settle()
+        for task in gone:
+            task.cancel()
+        await asyncio.wait(gone)
+        await settle()
+        engine.threads.set()
+        assert (await ask(3))["y"].tolist() == [-3]
+        assert engine.sizes == [1]
+
+    play(BatchSettings(), scene)
+
+
+PADDED = BatchSettings(timeout=0.05, pad_lengths=True)
+
+
+def test_lengths_are_padded_with_the_first_value_of_their_own_request() -> None:
+    async def scene(engine: Engine, ask: Callable[..., Any]) -> None:
+        batcher = Batcher(PADDED, parallel=1)
+        arrays = [np.float32([[1, 2]]), np.float32([[3], [4]])]
+        answers = await asyncio.gather(*(answer(batcher, engine, {"x": x}) for x in arrays))
+        assert [found["y"].tolist() for found in answers] == [[[-1, -2]], [[-3, -3], [-4, -3]]]
+        assert engine.shapes == [(3, 2)]
+
+    play(PADDED, scene)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        pytest.param([np.ones((1, 2)), np.ones((1, 2, 2))], id="ranks"),
+        pytest.param([np.ones((1, 2)), np.ones((1, 0))], id="nothing-to-pad-with"),
+    ],
+)
+def test_what_padding_cannot_make_alike_travels_apart(arrays: list[np.ndarray]) -> None:
+    async def scene(engine: Engine, ask: Callable[..., Any]) -> None:
+        batcher = Batcher(PADDED, parallel=1)
+        answers = await asyncio.gather(*(answer(batcher, engine, {"x": x}) for x in arrays))
+        assert [found["y"].shape for found in answers] == [array.shape for array in arrays]
+
+    play(PADDED, scene)
+
+
+def test_one_long_request_does_not_make_a_batch_larger_than_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batching, "BATCH_BYTES", 8 * 300)
+
+    async def scene(engine: Engine, ask: Callable[..., Any]) -> None:
+        batcher = Batcher(PADDED, parallel=1)
+        arrays = [np.zeros((1, 100)), *(np.zeros((1, 1)) for _ in range(4))]
+        await asyncio.gather(*(answer(batcher, engine, {"x": x}) for x in arrays))
+        assert engine.shapes == [(3, 100), (2, 1)]
+
+    play(PADDED, scene)
+
+
+def test_padding_to_an_allowed_size_does_not_exceed_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batching, "BATCH_BYTES", 8 * 100)
+
+    async def scene(engine: Engine, ask: Callable[..., Any]) -> None:
+        batcher = Batcher(BatchSettings(max_size=8, allowed_sizes=(1, 2, 8)), parallel=1)
+        arrays = [np.zeros((1, 30))] * 3
+        await asyncio.gather(*(answer(batcher, engine, {"x": x}) for x in arrays))
+        assert engine.sizes == [1, 2]
+        with pytest.raises(InvalidArgument, match="padded to 8 rows, are too large"):
+            await batcher.run({"x": np.zeros((3, 30))}, engine.run)
+
+    play(PADDED, scene)
+
+
+SPLIT = BatchSettings(max_size=100, max_execution=4, max_waiting=3)
+
+
+def test_a_large_request_is_split_and_its_answer_is_whole() -> None:
+    async def scene(engine: Engine, ask: Callable[..., Any]) -> None:
+        engine.gate.clear()
+        tasks = [ask(0), ask(1, 2), ask(*range(10, 18)), ask(3)]
+        await settle()
+        engine.gate.set()
+        answers = [(await task)["y"].tolist() for task in tasks]
+        assert answers == [[0], [-1, -2], [-value for value in range(10, 18)], [-3]]
+        assert engine.sizes == [1, 4, 4, 3]
+
+    play(SPLIT, scene)
+
+
+def test_a_large_request_that_does_not_fit_is_refused_whole() -> None:
+    async def scene(engine: Engine, ask: Callable[..., Any]) -> None:
+        engine.gate.clear()
+        tasks = [ask(0), ask(1, 2)]
+        await settle()
+        with pytest.raises(Unavailable) as caught:
+            await ask(*range(11))
+        assert caught.value.message.endswith(
+            "task size is 11 but scheduling capacity is only 10 (num_enqueued_batches=1, "
+            "max_enqueued_batches=3, max_execution_batch_size=4)"
+        )
+        engine.gate.set()
+        await asyncio.gather(*tasks)
+        assert engine.sizes == [1, 2]
+
+    play(SPLIT, scene)
+
+
+def test_a_cancelled_large_request_takes_all_its_parts_with_it() -> None:
+    async def scene(engine: Engine, ask: Callable[..., Any]) -> None:
+        engine.gate.clear()
+        running, gone = ask(0), ask(*range(10))
+        await settle()
+        gone.cancel()
+        await settle()
+        kept = ask(7)
+        engine.gate.set()
+        await asyncio.gather(running, kept)
+        assert engine.sizes == [1, 1]
+
+    play(SPLIT, scene)
+
+
+def test_the_error_of_one_part_is_the_answer_and_the_others_are_withdrawn() -> None:
+    async def scene(engine: Engine, ask: Callable[..., Any]) -> None:
+        engine.error = InvalidArgument("no")
+        with pytest.raises(InvalidArgument, match="no"):
+            await ask(*range(12))
+        engine.error = None
+        assert (await ask(3))["y"].tolist() == [-3]
+        assert engine.sizes == [4, 1]
+
+    play(SPLIT, scene)
+
+
+def test_parts_whose_outputs_differ_in_shape_are_refused() -> None:
+    parts = [({"y": np.zeros((1, length))}, 0.0, 0.0) for length in (1, 2)]
+    with pytest.raises(FailedPrecondition, match="differ in shape"):
+        merging.joined(parts)
+
+
 def test_other_shapes_travel_apart() -> None:
     async def scene(engine: Engine, ask: Callable[..., Any]) -> None:
         batcher = Batcher(BatchSettings(timeout=0.2), parallel=1)
         arrays = [np.zeros((1, 2)), np.zeros((1, 3)), np.zeros((2, 3))]
-        answers = await asyncio.gather(*(batcher.run({"x": x}, engine.run) for x in arrays))
-        assert [answer["y"].shape for answer in answers] == [(1, 2), (1, 3), (2, 3)]
+        answers = await asyncio.gather(*(answer(batcher, engine, {"x": x}) for x in arrays))
+        assert [found["y"].shape for found in answers] == [(1, 2), (1, 3), (2, 3)]
         assert engine.sizes == [1, 3]
 
     play(BatchSettings(), scene)
@@ -207,8 +380,8 @@ def test_an_engines_error_reaches_all_and_the_next_batch_runs() -> None:
 
 def test_outputs_that_do_not_split_are_refused() -> None:
     async def scene(engine: Engine, ask: Callable[..., Any]) -> None:
-        async def total(inputs: Any) -> dict[str, np.ndarray]:
-            return {"y": np.sum(inputs["x"], keepdims=True)}
+        async def total(gather: Any) -> tuple[dict[str, np.ndarray], float, float]:
+            return {"y": np.sum(gather()["x"], keepdims=True)}, 0.0, 0.0
 
         batcher = Batcher(BatchSettings(), parallel=1)
         with pytest.raises(FailedPrecondition, match="0th dimension does not equal the sum"):

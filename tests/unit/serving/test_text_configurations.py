@@ -125,6 +125,23 @@ def test_batching_parameters_are_read_and_have_the_stock_defaults() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("pad_variable_length_inputs: true", BatchSettings(pad_lengths=True)),
+        ("enable_large_batch_splitting { value: true }", BatchSettings(max_execution=1000)),
+        ("max_execution_batch_size { value: 8 }", BatchSettings()),  # as the stock server
+        (
+            "enable_large_batch_splitting { value: true } max_execution_batch_size { value: 8 } "
+            "allowed_batch_sizes: [4, 8]",
+            BatchSettings(allowed_sizes=(4, 8), max_execution=8),
+        ),
+    ],
+)
+def test_padding_of_lengths_and_splitting_are_read(text: str, expected: BatchSettings) -> None:
+    assert parse_batching(text.encode(), "b") == expected
+
+
+@pytest.mark.parametrize(
     "text",
     [
         pytest.param("max_batch_size { value: 0 }", id="size"),
@@ -134,8 +151,10 @@ def test_batching_parameters_are_read_and_have_the_stock_defaults() -> None:
         pytest.param(
             "max_batch_size { value: 8 } allowed_batch_sizes: [8, 8]", id="does-not-increase"
         ),
-        pytest.param("pad_variable_length_inputs: true", id="padding-of-lengths"),
-        pytest.param("enable_large_batch_splitting { value: true }", id="splitting"),
+        pytest.param(
+            "enable_large_batch_splitting { value: true } max_execution_batch_size { value: 1001 }",
+            id="runs-larger-than-requests",
+        ),
         pytest.param("max_batch_sise { value: 8 }", id="misspelt"),
     ],
 )
