@@ -13,8 +13,9 @@ asker's.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -27,6 +28,8 @@ from sealserve.serving.lifecycle import ModelManager, VersionRecord
 from sealserve.serving.runner import Runner
 from sealserve.serving.servable import Servable
 from sealserve.serving.signature import Array, Signature
+from sealserve.serving.threads import ended
+from sealserve.serving.watching import Observer, Unobserved
 
 Decode = Callable[[Signature], Awaitable[Mapping[str, Array]]]
 
@@ -55,12 +58,19 @@ class DataPlane:
     """Predictions, metadata and status over the models of one server."""
 
     def __init__(
-        self, models: ModelManager, *, concurrency: int, batching: BatchSettings | None = None
+        self,
+        models: ModelManager,
+        *,
+        concurrency: int,
+        batching: BatchSettings | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self._models = models
+        self._observer = observer or Unobserved()
         self._concurrency = concurrency
         self._batching = batching
-        self._runners: WeakKeyDictionary[Executable, Runner] = WeakKeyDictionary()
+        # By servable, which no runner holds: an executable is in its runner, and would never go.
+        self._runners: WeakKeyDictionary[Servable, dict[Executable, Runner]] = WeakKeyDictionary()
         self._threads = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="engine")
 
     async def predict(
@@ -69,24 +79,39 @@ class DataPlane:
         """Run one request; `decode` gives its inputs once it is told what the signature takes.
 
         Raises NotFound, FailedPrecondition (no such signature), InvalidArgument, Unimplemented,
-        ResourceExhausted (batch queue), and what `decode` raises.
+        Unavailable (batch queue), and what `decode` raises.
         """
-        servable = self._servable(query)
-        call.model, call.version = servable.name, servable.version
-        with servable.used():
+        with self.using(query, call) as servable:
             executable = servable.executable(query.signature)
             signature = executable.signature
             call.signature = signature.name
             inputs = signature.complete(await decode(signature))
             call.rows = _rows(inputs)
             wanted = signature.select(output_filter)
-            outputs = await self._runner(executable).run(inputs, call)
+            outputs = await self.run(servable, executable, inputs, call)
             return Prediction(
                 outputs={alias: outputs[alias] for alias in wanted},
                 name=servable.name,
                 version=servable.version,
                 signature=signature.name,
             )
+
+    @contextmanager
+    def using(self, query: ModelQuery, call: Call) -> Iterator[Servable]:
+        """The servable asked for, loaded for as long as the block lasts.
+
+        Raises NotFound, InvalidArgument.
+        """
+        servable = self._servable(query)
+        call.model, call.version = servable.name, servable.version
+        with servable.used():
+            yield servable
+
+    async def run(
+        self, servable: Servable, executable: Executable, inputs: Mapping[str, Array], call: Call
+    ) -> Mapping[str, Array]:
+        """All outputs of one of its executables, for inputs that its signature has completed."""
+        return await self._runner(servable, executable).run(inputs, call)
 
     def metadata(self, query: ModelQuery) -> tuple[int, SignatureDefMap]:
         """The version asked for and its signatures, as exported."""
@@ -111,6 +136,10 @@ class DataPlane:
         """Let the engine's threads go once they are done; what waits is dropped."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
+    async def ended(self, seconds: float) -> bool:
+        """`close`, and whether what the engine computes ended within `seconds`."""
+        return await ended(self._threads, seconds)
+
     def _servable(self, query: ModelQuery) -> Servable:
         if not query.name:
             raise InvalidArgument("ModelSpec has no name specified.")
@@ -122,13 +151,18 @@ class DataPlane:
             return None
         return query.version
 
-    def _runner(self, executable: Executable) -> Runner:
-        runner = self._runners.get(executable)
+    def _runner(self, servable: Servable, executable: Executable) -> Runner:
+        runners = self._runners.setdefault(servable, {})
+        runner = runners.get(executable)
         if runner is None:
             runner = Runner(
-                executable, self._threads, batching=self._batching, parallel=self._concurrency
+                executable,
+                self._threads,
+                batching=self._batching,
+                parallel=self._concurrency,
+                observer=self._observer,
             )
-            self._runners[executable] = runner
+            runners[executable] = runner
         return runner
 
 

@@ -24,6 +24,8 @@ from sealserve.errors import ConfigError, InvalidArgument, NotFound, SealServeEr
 from sealserve.messages.status_pb2 import ModelVersionStatus
 from sealserve.serving.models import ModelSettings, discover
 from sealserve.serving.servable import Loader, Servable
+from sealserve.serving.threads import ended
+from sealserve.serving.watching import Observer, Unobserved
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +74,9 @@ class Pace:
 class ModelManager:
     """All models of one server."""
 
-    def __init__(self, loader: Loader, pace: Pace) -> None:
+    def __init__(self, loader: Loader, pace: Pace, observer: Observer | None = None) -> None:
         self._loader = loader
+        self._observer = observer or Unobserved()
         self._pace = pace
         self._models: dict[str, _Model] = {}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
@@ -122,12 +125,15 @@ class ModelManager:
                 except Exception:
                     log.exception("model %s: polling failed", model.settings.name)
 
-    async def close(self) -> None:
-        """Unload everything; requests that still run keep what they use."""
+    async def close(self, seconds: float | None = None) -> bool:
+        """Unload everything; whether a load that runs ended within `seconds`, None: its own time.
+
+        Requests that still run keep what they use.
+        """
         for model in self._models.values():
             self._retire(model, keep=set())
         await asyncio.gather(*self._tasks)
-        self._thread.shutdown()
+        return await ended(self._thread, seconds)
 
     def servable(
         self, name: str, *, version: int | None = None, label: str | None = None
@@ -183,6 +189,8 @@ class ModelManager:
         loop = asyncio.get_running_loop()
         record.state, record.error = LOADING, None
         record.attempts += 1
+        self._tell(name)
+        began = time.monotonic()
         try:
             record.servable = await loop.run_in_executor(
                 self._thread, self._loader.load, name, version, folder
@@ -192,8 +200,15 @@ class ModelManager:
             record.next_attempt = time.monotonic() + self._pace.retry_interval
             code = error.code if isinstance(error, SealServeError) else "internal"
             log.error("model %s version %d: not loaded: %s [%s]", name, version, error, code)
+            self._observer.load_failed(name, folder, code, time.monotonic() - began)
         else:
             record.state, record.attempts = AVAILABLE, 0
+            self._observer.loaded(folder, time.monotonic() - began)
+        self._tell(name)
+
+    def _tell(self, name: str) -> None:
+        """Let the observer know the states of a model's versions; none, once it is gone."""
+        self._observer.states(name, {v: r.state for v, r in self.versions(name).items()})
 
     def _retire(self, model: _Model, *, keep: set[int]) -> None:
         for version, record in model.versions.items():
@@ -202,6 +217,8 @@ class ModelManager:
                 task = asyncio.create_task(_unload(model.settings.name, version, record))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
+                task.add_done_callback(lambda _: self._tell(model.settings.name))
+        self._tell(model.settings.name)
 
     def _require_available(self, model: _Model) -> None:
         for record in model.versions.values():
