@@ -23,6 +23,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sealserve.errors import UsageError
 from sealserve.hosts import spell
+from sealserve.ports import BACKLOG
 
 HEAD_BYTES = 64 << 10  # of a request line and its headers
 HEAD_SECONDS = 20  # from the connection, or the last answer, to the end of the next head
@@ -195,11 +196,16 @@ class HttpServer:
         self._server = _Server(config, handshake)
         self._task: asyncio.Task[None] | None = None
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen and serve; the port, which is a free one where 0 was asked for."""
+    async def start(self, host: str, port: int, *, reuse_port: bool = False) -> int:
+        """Listen and serve; the port, which is a free one where 0 was asked for.
+
+        With `reuse_port` other processes of this user may listen there too.
+        """
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            listener = socket.create_server((host, port), family=family, backlog=1024)
+            listener = socket.create_server(
+                (host, port), family=family, backlog=BACKLOG, reuse_port=reuse_port
+            )
         except OSError as error:
             raise UsageError(
                 f"cannot listen on {spell(host, port)} for {self._purpose}: {error.strerror}",

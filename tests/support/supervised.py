@@ -18,7 +18,8 @@ from pathlib import Path
 
 from sealserve.errors import SealServeError, StoreError
 from sealserve.hosts import ListenAddress
-from sealserve.keyservice.listener import Listener, ReservedPort, listen_on
+from sealserve.keyservice.listener import Listener
+from sealserve.ports import ReservedPort, listen_on
 from sealserve.supervisor import Worker, supervise
 
 

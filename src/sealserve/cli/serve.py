@@ -10,10 +10,13 @@ import click
 import uvloop
 
 from sealserve import __version__
+from sealserve.logline import configure_logging, line
+from sealserve.serving import settings
 from sealserve.serving.flags import ACCEPTED, flag_table, parse_flags
 from sealserve.serving.preparing import prepare
 from sealserve.serving.server import Listening, run
 from sealserve.serving.stages import STARTING
+from sealserve.serving.workers import run_workers
 
 log = logging.getLogger(__name__)
 
@@ -58,11 +61,13 @@ def serve(arguments: tuple[str, ...]) -> None:
         return
     # A core would hold the key, the model and the requests, in the open.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _configure_logging()
+    configure_logging(settings.log_form(flags))
     for note in notes:
-        log.info("%s", note)
-    prepared = prepare(flags)
-    uvloop.run(run(prepared, _announce))
+        log.info(line("flag_without_effect", note=note))
+    if flags.processes > 1:
+        run_workers(flags, _announce)
+    else:
+        uvloop.run(run(prepare(flags), _announce))
 
 
 def _announce(listening: Listening) -> None:
@@ -77,10 +82,3 @@ def _announce(listening: Listening) -> None:
     )
     sys.stdout.flush()
     log.info(STARTING.told())
-
-
-def _configure_logging() -> None:
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
-    )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)

@@ -31,7 +31,6 @@ from sealserve.keyservice.administration.local import LocalAdministration
 from sealserve.keyservice.administration.opening import AskPerson, check_memory, open_store
 from sealserve.keyservice.administration.values import Actor
 from sealserve.keyservice.config import KeyServiceConfig, Tls
-from sealserve.keyservice.listener import ReservedPort, check_free
 from sealserve.keyservice.metrics import Metrics
 from sealserve.keyservice.readiness import StoreReadiness
 from sealserve.keyservice.server import KeyServer
@@ -44,6 +43,7 @@ from sealserve.keyservice.verification import Verification
 from sealserve.keyservice.watch import Watch
 from sealserve.logline import line
 from sealserve.notify import notify
+from sealserve.ports import ReservedPort, check_free
 from sealserve.supervisor import Worker, supervise
 
 PEM_LIMIT = 64 << 10  # bytes

@@ -30,12 +30,13 @@ from sealserve.hosts import Address, ListenAddress
 from sealserve.keyservice.admission import Admission
 from sealserve.keyservice.asking import Answer, Ask, Releaser
 from sealserve.keyservice.limits import Limits
-from sealserve.keyservice.listener import Listener, listen_on
+from sealserve.keyservice.listener import Listener
 from sealserve.keyservice.tally import Tally
 from sealserve.keyservice.throttle import Buckets, source_of
 from sealserve.keyservice.visit import Network, Visit
 from sealserve.keyservice.watching import Observer, Unobserved
 from sealserve.logline import line
+from sealserve.ports import listen_on
 
 SETTLING_SECONDS = 0.1  # in which TCP handshakes that have begun come to their end
 ENDS_PER_SECOND, ENDS_BURST = 50.0, 500  # lines of the log

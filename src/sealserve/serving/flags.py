@@ -46,6 +46,9 @@ class Flags:
     allow_version_labels_for_unavailable_models: bool = _flag(
         False, "let a new label name a version that is not available yet"
     )
+    enable_signature_method_name_check: bool = _flag(
+        False, "Classify and Regress: only signatures that were exported for them"
+    )
     mixed_precision: str = _flag("", "bfloat16: the same as --precision=bf16")
     tensorflow_session_parallelism: int = _flag(0, "threads and streams; 0: automatic")
     tensorflow_intra_op_parallelism: int = _flag(0, "threads of the engine; 0: all processors")
@@ -58,6 +61,7 @@ class Flags:
     precision: str = _flag("f32", "f32; bf16, f16 and auto are faster and change answers")
     optimize_for: str = _flag("latency", "latency: one stream; throughput: one for each thread")
     processes: int = _flag(1, "processes that share the ports, each with its own models")
+    log_format: str = _flag("", "text or json, a line for each event; text at a terminal alone")
     access_log: bool = _flag(False, "log every request, without what it holds")
     trace_endpoint: str = _flag("", "OTLP/HTTP collector for traces (an extra): https://HOST:PORT")
     shutdown_delay_seconds: int = _flag(0, "after SIGTERM: not ready, but serving, for so long")
@@ -85,7 +89,6 @@ ACCEPTED: dict[str, tuple[type[object], str]] = {
     "num_unload_threads": (str, "versions are unloaded without a thread"),
     "per_process_gpu_memory_fraction": (str, "the engine runs on the CPU"),
     "remove_unused_fields_from_bundle_metagraph": (bool, "only signatures are kept"),
-    "enable_signature_method_name_check": (bool, "method names are not checked, as by default"),
     "enable_serialization_as_tensor_content": (bool, "tensors are always sent so"),
     "enable_grpc_healthcheck_service": (bool, "the health service is always there"),
     "enable_profiler": (bool, "there is no profiler service"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from sealserve.attester.messages import NAME
 from sealserve.errors import UsageError
 from sealserve.hosts import parse_host
+from sealserve.logline import LogForm
 from sealserve.serving.capacity import Capacity, available_processors, plan
 from sealserve.serving.engine import Precision
 from sealserve.serving.faces.grpc import GrpcSettings
@@ -42,6 +43,16 @@ def check(flags: Flags) -> None:
     precision(flags)
     capacity(flags)
     grpc_settings(flags)
+    log_form(flags)
+
+
+def log_form(flags: Flags) -> LogForm | None:
+    """How the log is written; None: as fits who reads it."""
+    try:
+        return LogForm(flags.log_format) if flags.log_format else None
+    except ValueError:
+        known = " or ".join(LogForm)
+        raise UsageError(f"--log_format is {known}, not {flags.log_format!r}") from None
 
 
 def attestation(flags: Flags) -> Attestation:
@@ -86,7 +97,7 @@ def precision(flags: Flags) -> Precision:
 def capacity(flags: Flags) -> Capacity:
     """Threads and streams of the engine on this machine."""
     return plan(
-        available_processors(),
+        max(1, available_processors() // flags.processes),  # that every process may have
         session=flags.tensorflow_session_parallelism,
         intra_op=flags.tensorflow_intra_op_parallelism,
         inter_op=flags.tensorflow_inter_op_parallelism,

@@ -10,7 +10,8 @@ import pytest
 
 from sealserve.errors import ConfigError
 from sealserve.hosts import ListenAddress
-from sealserve.keyservice.listener import Listener, ReservedPort, check_free, listen_on
+from sealserve.keyservice.listener import Listener
+from sealserve.ports import ReservedPort, check_free, listen_on
 
 LOOPBACK = ListenAddress("127.0.0.1", 0)
 
