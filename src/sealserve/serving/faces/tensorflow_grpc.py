@@ -43,7 +43,7 @@ class TensorFlowServing:
             signature.require_names(request.inputs)
             return {alias: self._array(alias, request) for alias in request.inputs}
 
-        query = _query(request.model_spec)
+        query = model_query(request.model_spec)
         prediction = await self._plane.predict(query, decode, call, list(request.output_filter))
         response = PredictResponse()
         response.model_spec.name = prediction.name
@@ -69,7 +69,7 @@ class TensorFlowServing:
         for name in request.metadata_field:
             if name != SIGNATURE_DEF:
                 raise InvalidArgument(f"Metadata field {name} is not supported")
-        query = _query(request.model_spec)
+        query = model_query(request.model_spec)
         version, definitions = self._plane.metadata(query)
         call.model, call.version = query.name, version
         return metadata_response(query.name, version, definitions).SerializeToString()
@@ -77,13 +77,14 @@ class TensorFlowServing:
     async def _status(self, data: bytes, call: Call) -> bytes:
         request = GetModelStatusRequest.FromString(data)
         _require_spec(request)
-        query = _query(request.model_spec)
+        query = model_query(request.model_spec)
         versions = self._plane.status(query)
         call.model = query.name
         return status_response(versions).SerializeToString()
 
 
-def _query(spec: ModelSpec) -> ModelQuery:
+def model_query(spec: ModelSpec) -> ModelQuery:
+    """What a request's ModelSpec asks for."""
     return ModelQuery(
         name=spec.name,
         version=spec.version.value if spec.HasField("version") else None,

@@ -1,6 +1,6 @@
 """TensorFlow Serving's REST routes over the data plane.
 
-    POST /v1/models/NAME[/versions/V | /labels/L]:predict
+    POST /v1/models/NAME[/versions/V | /labels/L]:predict | :classify | :regress
     GET  /v1/models/NAME[/versions/V | /labels/L][/metadata]
 
 Routes and texts: TensorFlow Serving 2.21, model_servers/{http_rest_api_util,http_server}.cc.
@@ -18,10 +18,16 @@ from urllib.parse import unquote
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from sealserve.messages.inference_pb2 import Input
 from sealserve.serving.calls import Call
 from sealserve.serving.dataplane import DataPlane, ModelQuery
 from sealserve.serving.faces.answers import SIGNATURE_DEF, status_response
 from sealserve.serving.faces.rest import Answer, Asked, Route
+from sealserve.serving.faces.rest_examples import (
+    decode_examples,
+    encode_classification,
+    encode_regression,
+)
 from sealserve.serving.faces.rest_json import (
     decode_inputs,
     encode_outputs,
@@ -29,6 +35,7 @@ from sealserve.serving.faces.rest_json import (
     request_form,
     signature_name,
 )
+from sealserve.serving.inference import Inference
 from sealserve.serving.signature import Array, Signature
 
 P = ParamSpec("P")
@@ -48,14 +55,10 @@ class TensorFlowRest:
 
     def routes(self) -> Sequence[Route]:
         """What this face serves."""
-
-        def below_model(rest: str) -> re.Pattern[str]:
-            return re.compile(_MODEL + rest, re.IGNORECASE)
-
         return (
-            Route("POST", below_model(":predict"), self._predict, "Predict"),
-            Route("GET", below_model("/metadata"), self._metadata, "GetModelMetadata"),
-            Route("GET", below_model(""), self._status, "GetModelStatus"),
+            Route("POST", _below_model(":predict"), self._predict, "Predict"),
+            Route("GET", _below_model("/metadata"), self._metadata, "GetModelMetadata"),
+            Route("GET", _below_model(""), self._status, "GetModelStatus"),
         )
 
     async def _predict(self, asked: Asked, call: Call) -> Answer:
@@ -85,6 +88,32 @@ class TensorFlowRest:
         return Answer(json.dumps(_to_dict(status_response(versions)), indent=1).encode())
 
 
+class ExamplesRest:
+    """The routes below /v1 that are asked about examples."""
+
+    def __init__(self, inference: Inference) -> None:
+        self._inference = inference
+
+    def routes(self) -> Sequence[Route]:
+        """What this face serves."""
+        return (
+            Route("POST", _below_model(":classify"), self._classify, "Classify"),
+            Route("POST", _below_model(":regress"), self._regress, "Regress"),
+        )
+
+    async def _classify(self, asked: Asked, call: Call) -> Answer:
+        query, examples = await _examples(asked)
+        inferred = await self._inference.classify(query, examples, call)
+        size = inferred.result.labels.nbytes + inferred.result.scores.nbytes
+        return Answer(await in_thread_if_large(size, encode_classification, inferred.result))
+
+    async def _regress(self, asked: Asked, call: Call) -> Answer:
+        query, examples = await _examples(asked)
+        inferred = await self._inference.regress(query, examples, call)
+        size = inferred.result.values.nbytes
+        return Answer(await in_thread_if_large(size, encode_regression, inferred.result))
+
+
 async def in_thread_if_large(
     size: int, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs
 ) -> T:
@@ -92,6 +121,16 @@ async def in_thread_if_large(
     if size <= _INLINE_BYTES:
         return step(*args, **kwargs)
     return await asyncio.to_thread(step, *args, **kwargs)
+
+
+async def _examples(asked: Asked) -> tuple[ModelQuery, Input]:
+    document = await in_thread_if_large(len(asked.body), parse_body, asked.body)
+    query = _query(asked.path, signature_name(document))
+    return query, await in_thread_if_large(len(asked.body), decode_examples, document)
+
+
+def _below_model(rest: str) -> re.Pattern[str]:
+    return re.compile(_MODEL + rest, re.IGNORECASE)
 
 
 def _query(match: re.Match[str], signature: str = "") -> ModelQuery:
