@@ -1,8 +1,9 @@
-"""OpenVINO as the engine: TensorFlow graphs whose weights are constants, on the CPU, in float32.
+"""OpenVINO as the engine, on the CPU: SavedModels, whose variables become constants; ONNX; its IR.
 
-Precision is float32 exactly, whatever the processor would do faster: a changed answer is never a
-default. Plaintext reaches OpenVINO through a file in memory. OpenVINO's import sends a usage event
-over the network; here the module that sends it is kept out.
+Precision is float32 exactly, whatever the processor would do faster, unless another is asked for: a
+changed answer is never a default. A graph of TensorFlow's reaches OpenVINO through a file in
+memory, the other formats as bytes. OpenVINO's import sends a usage event over the network; here the
+module that sends it is kept out.
 
 Source: OpenVINO 2025.3 to 2026.4, `openvino.frontend` and the CPU device's properties.
 """
@@ -15,22 +16,21 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from sealserve.errors import Unimplemented
+from sealserve.errors import ConfigError, Unimplemented
 from sealserve.messages import tensor_pb2
 from sealserve.messages.graph_pb2 import GraphDef
 from sealserve.messages.metadata_pb2 import SignatureDefMap
 from sealserve.messages.tensors import dtype_name
 from sealserve.serving.capacity import Capacity
 from sealserve.serving.engine import Loaded, Precision, VersionFiles
+from sealserve.serving.engines.openvino_models import ReadModel, read_model
 from sealserve.serving.engines.openvino_requests import OpenVinoExecutable
+from sealserve.serving.formats.found import Format, found_in
 from sealserve.serving.formats.saved_model import FILE_NAME, MetaGraph, parse_saved_model
 from sealserve.serving.formats.subgraph import cut
 from sealserve.serving.formats.variables import Variables, stored_in
 from sealserve.serving.memory import memory_file
-from sealserve.serving.signature import (
-    Signature,
-    parse_signature,
-)
+from sealserve.serving.signature import DEFAULT_SIGNATURE, Signature, parse_signature
 from sealserve.serving.stages import STARTING
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,13 @@ DATA_TYPES = frozenset(
 )
 # What OpenVINO 2026 and 2025 say of operations that they do not know.
 _MISSING = re.compile(r"(?:No conversion rule found for operations|for operation\(s\)): (.+)")
+_PRECISION_PROPERTIES: dict[Precision, dict[str, object]] = {
+    Precision.F32: {"INFERENCE_PRECISION_HINT": "f32", "EXECUTION_MODE_HINT": "ACCURACY"},
+    Precision.BF16: {"INFERENCE_PRECISION_HINT": "bf16", "EXECUTION_MODE_HINT": "PERFORMANCE"},
+    Precision.F16: {"INFERENCE_PRECISION_HINT": "f16", "EXECUTION_MODE_HINT": "PERFORMANCE"},
+    Precision.AUTO: {"EXECUTION_MODE_HINT": "PERFORMANCE"},
+}
+_CAPABILITIES = {Precision.BF16: "BF16", Precision.F16: "FP16"}
 _TELEMETRY_HOME = "openvino.tools.ovc"  # the converter; importing it is what sends the event
 
 
@@ -60,9 +67,12 @@ class OpenVinoEngine:
     """One OpenVINO core; every loaded graph has the same capacity."""
 
     def __init__(self, capacity: Capacity, precision: Precision = Precision.F32) -> None:
+        """Raises ConfigError for a precision that this processor does not compute in."""
         self._precision = precision
+        self._precision_told = False
         self._openvino = _import_openvino()
         self._core = self._openvino.Core()
+        _require_precision(self._core, precision)
         frontend = self._openvino.frontend
         self._frontend = frontend.FrontEndManager().load_by_framework("tf")
         self._conversion_errors = (
@@ -77,7 +87,8 @@ class OpenVinoEngine:
 
     @property
     def name(self) -> str:
-        return f"OpenVINO {self._openvino.__version__.partition('-')[0]}"
+        name = f"OpenVINO {self._openvino.__version__.partition('-')[0]}"
+        return name if self._precision is Precision.F32 else f"{name} ({self._precision})"
 
     @property
     def concurrency(self) -> int:
@@ -85,11 +96,21 @@ class OpenVinoEngine:
 
     def load(self, files: VersionFiles, tags: Sequence[str]) -> Loaded:
         """See `Engine.load`."""
+        found = found_in(files.names)
+        if found.format is not Format.SAVED_MODEL:
+            return self._load_read(read_model(self._openvino, self._core, files, found))
         meta_graph = parse_saved_model(files.read(FILE_NAME), tags)
         variables = stored_in(files, meta_graph)
         return Loaded(
             SignatureDefMap(signature_def=meta_graph.signatures),
             {name: self._compiled(meta_graph, name, variables) for name in meta_graph.signatures},
+        )
+
+    def _load_read(self, read: ReadModel) -> Loaded:
+        signature = parse_signature(DEFAULT_SIGNATURE, read.definition)
+        return Loaded(
+            SignatureDefMap(signature_def={DEFAULT_SIGNATURE: read.definition}),
+            {DEFAULT_SIGNATURE: self._executable(read.model, signature)},
         )
 
     def _compiled(
@@ -108,10 +129,13 @@ class OpenVinoEngine:
             if spec.data_type not in DATA_TYPES:
                 raise Unimplemented(
                     f"tensor {spec.alias!r} is {dtype_name(spec.data_type)}, which {self.name} "
-                    "does not compute with"
+                    "does not compute with; --engine=tensorflow does"
                 )
         with memory_file("model", cut(graph, signature, variables)) as path:
             model = self._convert(str(path))
+        return self._executable(model, signature)
+
+    def _executable(self, model: Any, signature: Signature) -> OpenVinoExecutable:
         try:
             with STARTING.stage("compile"):
                 compiled = self._core.compile_model(model, "CPU", self._properties())
@@ -120,6 +144,7 @@ class OpenVinoEngine:
             raise Unimplemented(
                 f"{self.name} cannot compile signature {signature.name!r}"
             ) from error
+        self._tell_precision(compiled)
         results = [result.get_friendly_name() for result in model.get_results()]
         return OpenVinoExecutable(
             self._openvino.Tensor, compiled, signature, results, requests=self._capacity.streams
@@ -134,15 +159,34 @@ class OpenVinoEngine:
             reason = f"it lacks {missing[1].strip()}" if missing else "the log says why"
             raise Unimplemented(f"{self.name} cannot read the graph: {reason}") from error
 
+    def _tell_precision(self, compiled: Any) -> None:
+        """Say once what is computed in, where it is not float32 as by default."""
+        if self._precision is Precision.F32 or self._precision_told:
+            return
+        self._precision_told = True
+        chosen = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        log.warning("%s computes in %s: answers differ from float32's", self.name, chosen)
+
     def _properties(self) -> dict[str, object]:
         return {
-            "INFERENCE_PRECISION_HINT": "f32",
-            "EXECUTION_MODE_HINT": "ACCURACY",
+            **_PRECISION_PROPERTIES[self._precision],
             "NUM_STREAMS": self._capacity.streams,
             "INFERENCE_NUM_THREADS": self._capacity.threads,
             # Replicas on one machine would all pin their threads to the same processors.
             "ENABLE_CPU_PINNING": False,
         }
+
+
+def _require_precision(core: Any, precision: Precision) -> None:
+    found = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    wanted = _CAPABILITIES.get(precision)
+    if wanted is not None and wanted not in found:
+        raise ConfigError(
+            f"this processor does not compute in {precision}; OpenVINO says it has "
+            f"{', '.join(sorted(found))}",
+            code="precision",
+            hint="--precision=auto takes what the processor is fastest with",
+        )
 
 
 def _import_openvino() -> Any:
