@@ -39,8 +39,9 @@ def read_table(data: bytes) -> dict[bytes, bytes]:
     """All entries, in order; FormatError for bytes that are no such table."""
     if len(data) < FOOTER_BYTES or int.from_bytes(data[-8:], "little") != MAGIC:
         raise _broken("it does not end like one")
-    _, offset = _handle(data, len(data) - FOOTER_BYTES)  # the metaindex, which has nothing for us
+    metaindex, offset = _handle(data, len(data) - FOOTER_BYTES)
     index, _ = _handle(data, offset)
+    _block(data, metaindex)  # which has nothing for us, but is whole or damaged as the rest is
     entries: dict[bytes, bytes] = {}
     last, total = None, 0
     for _, value in _entries(_block(data, index)):
