@@ -3,7 +3,9 @@
 1. Prepare (`preparing`). Blocks.
 2. Start: load the models, and only then listen, so that whoever connects is served.
 3. Run until SIGTERM or SIGINT; poll for versions and, if asked, for the model configuration.
-4. Stop: take nothing new, let what runs finish within a deadline, unload.
+4. Stop: say that the server is not ready, and serve on for a while, so that whoever sends requests
+   turns to others; then take nothing new, let what runs finish within a deadline, unload. A second
+   signal ends the process at once, and so does an engine that computes beyond the deadline.
 
 Whatever fails in 1 and 2 is raised; nothing that fails later ends the server.
 """
@@ -12,8 +14,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import signal
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,19 +25,30 @@ from sealserve.errors import SealServeError
 from sealserve.hosts import Address
 from sealserve.http_server import HttpServer
 from sealserve.serving import settings
-from sealserve.serving.calls import Call, Watch
+from sealserve.serving.calls import Call
 from sealserve.serving.dataplane import DataPlane
+from sealserve.serving.faces.examples_grpc import ExamplesServing
 from sealserve.serving.faces.grpc import GrpcServer
+from sealserve.serving.faces.health import HealthService
 from sealserve.serving.faces.openapi import openapi_route
+from sealserve.serving.faces.reflection import ReflectionService
 from sealserve.serving.faces.rest import Answer, Asked, RestApplication, Route
 from sealserve.serving.faces.tensorflow_grpc import TensorFlowServing
-from sealserve.serving.faces.tensorflow_rest import TensorFlowRest
+from sealserve.serving.faces.tensorflow_rest import ExamplesRest, TensorFlowRest
+from sealserve.serving.faces.v2_grpc import OpenInference
+from sealserve.serving.faces.v2_rest import OpenInferenceRest
+from sealserve.serving.flags import Flags
+from sealserve.serving.health import Readiness
+from sealserve.serving.inference import Inference
 from sealserve.serving.lifecycle import ModelManager
-from sealserve.serving.metrics import CONTENT_TYPE, Metrics
+from sealserve.serving.metrics import CONTENT_TYPE
+from sealserve.serving.observing import Observing
 from sealserve.serving.preparing import Prepared, read_models
 from sealserve.serving.servable import Loader
 
 log = logging.getLogger(__name__)
+
+UNINTERRUPTED_SECONDS = 1.0  # for runs and loads, which nothing can interrupt, at the very end
 
 
 @dataclass(frozen=True)
@@ -48,30 +63,61 @@ class Listening:
 class ModelServer:
     """A prepared server in a running event loop."""
 
-    def __init__(self, prepared: Prepared) -> None:
+    def __init__(self, prepared: Prepared, observing: Observing | None = None) -> None:
         flags = prepared.flags
         self._prepared = prepared
         self._grace = flags.shutdown_timeout_seconds
-        self._metrics = Metrics()
-        watch = Watch([self._metrics.observe])
+        self.readiness = Readiness()
+        self._observing = observing or Observing(flags)
+        self._metrics, watch = self._observing.metrics, self._observing.watch
         loader = Loader(prepared.engine, prepared.vault, settings.tags(flags))
-        self._models = ModelManager(loader, settings.pace(flags))
+        self._models = ModelManager(loader, settings.pace(flags), self._metrics)
         self._plane = DataPlane(
-            self._models, concurrency=prepared.engine.concurrency, batching=prepared.batching
+            self._models,
+            concurrency=prepared.engine.concurrency,
+            batching=prepared.batching,
+            observer=self._metrics,
+        )
+        inference = Inference(
+            self._plane,
+            limit_bytes=flags.max_request_bytes,
+            check_method_names=flags.enable_signature_method_name_check,
         )
         tls = prepared.credentials
+        engine = prepared.engine.name
+        methods = {
+            **TensorFlowServing(self._plane, limit_bytes=flags.max_request_bytes).methods(),
+            **ExamplesServing(inference).methods(),
+            **OpenInference(self._plane, self.readiness, engine=engine).methods(),
+        }
         self._grpc = GrpcServer(
-            TensorFlowServing(self._plane, limit_bytes=flags.max_request_bytes).methods(),
+            methods,
             watch,
             settings.grpc_settings(flags),
             tls.grpc if tls else None,
         )
+        self._health = HealthService(self.readiness, {method.service for method in methods})
+        self._reflection = ReflectionService(methods)
+        self._grpc.add(self._health.register)
+        self._grpc.add(self._reflection.register)
         application = RestApplication(
-            [*TensorFlowRest(self._plane).routes(), openapi_route(), *self._metrics_routes()],
+            [
+                *TensorFlowRest(self._plane).routes(),
+                *ExamplesRest(inference).routes(),
+                *OpenInferenceRest(self._plane, self.readiness, engine=engine).routes(),
+                openapi_route(),
+                *self._metrics_routes(),
+            ],
             watch,
             settings.rest_settings(flags),
         )
-        self._rest = HttpServer(application, tls.rest if tls else None, purpose="REST")
+        self._rest = HttpServer(
+            application,
+            tls.rest if tls else None,
+            purpose="REST",
+            handshake=self._metrics.handshake,
+        )
+        self._describe()
         self._watchers: list[asyncio.Task[None]] = []
 
     async def start(self) -> Listening:
@@ -81,19 +127,49 @@ class ModelServer:
         grpc_address = Address(host, await self._grpc.start(host, flags.port))
         rest_address = None
         if flags.rest_api_port is not None:
-            rest_address = Address(host, await self._rest.start(host, flags.rest_api_port))
+            rest_address = Address(host, await self._start_rest(host, flags))
         self._watchers.append(asyncio.create_task(self._models.watch()))
         if flags.model_config_file and flags.model_config_file_poll_wait_seconds:
             self._watchers.append(asyncio.create_task(self._watch_configuration()))
+        self.readiness.turn_on()
+        self._metrics.ready(True)
         return Listening(grpc_address, rest_address, self._models.available())
 
-    async def stop(self) -> None:
-        """Step 4. May be called at any time after construction, once."""
+    def leave(self) -> None:
+        """Step 4's first part: still serving, but no longer ready."""
+        self.readiness.turn_off()
+        self._metrics.ready(False)
+
+    async def stop(self) -> bool:
+        """Step 4's last part. May be called at any time after construction, once.
+
+        Whether nothing is left behind: a run of the engine, or a load, that goes on.
+        """
+        self.leave()
         for watcher in self._watchers:
             watcher.cancel()
+        self._health.close()
+        self._reflection.close()
         await asyncio.gather(self._grpc.stop(self._grace), self._rest.stop(self._grace))
-        self._plane.close()
-        await self._models.close()
+        ended = await self._plane.ended(UNINTERRUPTED_SECONDS)
+        return await self._models.close(UNINTERRUPTED_SECONDS) and ended
+
+    async def _start_rest(self, host: str, flags: Flags) -> int:
+        assert flags.rest_api_port is not None
+        return await self._rest.start(host, flags.rest_api_port, reuse_port=flags.processes > 1)
+
+    def _describe(self) -> None:
+        """What the metrics say of a server for as long as it runs."""
+        flags = self._prepared.flags
+        self._metrics.protections(
+            simulated=flags.attest and flags.evidence_source != "gramine",
+            unattested=not flags.attest,
+            unsealed=flags.dangerously_serve_unsealed_models,
+            plaintext=flags.dangerously_serve_plaintext,
+        )
+        self._metrics.engine(self._prepared.engine.name)
+        if self._prepared.tls_expires is not None:
+            self._metrics.certificate(self._prepared.tls_expires)
 
     def _metrics_routes(self) -> list[Route]:
         path = self._prepared.metrics_path
@@ -101,7 +177,8 @@ class ModelServer:
             return []
 
         async def show(_asked: Asked, _call: Call) -> Answer:
-            return Answer(self._metrics.render().encode(), CONTENT_TYPE)
+            text = await asyncio.to_thread(self._metrics.render)
+            return Answer(text.encode(), CONTENT_TYPE)
 
         return [Route("GET", re.compile(re.escape(path)), show, None)]
 
@@ -120,13 +197,16 @@ class ModelServer:
                 log.error("%s: not read again: %s", flags.model_config_file, error.message)
 
 
-async def run(prepared: Prepared, announce: Callable[[Listening], None]) -> None:
+async def run(
+    prepared: Prepared, announce: Callable[[Listening], None], observing: Observing | None = None
+) -> None:
     """Steps 2 to 4; `announce` is called once everything is loaded and listens."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    signals = (signal.SIGTERM, signal.SIGINT)
+    for number in signals:
         loop.add_signal_handler(number, stopping.set)
-    server = ModelServer(prepared)
+    server = ModelServer(prepared, observing)
     starting = asyncio.create_task(server.start())
     stopped = asyncio.create_task(stopping.wait())
     try:
@@ -134,12 +214,31 @@ async def run(prepared: Prepared, announce: Callable[[Listening], None]) -> None
         if starting.done():
             announce(starting.result())
             await stopped
-            log.info(
-                "stopping: requests that run have %d s", prepared.flags.shutdown_timeout_seconds
-            )
+            for number in signals:
+                loop.remove_signal_handler(number)  # a second signal ends the process at once
+            await _leave(server, prepared.flags)
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)  # a second signal ends the process at once
+        for number in signals:
+            loop.remove_signal_handler(number)
         starting.cancel()
         stopped.cancel()
-        await server.stop()
+        whole = await server.stop()
+    if not whole:
+        log.warning("what the engine still does is left behind")
+        _end_process()
+
+
+async def _leave(server: ModelServer, flags: Flags) -> None:
+    server.leave()
+    delay, grace = flags.shutdown_delay_seconds, flags.shutdown_timeout_seconds
+    log.info(
+        "stopping: not ready, serving for %d s; then requests that run have %d s", delay, grace
+    )
+    await asyncio.sleep(delay)
+
+
+def _end_process() -> None:
+    """Leave without waiting for threads, as Python otherwise does."""
+    sys.stdout.flush()
+    logging.shutdown()
+    os._exit(0)

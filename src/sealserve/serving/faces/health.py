@@ -44,7 +44,7 @@ class HealthService:
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
 
     def close(self) -> None:
-        """End all watches."""
+        """End all watches, each with what is true now."""
         self._watches.close()
 
     async def _check(
@@ -62,13 +62,17 @@ class HealthService:
     async def _watch(
         self, messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]
     ) -> AsyncIterator[bytes]:
+        told = None
         try:
             with self._watches.one():
                 known = await _service(messages) in self._names
-                ready = self._readiness.ready
-                while True:
-                    yield _answer(_status(ready) if known else HealthCheckResponse.SERVICE_UNKNOWN)
-                    ready = await self._readiness.other_than(ready)
+                while not self._watches.closed:
+                    ready = self._readiness.ready
+                    told = _status(ready) if known else HealthCheckResponse.SERVICE_UNKNOWN
+                    yield _answer(told)
+                    await self._readiness.other_than(ready)
+            if told == HealthCheckResponse.SERVING and not self._readiness.ready:
+                yield _answer(HealthCheckResponse.NOT_SERVING)  # the end came before the news
         except ServingError as error:
             await context.abort(grpc.StatusCode[error.status], error.message)
 

@@ -24,7 +24,7 @@ class OpenCalls:
     def __init__(self, limit: int = OPEN_CALLS) -> None:
         self._limit = limit
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._closed = False
+        self.closed = False
 
     @contextmanager
     def one(self) -> Iterator[None]:
@@ -40,7 +40,7 @@ class OpenCalls:
         try:
             yield
         except asyncio.CancelledError:
-            if not self._closed:
+            if not self.closed:
                 raise
             task.uncancel()
         finally:
@@ -48,7 +48,7 @@ class OpenCalls:
 
     def close(self) -> None:
         """End every call that is open."""
-        self._closed = True
+        self.closed = True
         for task in self._tasks:
             task.cancel()
 
