@@ -15,7 +15,13 @@ from sealserve.messages import tensor_pb2
 from sealserve.messages.bundle_pb2 import BundleEntryProto, BundleHeaderProto
 from sealserve.messages.tensors import from_proto
 from sealserve.serving.formats.bundle import INDEX_NAME, Bundle
-from sealserve.serving.formats.table import FOOTER_BYTES, KEY_LIMIT, MAGIC, masked_crc32c, read_table
+from sealserve.serving.formats.table import (
+    FOOTER_BYTES,
+    KEY_LIMIT,
+    MAGIC,
+    masked_crc32c,
+    read_table,
+)
 
 VALUES = {
     "dense/bias/.ATTRIBUTES/VARIABLE_VALUE": np.float32([1, 2, 3]),
