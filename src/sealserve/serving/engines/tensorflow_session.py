@@ -55,7 +55,7 @@ class TensorFlowExecutable:
             raise Unimplemented("the engine lacks an operation for these inputs") from error
         except (self._errors.OpError, ValueError) as error:
             name = self.signature.name
-            log.error("signature %r failed: %s", name, type(error).__name__)
+            log.info("signature %r failed: %s", name, type(error).__name__)
             shapes = ", ".join(f"{a!r} {shape_text(x.shape)}" for a, x in sorted(inputs.items()))
             raise InvalidArgument(f"the model cannot compute with inputs {shapes}") from error
         return {
