@@ -118,6 +118,10 @@ class DataPlane:
         servable = self._servable(query)
         return servable.version, servable.definitions
 
+    def platform(self, query: ModelQuery) -> str:
+        """What the format of the version asked for is called in the Open Inference Protocol."""
+        return self._servable(query).platform
+
     def status(self, query: ModelQuery) -> Mapping[int, VersionRecord]:
         """The version asked for, or all that are known; NotFound if there is none."""
         versions = self._models.versions(query.name)

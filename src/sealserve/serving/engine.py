@@ -16,6 +16,8 @@ from sealserve.errors import Unimplemented
 from sealserve.messages.metadata_pb2 import SignatureDefMap
 from sealserve.serving.signature import Array, Signature
 
+SAVED_MODEL = "tensorflow_savedmodel"  # a platform in the Open Inference Protocol's sense
+
 
 class Precision(StrEnum):
     """What an engine computes in. Another one than float32 changes answers, so it is asked for."""
@@ -57,10 +59,14 @@ class VersionFiles(Protocol):
 
 @dataclass(frozen=True)
 class Loaded:
-    """A version, ready to run: its signatures as exported, and what runs them or why not."""
+    """A version, ready to run: its signatures as exported, and what runs them or why not.
+
+    `platform` is what its format is called in the Open Inference Protocol.
+    """
 
     definitions: SignatureDefMap
     executables: Mapping[str, Executable | Unimplemented]
+    platform: str = SAVED_MODEL
 
 
 class Engine(Protocol):

@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from sealserve.errors import FailedPrecondition, Unimplemented
-from sealserve.messages.metadata_pb2 import SignatureDefMap
-from sealserve.serving.engine import Engine, Executable
+from sealserve.serving.engine import Engine, Executable, Loaded
 from sealserve.serving.signature import DEFAULT_SIGNATURE
 from sealserve.serving.stages import STARTING
 from sealserve.serving.vault import Files
@@ -26,17 +25,12 @@ log = logging.getLogger(__name__)
 class Servable:
     """One version, ready to run."""
 
-    def __init__(
-        self,
-        name: str,
-        version: int,
-        definitions: SignatureDefMap,
-        executables: Mapping[str, Executable | Unimplemented],
-    ) -> None:
+    def __init__(self, name: str, version: int, loaded: Loaded) -> None:
         self.name = name
         self.version = version
-        self.definitions = definitions
-        self._executables = executables
+        self.definitions = loaded.definitions
+        self.platform = loaded.platform
+        self._executables = loaded.executables
         self._users = 0
         self._unused = asyncio.Event()
         self._unused.set()
@@ -98,4 +92,4 @@ class Loader:
             "model %s version %d: loaded from %s by %s in %.2f s",
             *(name, version, folder, self._engine.name, time.monotonic() - started),
         )
-        return Servable(name, version, loaded.definitions, loaded.executables)
+        return Servable(name, version, loaded)

@@ -51,6 +51,7 @@ DATA_TYPES = frozenset(
         tensor_pb2.DT_BOOL,
     }
 )
+_PLATFORMS = {Format.ONNX: "onnx_onnxv1", Format.IR: "openvino_ir"}
 # What OpenVINO 2026 and 2025 say of operations that they do not know.
 _MISSING = re.compile(r"(?:No conversion rule found for operations|for operation\(s\)): (.+)")
 _PRECISION_PROPERTIES: dict[Precision, dict[str, object]] = {
@@ -98,7 +99,8 @@ class OpenVinoEngine:
         """See `Engine.load`."""
         found = found_in(files.names)
         if found.format is not Format.SAVED_MODEL:
-            return self._load_read(read_model(self._openvino, self._core, files, found))
+            read = read_model(self._openvino, self._core, files, found)
+            return self._load_read(read, _PLATFORMS[found.format])
         meta_graph = parse_saved_model(files.read(FILE_NAME), tags)
         variables = stored_in(files, meta_graph)
         return Loaded(
@@ -106,11 +108,12 @@ class OpenVinoEngine:
             {name: self._compiled(meta_graph, name, variables) for name in meta_graph.signatures},
         )
 
-    def _load_read(self, read: ReadModel) -> Loaded:
+    def _load_read(self, read: ReadModel, platform: str) -> Loaded:
         signature = parse_signature(DEFAULT_SIGNATURE, read.definition)
         return Loaded(
             SignatureDefMap(signature_def={DEFAULT_SIGNATURE: read.definition}),
             {DEFAULT_SIGNATURE: self._executable(read.model, signature)},
+            platform,
         )
 
     def _compiled(

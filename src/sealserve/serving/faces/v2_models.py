@@ -21,7 +21,6 @@ from sealserve.serving.signature import DEFAULT_SIGNATURE, TensorSpec, parse_sig
 SERVER_NAME = "sealserve"
 SERVER_VERSION = __version__
 EXTENSIONS = ("binary_tensor_data",)
-PLATFORM = "tensorflow_savedmodel"
 ENGINE = "engine"  # a property of a model
 
 _VERSION = re.compile(r"[0-9]{1,19}")
@@ -75,7 +74,7 @@ def model_metadata(plane: DataPlane, query: ModelQuery, call: Call) -> ModelMeta
     return ModelMetadata(
         name=query.name,
         versions=_available(plane, query.name),
-        platform=PLATFORM,
+        platform=plane.platform(query),
         inputs=_tensors(signature.inputs.values()),
         outputs=_tensors(signature.outputs.values()),
     )
