@@ -19,6 +19,7 @@ class Call:
 
     api: str  # TensorFlow Serving's: Predict, Classify, Regress, MultiInference, ...
     entrypoint: str  # GRPC or REST
+    method: str = ""  # gRPC's: PACKAGE.SERVICE/METHOD; HTTP's: POST, GET
     peer: str = ""  # as the face spells it
     traceparent: str = ""  # W3C Trace Context, as it came; empty without
     received: int = 0  # bytes
@@ -32,6 +33,7 @@ class Call:
     batched: bool = False  # whether it ran together with others, or might have
     queue_seconds: float = 0.0  # until the engine began
     engine_seconds: float = 0.0
+    http_status: int = 0  # where HTTP was spoken
     status: str = "INTERNAL"  # a gRPC status name, once it has ended
 
 

@@ -64,6 +64,7 @@ class Flags:
     log_format: str = _flag("", "text or json, a line for each event; text at a terminal alone")
     access_log: bool = _flag(False, "log every request, without what it holds")
     trace_endpoint: str = _flag("", "OTLP/HTTP collector for traces (an extra): https://HOST:PORT")
+    trace_ca: str = _flag("", "the authority that signed its certificate, if no public one")
     shutdown_delay_seconds: int = _flag(0, "after SIGTERM: not ready, but serving, for so long")
     host: str = _flag("", "address to listen on; all, but loopback for plaintext")
     attest: bool = _flag(False, "get the wrap key by attestation")

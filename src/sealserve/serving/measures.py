@@ -220,6 +220,11 @@ LOAD_FAILURES = _ours(
     "Versions that could not be loaded, by code.",
     *("model_name", "code"),
 )
+SPANS_DROPPED = _ours(
+    "spans_dropped_total",
+    Kind.COUNTER,
+    "Spans that were not kept, because the collector is slow or away.",
+)
 READY = _state("ready", "1 if every process serves and is not about to stop.", joined=Joined.LEAST)
 SIMULATED = _state("simulated", "1 if the key rests on evidence of a lab.", joined=Joined.MOST)
 UNATTESTED = _state(
@@ -259,6 +264,7 @@ ALL: tuple[Measure, ...] = (
     VERSIONS,
     AVAILABLE,
     LOAD_FAILURES,
+    SPANS_DROPPED,
     READY,
     SIMULATED,
     UNATTESTED,

@@ -129,6 +129,10 @@ class Metrics:
         for each in rows:
             self._observe(measures.INPUT_BATCH, each)
 
+    def span_dropped(self) -> None:
+        """A span had no place to wait in."""
+        self._one(measures.SPANS_DROPPED)[0] += 1
+
     def ready(self, yes: bool) -> None:
         """Whether this process serves, and is not about to stop."""
         self._one(measures.READY)[0] = yes

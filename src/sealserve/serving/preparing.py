@@ -72,6 +72,7 @@ class Gathered:
     models: Sequence[ModelSettings]
     batching: BatchSettings | None
     metrics_path: str | None
+    trace_ca: bytes | None
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ class Prepared:
     metrics_path: str | None
     engine: Engine
     tls_expires: float | None = None
+    trace_ca: bytes | None = None
 
 
 def prepare(flags: Flags) -> Prepared:
@@ -111,6 +113,7 @@ def gather(flags: Flags) -> Gathered:
         models=read_models(flags, vault),
         batching=batching,
         metrics_path=_metrics_path(flags, vault),
+        trace_ca=bytes(_config(vault, flags.trace_ca)) if flags.trace_ca else None,
     )
 
 
@@ -126,6 +129,7 @@ def equip(gathered: Gathered) -> Prepared:
         metrics_path=gathered.metrics_path,
         engine=_engine(gathered.flags),
         tls_expires=tls.expires if tls else None,
+        trace_ca=gathered.trace_ca,
     )
 
 

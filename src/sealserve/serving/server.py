@@ -68,7 +68,7 @@ class ModelServer:
         self._prepared = prepared
         self._grace = flags.shutdown_timeout_seconds
         self.readiness = Readiness()
-        self._observing = observing or Observing(flags)
+        self._observing = observing or Observing(flags, trace_ca=prepared.trace_ca)
         self._metrics, watch = self._observing.metrics, self._observing.watch
         loader = Loader(prepared.engine, prepared.vault, settings.tags(flags))
         self._models = ModelManager(loader, settings.pace(flags), self._metrics)
@@ -151,6 +151,7 @@ class ModelServer:
         self._health.close()
         self._reflection.close()
         await asyncio.gather(self._grpc.stop(self._grace), self._rest.stop(self._grace))
+        await self._observing.close()
         ended = await self._plane.ended(UNINTERRUPTED_SECONDS)
         return await self._models.close(UNINTERRUPTED_SECONDS) and ended
 

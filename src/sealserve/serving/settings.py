@@ -19,6 +19,7 @@ from sealserve.serving.faces.rest import RestSettings
 from sealserve.serving.flags import Flags
 from sealserve.serving.keys import Attestation
 from sealserve.serving.lifecycle import Pace
+from sealserve.serving.tracing import collector_url, require_packages
 
 ALL_ADDRESSES = "0.0.0.0"  # noqa: S104  # TensorFlow Serving's; TLS is on
 LOOPBACK = "127.0.0.1"
@@ -44,6 +45,7 @@ def check(flags: Flags) -> None:
     capacity(flags)
     grpc_settings(flags)
     log_form(flags)
+    _check_tracing(flags)
 
 
 def log_form(flags: Flags) -> LogForm | None:
@@ -158,6 +160,14 @@ def _check_key(flags: Flags) -> None:
         raise UsageError("a key service is named, but --attest is not given")
     if flags.secret_name and not NAME.fullmatch(flags.secret_name):
         raise UsageError(f"--secret_name: {flags.secret_name!r} is no name of a secret")
+
+
+def _check_tracing(flags: Flags) -> None:
+    if flags.trace_endpoint:
+        collector_url(flags.trace_endpoint)
+        require_packages()
+    elif flags.trace_ca:
+        raise UsageError("--trace_ca is set without --trace_endpoint")
 
 
 def _check_transport(flags: Flags) -> None:

@@ -89,8 +89,14 @@ def _work(shared: _Shared, worker: Worker) -> None:
         worker.ready()
 
     shared.metrics.as_worker(worker.number)
-    observing = Observing(shared.gathered.flags, shared.metrics, worker.number)
-    uvloop.run(run(equip(shared.gathered), ready, observing))
+    gathered = shared.gathered
+    observing = Observing(
+        gathered.flags,
+        trace_ca=gathered.trace_ca,
+        metrics=shared.metrics,
+        worker=worker.number,
+    )
+    uvloop.run(run(equip(gathered), ready, observing))
 
 
 class _Note:

@@ -156,11 +156,13 @@ def _handlers(methods: Methods, watch: Watch, arrivals: _Arrivals) -> list[grpc.
 def _handler(
     method: Method[Any, Any], behaviour: Behaviour, watch: Watch, arrivals: _Arrivals
 ) -> grpc.RpcMethodHandler:
+    name = method.path.removeprefix("/")
+
     async def handle(
         messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]
     ) -> bytes:
         call = watch.begin(Call(method.name, "GRPC"))
-        call.peer = context.peer()
+        call.method, call.peer = name, context.peer()
         if watch.origins:
             call.traceparent = _traceparent(context)
         code = "INTERNAL"

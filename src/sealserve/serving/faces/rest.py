@@ -112,7 +112,7 @@ class RestApplication:
         if route.api is not None:
             self._watch.begin(call)
         if self._watch.origins and request.client is not None:
-            call.peer = spell(*request.client)
+            call.method, call.peer = request.method, spell(*request.client)
             call.traceparent = request.headers.get("traceparent", "")
         try:
             answer = await self._bounded(route, match, request, call)
@@ -132,7 +132,7 @@ class RestApplication:
             response, status = _error_response(ServingError("internal error")), "INTERNAL"
         else:
             response, status = _response(answer), "OK"
-        call.sent = len(response.body)
+        call.sent, call.http_status = len(response.body), response.status_code
         if route.api is not None:
             self._watch.end(call, status)
         return response
