@@ -65,7 +65,9 @@ def read_model(openvino: Any, core: Any, files: VersionFiles, found: Found) -> R
     else:
         graph, weights = files.read(found.name), files.read(weights_name(found.name))
         model = _read(openvino, core, bytes(graph), weights, found)
-    return ReadModel(model, _marked(model, names))
+    definition = _marked(model, names)
+    _require_marks(model.clone(), definition)
+    return ReadModel(model, definition)
 
 
 def _read(openvino: Any, core: Any, graph: bytes, weights: bytes | bytearray, found: Found) -> Any:
@@ -87,13 +89,27 @@ def _marked(model: Any, outputs: Sequence[str]) -> SignatureDef:
     definition = SignatureDef(method_name=METHOD)
     for port, alias in zip(model.inputs, _aliases(model.inputs, ()), strict=True):
         info = _info(alias, port)
-        port.get_tensor().add_names({info.name})
         definition.inputs[alias].CopyFrom(info)
+        # An input that is a result too takes over the result's names when the model is copied.
+        for holder in (port, *(target.get_node().output(0) for target in _results_of(port))):
+            holder.get_tensor().add_names({info.name})
     results = dict(zip(_aliases(model.outputs, outputs), model.get_results(), strict=True))
     for position, (alias, result) in enumerate(sorted(results.items())):
         definition.outputs[alias].CopyFrom(_info(alias, result.output(0)))
         result.set_friendly_name(f"{output_name(position)}:0")
     return definition
+
+
+def _require_marks(copy: Any, definition: SignatureDef) -> None:
+    """An input that could not be found again would be computed with nothing in its place."""
+    found = {name for port in copy.inputs for name in port.names}
+    lost = sorted(a for a, info in definition.inputs.items() if info.name not in found)
+    if lost:
+        raise Unimplemented(f"inputs {lost} of the model cannot be told apart")
+
+
+def _results_of(port: Any) -> Iterator[Any]:
+    return (t for t in port.get_target_inputs() if t.get_node().get_type_name() == "Result")
 
 
 def _aliases(ports: Iterable[Any], wanted: Sequence[str]) -> Iterator[str]:
