@@ -57,7 +57,9 @@ def test_every_case_that_the_description_allows_is_answered_as_it_says(
         *("--request-cert-key", str(tls / "client/key.pem")),
         *("--phases", "examples,coverage,fuzzing", "--warnings", "off"),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE)
+    done = subprocess.run(
+        command, cwd=site.folder, capture_output=True, text=True, timeout=2 * PATIENCE
+    )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     passed = re.search(r"(\d+) generated, (\d+) passed", done.stdout)
     assert passed is not None and passed[1] == passed[2] and int(passed[1]) > 1000
