@@ -70,9 +70,9 @@ class HealthService:
                     ready = self._readiness.ready
                     told = _status(ready) if known else HealthCheckResponse.SERVICE_UNKNOWN
                     yield _answer(told)
-                    await self._readiness.other_than(ready)
-            if told == HealthCheckResponse.SERVING and not self._readiness.ready:
-                yield _answer(HealthCheckResponse.NOT_SERVING)  # the end came before the news
+                    await self._watches.unless_closed(self._readiness.other_than(ready))
+                if told == HealthCheckResponse.SERVING and not self._readiness.ready:
+                    yield _answer(HealthCheckResponse.NOT_SERVING)  # the end came with the news
         except ServingError as error:
             await context.abort(grpc.StatusCode[error.status], error.message)
 

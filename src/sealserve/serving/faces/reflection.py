@@ -72,20 +72,20 @@ class ReflectionService:
     ) -> AsyncIterator[bytes]:
         try:
             with self._calls.one():
-                async for answer in self._answers.ServerReflectionInfo(_parsed(messages), context):
+                requests = self._parsed(messages)
+                async for answer in self._answers.ServerReflectionInfo(requests, context):
                     yield answer.SerializeToString()
         except ServingError as error:
             await context.abort(grpc.StatusCode[error.status], error.message)
 
-
-async def _parsed(
-    messages: AsyncIterator[bytes],
-) -> AsyncIterator[reflection_pb2.ServerReflectionRequest]:
-    while (data := await next_message(messages)) is not None:
-        try:
-            yield reflection_pb2.ServerReflectionRequest.FromString(data)
-        except DecodeError:
-            raise InvalidArgument("the bytes are no ServerReflectionRequest") from None
+    async def _parsed(
+        self, messages: AsyncIterator[bytes]
+    ) -> AsyncIterator[reflection_pb2.ServerReflectionRequest]:
+        while (data := await self._calls.unless_closed(next_message(messages))) is not None:
+            try:
+                yield reflection_pb2.ServerReflectionRequest.FromString(data)
+            except DecodeError:
+                raise InvalidArgument("the bytes are no ServerReflectionRequest") from None
 
 
 def described(methods: Iterable[Method[Any, Any]]) -> DescriptorPool:

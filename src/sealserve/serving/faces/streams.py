@@ -8,11 +8,13 @@ otherwise wait for them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from sealserve.errors import DeadlineExceeded, InvalidArgument, ResourceExhausted
+
+T = TypeVar("T")
 
 OPEN_CALLS = 64  # of one service
 MESSAGE_SECONDS = 30.0  # from the call, or the last answer, to the next message
@@ -23,34 +25,39 @@ class OpenCalls:
 
     def __init__(self, limit: int = OPEN_CALLS) -> None:
         self._limit = limit
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self.closed = False
+        self._open = 0
+        self._end = asyncio.Event()
+
+    @property
+    def closed(self) -> bool:
+        """Whether calls have to end."""
+        return self._end.is_set()
+
+    def close(self) -> None:
+        """Let every call that is open come to its end."""
+        self._end.set()
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """A call, for as long as the block lasts; `close` ends the block without an error.
-
-        Raises ResourceExhausted where there are too many.
-        """
-        if len(self._tasks) >= self._limit:
-            raise ResourceExhausted(f"{len(self._tasks)} calls of this kind are open; try again")
-        task = asyncio.current_task()
-        assert task is not None  # a handler is one
-        self._tasks.add(task)
+        """A call, for as long as the block lasts; ResourceExhausted where there are too many."""
+        if self._open >= self._limit:
+            raise ResourceExhausted(f"{self._open} calls of this kind are open; try again")
+        self._open += 1
         try:
             yield
-        except asyncio.CancelledError:
-            if not self.closed:
-                raise
-            task.uncancel()
         finally:
-            self._tasks.discard(task)
+            self._open -= 1
 
-    def close(self) -> None:
-        """End every call that is open."""
-        self.closed = True
-        for task in self._tasks:
-            task.cancel()
+    async def unless_closed(self, step: Coroutine[Any, Any, T]) -> T | None:
+        """What the step gives; None if calls have to end before it is done."""
+        # Handlers are not cancelled: one that gRPC is writing for would end without a status.
+        work, end = asyncio.create_task(step), asyncio.create_task(self._end.wait())
+        try:
+            await asyncio.wait({work, end}, return_when=asyncio.FIRST_COMPLETED)
+            return work.result() if work.done() else None
+        finally:
+            work.cancel()
+            end.cancel()
 
 
 async def next_message(messages: AsyncIterator[bytes]) -> bytes | None:
