@@ -33,7 +33,8 @@ class Found:
 def found_in(names: Sequence[str]) -> Found:
     """The format of the files `names`; FailedPrecondition where it is none, or more than one.
 
-    Only files of the version's folder itself tell; folders in it belong to what they tell.
+    Only files of the version's folder itself tell; folders in it belong to what they tell. Names
+    are in the hint alone, which no peer is told.
     """
     found = []
     if FILE_NAME in names:
@@ -45,17 +46,18 @@ def found_in(names: Sequence[str]) -> Found:
             found.append(Found(Format.IR, name))
     if len(found) == 1:
         return found[0]
+    shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
     if found:
-        several = ", ".join(f"{each.format.value} ({each.name})" for each in found)
+        several = ", ".join(each.format.value for each in found)
         raise FailedPrecondition(
             f"the version is more than one model: {several}",
             code="serving.formats",
-            hint="give each model a version, or a base path, of its own",
+            hint=f"give each model a version, or a base path, of its own; found {shown}",
         )
-    shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
     raise FailedPrecondition(
-        f"the version holds no model: expected {EXPECTED}; found {shown or 'no file'}",
+        f"the version holds no model: expected {EXPECTED}",
         code="serving.formats",
+        hint=f"found {shown or 'no file'}",
     )
 
 
