@@ -228,6 +228,7 @@ def filled() -> Metrics:
     metrics.load_failed("digits", "models/digits/2", "config", 0.1)
     metrics.warmed("models/digits/1", 3, 0.1, "OK")
     metrics.batch([3, 2], 8)
+    metrics.span_dropped()
     metrics.ready(True)
     metrics.protections(simulated=False, unattested=True, unsealed=False, plaintext=False)
     metrics.certificate(2e9)

@@ -53,7 +53,8 @@ def test_the_flags_of_the_stock_server_are_taken() -> None:
     options = settings.grpc_settings(flags).options
     assert options == [("grpc.max_connection_age_ms", 2000), ("grpc.x", "y")]
     told = {note.split()[0] for note in notes}
-    assert told == {"--enable_model_warmup", "--rest_api_num_threads"}
+    assert told == {"--rest_api_num_threads"}
+    assert flags.enable_model_warmup is True
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_a_flag_without_effect_is_told_once() -> None:
         pytest.param(["--max_request_bytes=0"], "at least 1", id="zero"),
         pytest.param(["--file_system_poll_wait_seconds=-1"], "at least 0", id="never-starts"),
         pytest.param(["--attest=maybe"], "--attest is true or false", id="no-boolean"),
-        pytest.param(["--mixed_precision=bfloat16"], "computed in float32", id="another-answer"),
+        pytest.param(["--processes=0"], "at least 1", id="nobody-to-serve"),
         pytest.param(["--use_alts_credentials"], "TLS is configured", id="another-transport"),
     ],
 )
@@ -180,6 +181,17 @@ KEY_SERVICE = {"key_service": "keys:4433", "key_service_ca": "ca.pem"}
             id="parallelism",
         ),
         pytest.param({"host": "0.0.0.0:8500"}, "no host name", id="host-with-port"),
+        pytest.param({"engine": "torch"}, "--engine is one of", id="engine"),
+        pytest.param({"precision": "int8"}, "--precision is one of", id="precision"),
+        pytest.param({"mixed_precision": "float16"}, "is bfloat16, not", id="another-answer"),
+        pytest.param(
+            {"mixed_precision": "bfloat16", "precision": "f16"}, "contradict", id="two-answers"
+        ),
+        pytest.param({"optimize_for": "cost"}, "--optimize_for is one of", id="goal"),
+        pytest.param({"log_format": "xml"}, "--log_format is text or json", id="log"),
+        pytest.param({"trace_endpoint": "collector"}, "is https://HOST:PORT", id="collector"),
+        pytest.param({"trace_endpoint": "http://c:1"}, "over TLS alone", id="traces-in-plaintext"),
+        pytest.param({"trace_ca": "ca.pem"}, "without --trace_endpoint", id="nobody-to-trace-to"),
         pytest.param({"port": 9, "rest_api_port": 9}, "are the same", id="one-port"),
     ],
 )
@@ -198,3 +210,15 @@ def test_plaintext_stays_on_loopback_unless_a_host_is_named() -> None:
     assert settings.host(Flags()) == "0.0.0.0"
     assert settings.host(Flags(dangerously_serve_plaintext=True)) == "127.0.0.1"
     assert settings.host(Flags(dangerously_serve_plaintext=True, host="::1")) == "::1"
+
+
+def test_processes_share_the_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "available_processors", lambda: 8)
+    assert settings.capacity(Flags()).threads == 8
+    assert settings.capacity(Flags(processes=3)).threads == 2
+    assert settings.capacity(Flags(processes=99)).threads == 1
+
+
+def test_processes_share_the_port_and_one_alone_does_not() -> None:
+    assert not settings.grpc_settings(Flags()).shared_port
+    assert settings.grpc_settings(Flags(processes=2)).shared_port
