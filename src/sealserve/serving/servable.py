@@ -18,6 +18,7 @@ from sealserve.serving.signature import DEFAULT_SIGNATURE
 from sealserve.serving.stages import STARTING
 from sealserve.serving.vault import Files
 from sealserve.serving.version_files import FolderFiles
+from sealserve.serving.warmup import WarmUp
 
 log = logging.getLogger(__name__)
 
@@ -67,22 +68,32 @@ class Servable:
 
 
 class Loader:
-    """Opens and compiles versions."""
+    """Opens, compiles and warms up versions."""
 
-    def __init__(self, engine: Engine, vault: Files, tags: Sequence[str]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        vault: Files,
+        tags: Sequence[str],
+        warm_up: WarmUp | None = None,
+    ) -> None:
+        """Without `warm_up` a version's own requests are not replayed."""
         self._engine = engine
         self._vault = vault
         self._tags = tuple(tags)
+        self._warm_up = warm_up
 
     def load(self, name: str, version: int, folder: str) -> Servable:
-        """The version in `folder`. Blocks; raises what the vault, the format and the engine do.
+        """The version in `folder`. Blocks; raises what the vault, the format, the engine and the
+        version's own requests do.
 
         A signature that the engine cannot run does not keep the others from being served; a version
         of which none can be run is refused with the reason of the first.
         """
         started = time.monotonic()
         with STARTING.stage("load"):
-            loaded = self._engine.load(FolderFiles(self._vault, folder), self._tags)
+            files = FolderFiles(self._vault, folder)
+            loaded = self._engine.load(files, self._tags)
         refusals = [f for f in loaded.executables.values() if isinstance(f, Unimplemented)]
         if len(refusals) == len(loaded.executables):
             raise refusals[0]
@@ -92,4 +103,7 @@ class Loader:
             "model %s version %d: loaded from %s by %s in %.2f s",
             *(name, version, folder, self._engine.name, time.monotonic() - started),
         )
+        if self._warm_up is not None:
+            with STARTING.stage("warm-up"):
+                self._warm_up.run(files, loaded.executables)
         return Servable(name, version, loaded)

@@ -70,7 +70,9 @@ class ModelServer:
         self.readiness = Readiness()
         self._observing = observing or Observing(flags, trace_ca=prepared.trace_ca)
         self._metrics, watch = self._observing.metrics, self._observing.watch
-        loader = Loader(prepared.engine, prepared.vault, settings.tags(flags))
+        loader = Loader(
+            prepared.engine, prepared.vault, settings.tags(flags), settings.warm_up(flags)
+        )
         self._models = ModelManager(loader, settings.pace(flags), self._metrics)
         self._plane = DataPlane(
             self._models,

@@ -20,6 +20,7 @@ from sealserve.serving.flags import Flags
 from sealserve.serving.keys import Attestation
 from sealserve.serving.lifecycle import Pace
 from sealserve.serving.tracing import collector_url, require_packages
+from sealserve.serving.warmup import WarmUp
 
 ALL_ADDRESSES = "0.0.0.0"  # noqa: S104  # TensorFlow Serving's; TLS is on
 LOOPBACK = "127.0.0.1"
@@ -114,6 +115,13 @@ def pace(flags: Flags) -> Pace:
         retries=flags.max_num_load_retries,
         retry_interval=max(flags.load_retry_interval_micros, 0) / 1e6,
     )
+
+
+def warm_up(flags: Flags) -> WarmUp | None:
+    """How versions are warmed up; None: they are not."""
+    if not flags.enable_model_warmup:
+        return None
+    return WarmUp(flags.num_request_iterations_for_warmup, flags.max_request_bytes)
 
 
 def tags(flags: Flags) -> list[str]:
