@@ -51,7 +51,8 @@ COMMANDS = {
     "revocation": Entry("revocation", "revocation", "keyservice", "Revoke, whatever policies say."),
     "audit": Entry("audit", "audit", "keyservice", "Verify, search and prove the audit log."),
     "serve": Entry("serve", "serve", "serving", "Serve models over the TensorFlow Serving API."),
-    "predict": Entry("predict", "predict", "client", "Send requests, and measure them."),
+    "predict": Entry("predict", "predict", "client", "Send a request, and print the answer."),
+    "bench": Entry("bench", "bench", "client", "Put a load on a service, and measure it."),
     "lab": Entry("lab", "lab", "lab", "The simulated hardware: a world to try everything in."),
     "doctor": Entry("doctor", "doctor", "", "What this machine has and lacks, and what to do."),
 }

@@ -19,8 +19,9 @@ from sealserve.files import read_file
 
 @dataclass(frozen=True)
 class Source:
-    """The four ways to give an input; exactly one is set."""
+    """The four ways to give an input; exactly one is set. All but JSON need the input's name."""
 
+    input_name: str
     npy: Path | None
     image: Path | None
     json_file: str | None
@@ -36,8 +37,9 @@ class Source:
         if self.size is not None and self.image is None:
             raise UsageError("--size is that of an --image")
 
-    def inputs(self, name: str, signature: Callable[[], Signature]) -> dict[str, Array]:
+    def inputs(self, signature: Callable[[], Signature]) -> dict[str, Array]:
         """The arrays to send; `signature` asks the server where the source alone does not say."""
+        name = self.input_name
         if self.npy is not None:
             return {name: load_npy(self.npy)}
         if self.random is not None:
@@ -45,7 +47,11 @@ class Source:
         if self.image is not None:
             spec = _input(signature(), name)
             return {name: load_image(self.image, spec, size=self.size, full=self.full_light)}
-        return parse_json(_text(self.json_file or "-"), signature())
+        return parse_json(self.json_text(), signature())
+
+    def json_text(self) -> str:
+        """The request body that --json names."""
+        return _text(self.json_file or "-")
 
 
 def parse_sizes(

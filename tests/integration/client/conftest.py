@@ -33,6 +33,8 @@ from sealserve.messages.services import (
 )
 from sealserve.messages.status_pb2 import GetModelStatusRequest, GetModelStatusResponse
 from sealserve.messages.tensors import dtype_of, from_proto, to_proto
+from sealserve.models.digits import export_digits
+from served_site import Site, served
 
 NAME = "models.example.com"
 DAY = timedelta(days=1)
@@ -55,13 +57,15 @@ class World:
 class Replica:
     """One server: where it listens, which predictions reached it, and from which connections.
 
-    From number `fails_from` on, counted from 0, every prediction fails.
+    From number `fails_from` on, counted from 0, every prediction fails. The model `slow` takes
+    `pause` seconds, for four requests at a time.
     """
 
     port: int = 0
     requests: list[PredictRequest] = field(default_factory=list)
     peers: set[str] = field(default_factory=set)
     fails_from: int | None = None
+    pause: float = 1.0
 
     @property
     def address(self) -> str:
@@ -88,7 +92,7 @@ class Behaviour:
             response.outputs["predict"].dtype = 99
             return response
         if name == "slow":
-            time.sleep(1.0)
+            time.sleep(replica.pause)
         doubled = from_proto(request.inputs["input"], limit_bytes=1 << 24) * 2
         if name == "widen":
             doubled = doubled.astype(np.float64)
@@ -208,6 +212,15 @@ def client_files(world: World, tmp_path: Path) -> dict[str, Path]:
         paths[name].write_bytes(content)
         paths[name].chmod(mode)
     return paths
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """`sealserve serve` with the digits model, over mutual TLS."""
+    folder = tmp_path_factory.mktemp("site")
+    export_digits(folder / "models")
+    with served(folder, "--model_name=digits", "--model_base_path=models") as running:
+        yield running
 
 
 def _add_handlers(server: grpc.Server, behaviour: Behaviour) -> None:
