@@ -19,7 +19,11 @@ import pytest
 
 from sealserve.client import Client
 from sealserve.messages import open_inference_pb2
+from sealserve.messages.graph_pb2 import GraphDef
+from sealserve.messages.tensor_pb2 import DT_STRING
 from sealserve.models.digits import export_digits, held_out
+from sealserve.models.graph import shape_proto
+from sealserve.models.saved_model import make_saved_model, tensor_info
 from served_site import PATIENCE, Site, served
 
 pytestmark = [pytest.mark.interop, pytest.mark.filterwarnings("default")]
@@ -203,3 +207,53 @@ def test_our_messages_have_the_names_and_numbers_of_tritons() -> None:
     # KServe's own field: Triton's message is without it.
     assert ours["ModelMetadataResponse"]["fields"].pop("properties")[0] == 6
     assert ours == theirs["messages"]
+
+
+UPPER = """
+sample = numpy.array([text.encode() for text in json.load(sys.stdin)], object)
+def given(form):
+    tensor = triton.InferInput("text", sample.shape, "BYTES")
+    tensor.set_data_from_numpy(sample, **form)
+    return [tensor]
+forms = [{"binary_data": True}, {"binary_data": False}] if "http" in triton.__name__ else [{}]
+answers = []
+for form in forms:
+    outputs = [triton.InferRequestedOutput("upper", **form)]
+    found = client.infer("texts", given(form), outputs=outputs).as_numpy("upper").tolist()
+    answers.append([t.decode() if isinstance(t, bytes) else t for t in found])
+json.dump({"answers": answers}, sys.stdout)
+client.close()
+"""
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A model of strings, which TensorFlow alone computes."""
+    pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
+    graph = GraphDef()
+    graph.versions.producer = 1882
+    node = graph.node.add(name="text", op="Placeholder")
+    node.attr["dtype"].type = DT_STRING
+    node.attr["shape"].shape.CopyFrom(shape_proto((None,)))
+    graph.node.add(name="upper", op="StringUpper", input=["text"]).attr["encoding"].s = b"utf-8"
+    model = make_saved_model(
+        graph,
+        inputs={"text": tensor_info("text:0", DT_STRING, (None,))},
+        outputs={"upper": tensor_info("upper:0", DT_STRING, (None,))},
+    )
+    folder = tmp_path_factory.mktemp("texts")
+    (folder / "texts" / "1").mkdir(parents=True)
+    (folder / "texts" / "1" / "saved_model.pb").write_bytes(model.SerializeToString())
+    flags = ("--engine=tensorflow", "--model_name=texts", "--model_base_path=texts")
+    with served(folder, *flags) as site:
+        yield site
+
+
+@pytest.mark.parametrize("client", [GRPC_CLIENT, HTTP_CLIENT], ids=["grpc", "http"])
+def test_tritons_clients_send_and_get_bytes(texts: Site, client: str) -> None:
+    files = ("ca_cert.pem", "client/cert.pem", "client/key.pem")
+    paths = [str(texts.folder / "tls" / name) for name in files]
+    address = texts.grpc if client is GRPC_CLIENT else texts.rest
+    found = run(client + UPPER, ["äö", "", "a" * 300], address, *paths)
+    assert found["answers"]
+    assert all(answer == ["ÄÖ", "", "A" * 300] for answer in found["answers"])
