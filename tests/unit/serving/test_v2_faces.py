@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from open_inference import FIELDS, HALF, ONES, TYPES, Site, infer_request
+from made_onnx import dense_model
+from made_versions import HeldFiles
+from open_inference import FIELDS, HALF, ONES, TYPES, Site, echo_model, infer_request
 from sealserve.errors import NotFound, Unavailable
 from sealserve.messages import services
 from sealserve.messages.open_inference_pb2 import (
@@ -20,7 +22,9 @@ from sealserve.messages.open_inference_pb2 import (
     ServerMetadataResponse,
     ServerReadyResponse,
 )
+from sealserve.serving.engines.openvino import OpenVinoEngine
 from sealserve.serving.faces.v2_tensors import DTYPES
+from sealserve.serving.servable import Servable
 
 EXTREMES: dict[str, list[Any]] = {
     name: [np.iinfo(dtype).min, np.iinfo(dtype).max]
@@ -177,6 +181,17 @@ def test_metadata_tells_the_default_signature_with_its_free_sizes(site: Site) ->
             "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, -1]}],
             "properties": {"engine": "E 1"},
         }
+
+
+def test_the_platform_is_the_format_of_the_version(engine: OpenVinoEngine) -> None:
+    model = echo_model().SerializeToString()
+    weights = np.ones((2, 2), np.float32)
+    for files, platform in (
+        ({"saved_model.pb": model}, "tensorflow_savedmodel"),
+        ({"model.onnx": dense_model(weights)}, "onnx_onnxv1"),
+    ):
+        loaded = engine.load(HeldFiles(files), ["serve"])
+        assert Servable("m", 1, loaded).platform == platform
 
 
 @pytest.mark.parametrize(
