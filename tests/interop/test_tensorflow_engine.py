@@ -220,6 +220,12 @@ def test_a_damaged_version_is_refused_and_leaves_nothing(
     assert in_ram(tf) == []
 
 
+def test_another_format_is_refused_with_who_reads_it(engine: Any, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"")
+    with pytest.raises(Unimplemented, match="does not read an ONNX model; --engine=openvino does"):
+        load(engine, tmp_path)
+
+
 def test_other_tags_are_refused(engine: Any, words: Path) -> None:
     with pytest.raises(FailedPrecondition, match="Could not find meta graph def"):
         engine.load(FolderFiles(Vault(None), str(words)), ["serve", "gpu"])

@@ -28,6 +28,7 @@ from sealserve.messages.metadata_pb2 import SignatureDefMap
 from sealserve.serving.capacity import Capacity
 from sealserve.serving.engine import Loaded, Precision, VersionFiles
 from sealserve.serving.engines.tensorflow_session import TensorFlowExecutable
+from sealserve.serving.formats.found import Format, found_in
 from sealserve.serving.formats.saved_model import FILE_NAME, MetaGraph, parse_saved_model
 from sealserve.serving.signature import parse_signature
 
@@ -65,7 +66,8 @@ class TensorFlowEngine:
 
     @property
     def name(self) -> str:
-        return f"TensorFlow {self._tf.__version__}"
+        name = f"TensorFlow {self._tf.__version__}"
+        return name if self._precision is Precision.F32 else f"{name} ({self._precision})"
 
     @property
     def concurrency(self) -> int:
@@ -73,6 +75,11 @@ class TensorFlowEngine:
 
     def load(self, files: VersionFiles, tags: Sequence[str]) -> Loaded:
         """See `Engine.load`."""
+        found = found_in(files.names)
+        if found.format is not Format.SAVED_MODEL:
+            raise Unimplemented(
+                f"{self.name} does not read {found.format.value}; --engine=openvino does"
+            )
         saved_model = files.read(FILE_NAME)
         meta_graph = parse_saved_model(saved_model, tags)
         gc.collect()  # the graph of an unloaded version is a cycle, and holds its constants
