@@ -132,6 +132,11 @@ def numpy_dtype(data_type: int) -> np.dtype[Any]:
     return np.dtype("<f4") if kind is _BFLOAT16 else kind.stored
 
 
+def is_plain(data_type: int) -> bool:
+    """Whether `tensor_content` of this type is the array's memory, and may be any bytes."""
+    return _supported(data_type) not in (_STRING, _BFLOAT16) and data_type != tensor_pb2.DT_BOOL
+
+
 def to_proto(array: Array) -> TensorProto:
     """The message of an array: numbers in `tensor_content`, bytes and str in `string_val`.
 
@@ -157,12 +162,15 @@ def fill_proto(proto: TensorProto, array: Array) -> None:
         proto.tensor_content = stored.tobytes()
 
 
-def from_proto(proto: TensorProto, *, limit_bytes: int) -> Array:
+def from_proto(proto: TensorProto, *, limit_bytes: int, content: memoryview | None = None) -> Array:
     """The array of a message; InvalidArgument if it is malformed, unsupported or too large.
 
+    `content` stands in for a `tensor_content` that protobuf has not seen (`messages.wire`).
+
     `limit_bytes` bounds the array: its elements times their size, for strings the length of each
-    plus that of a pointer. The array of `tensor_content` is read-only and shares memory with the
-    one copy that protobuf hands out (but for bfloat16); any other is fresh and writable.
+    plus that of a pointer. The array of `tensor_content` is read-only and shares memory with
+    `content`, or with the one copy that protobuf hands out (but for bfloat16); any other is fresh
+    and writable.
     """
     # 1. The dtype is one we know, 2. the shape is whole and within the limit.
     kind = _supported(proto.dtype)
@@ -170,11 +178,13 @@ def from_proto(proto: TensorProto, *, limit_bytes: int) -> Array:
     shape = _shape(proto.tensor_shape, item_bytes=item_bytes, limit_bytes=limit_bytes)
     count = math.prod(shape)
     # 3. The data is in one place, the right one.
-    content = proto.tensor_content
+    if content is None:
+        content = memoryview(proto.tensor_content)
     _require_one_place(proto, kind, has_content=bool(content))
     # 4. The data fits the shape.
     if kind is _STRING:
-        strings = _split(content, count) if content else _filled_strings(proto, count, limit_bytes)
+        given = bytes(content)
+        strings = _split(given, count) if given else _filled_strings(proto, count, limit_bytes)
         return _string_array(strings, shape, limit_bytes=limit_bytes)
     flat = _from_content(content, kind, count) if content else _from_values(proto, kind, count)
     if kind is _BFLOAT16:
@@ -236,7 +246,7 @@ def _require_one_place(proto: TensorProto, kind: _Kind, *, has_content: bool) ->
             raise InvalidArgument(f"a tensor of {name} has both tensor_content and {field}")
 
 
-def _from_content(content: bytes, kind: _Kind, count: int) -> Array:
+def _from_content(content: memoryview, kind: _Kind, count: int) -> Array:
     wanted = count * kind.stored.itemsize
     if len(content) != wanted:
         raise InvalidArgument(f"tensor_content has {len(content)} bytes; the shape wants {wanted}")

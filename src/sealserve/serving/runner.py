@@ -21,12 +21,9 @@ from sealserve.serving.batching import Batcher, BatchSettings
 from sealserve.serving.calls import Call
 from sealserve.serving.engine import Executable
 from sealserve.serving.merging import Timed
+from sealserve.serving.quick import Expectation, is_small
 from sealserve.serving.signature import Array
 from sealserve.serving.watching import Observer
-
-QUICK_SECONDS = 0.5e-3  # what the event loop may be held for
-SMALL_BYTES = 64 << 10  # inputs of a quick run: times of larger ones say nothing about others
-_MEMORY = 0.8  # of what was measured before, in what is expected next
 
 
 class Runner:
@@ -43,7 +40,7 @@ class Runner:
     ) -> None:
         self._executable = executable
         self._threads = threads
-        self._expected = QUICK_SECONDS  # of a small run; the first ones are not taken to be quick
+        self._expected = Expectation()
         self._under_way = 0
         batchable = batching is not None and executable.signature.batchable
         self._batcher: Batcher | None = None
@@ -60,19 +57,18 @@ class Runner:
         if self._batcher is not None:
             call.batched = True
             outputs, began, ended = await self._batcher.run(inputs, self._in_thread)
-        elif self._is_quick(inputs):
-            outputs, began, ended = _timed(self._executable, lambda: inputs)
-            self._learn(ended - began)
+        elif self._expected.quick and not self._under_way and is_small(inputs):
+            began = asked
+            outputs = self._executable.run(inputs)
+            ended = time.perf_counter()
+            self._expected.learn(ended - began)
         else:
             outputs, began, ended = await self._in_thread(lambda: inputs)
-            if _is_small(inputs):
-                self._learn(ended - began)
+            if is_small(inputs):
+                self._expected.learn(ended - began)
         call.queue_seconds += began - asked
         call.engine_seconds += ended - began
         return outputs
-
-    def _is_quick(self, inputs: Mapping[str, Array]) -> bool:
-        return self._expected < QUICK_SECONDS and not self._under_way and _is_small(inputs)
 
     async def _in_thread(self, gather: Callable[[], Mapping[str, Array]]) -> Timed:
         """Run what `gather` gives, in a thread, once one is free; cancelled before, it never runs.
@@ -93,9 +89,6 @@ class Runner:
     def _came_back(self) -> None:
         self._under_way -= 1
 
-    def _learn(self, seconds: float) -> None:
-        self._expected = _MEMORY * self._expected + (1 - _MEMORY) * seconds
-
 
 def _timed(executable: Executable, gather: Callable[[], Mapping[str, Array]]) -> Timed:
     """The outputs of a run, and when it began and ended."""
@@ -108,7 +101,3 @@ def _timed(executable: Executable, gather: Callable[[], Mapping[str, Array]]) ->
 def _tell(loop: asyncio.AbstractEventLoop, what: Callable[[], None], _run: object) -> None:
     if not loop.is_closed():
         loop.call_soon_threadsafe(what)
-
-
-def _is_small(inputs: Mapping[str, Array]) -> bool:
-    return sum(array.nbytes for array in inputs.values()) <= SMALL_BYTES

@@ -23,6 +23,7 @@ from sealserve.messages.metadata_pb2 import SignatureDefMap
 from sealserve.messages.tensors import dtype_name
 from sealserve.serving.capacity import Capacity
 from sealserve.serving.engine import Loaded, Precision, VersionFiles
+from sealserve.serving.engines.openvino_lone import lone
 from sealserve.serving.engines.openvino_models import ReadModel, read_model
 from sealserve.serving.engines.openvino_requests import OpenVinoExecutable
 from sealserve.serving.formats.found import Format, found_in
@@ -142,6 +143,7 @@ class OpenVinoEngine:
         try:
             with STARTING.stage("compile"):
                 compiled = self._core.compile_model(model, "CPU", self._properties())
+                alone = lone(self._core, model, self._properties())
         except RuntimeError as error:
             log.error("%s cannot compile signature %r: %s", self.name, signature.name, error)
             raise Unimplemented(
@@ -150,7 +152,12 @@ class OpenVinoEngine:
         self._tell_precision(compiled)
         results = [result.get_friendly_name() for result in model.get_results()]
         return OpenVinoExecutable(
-            self._openvino.Tensor, compiled, signature, results, requests=self._capacity.streams
+            self._openvino.Tensor,
+            compiled,
+            signature,
+            results,
+            requests=self._capacity.streams,
+            lone=alone,
         )
 
     def _convert(self, path: str) -> Any:

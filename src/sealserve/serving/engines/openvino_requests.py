@@ -8,18 +8,26 @@ from __future__ import annotations
 import logging
 import queue
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from sealserve.errors import InvalidArgument, Unimplemented
+from sealserve.serving.engines.openvino_memory import InferRequest
 from sealserve.serving.formats.subgraph import output_name
 from sealserve.serving.signature import Array, Shape, Signature, TensorSpec, merged, shape_text
 
 log = logging.getLogger(__name__)
 
+Pool = queue.SimpleQueue[InferRequest]
+
 
 class OpenVinoExecutable:
-    """A compiled signature and a pool of its infer requests, one per stream."""
+    """A compiled signature and a pool of its infer requests, one per stream.
+
+    `lone` is the same compiled for one shape of the inputs, where it is quick: whoever brings that
+    shape and finds it idle takes it.
+    """
 
     def __init__(
         self,
@@ -29,43 +37,45 @@ class OpenVinoExecutable:
         results: Sequence[str],
         *,
         requests: int,
+        lone: Any = None,
     ) -> None:
-        self._tensor = tensor
-        self._inputs = _input_ports(signature, compiled.inputs)
-        self._outputs = _output_ports(signature, compiled.outputs, results)
+        inputs = _input_ports(signature, compiled.inputs)
+        outputs = _output_ports(signature, compiled.outputs, results)
         self.signature = replace(
             signature,
-            inputs=_refined(signature.inputs, compiled.inputs, self._inputs),
-            outputs=_refined(signature.outputs, compiled.outputs, self._outputs),
+            inputs=_refined(signature.inputs, compiled.inputs, inputs),
+            outputs=_refined(signature.outputs, compiled.outputs, outputs),
         )
-        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        answers = {alias: (port, signature.outputs[alias].dtype) for alias, port in outputs.items()}
+        self._idle: Pool = queue.SimpleQueue()
         for _ in range(requests):
-            self._idle.put(compiled.create_infer_request())
+            self._idle.put(InferRequest(tensor, compiled, inputs, answers))
+        self._lone: Pool = queue.SimpleQueue()
+        self._lone_shapes: dict[str, tuple[int, ...]] = {}
+        if lone is not None:
+            self._lone.put(InferRequest(tensor, lone, inputs, answers))
+            self._lone_shapes = {a: tuple(lone.inputs[port].shape) for a, port in inputs.items()}
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """See `Executable.run`."""
-        request = self._idle.get()  # who has one runs, so the wait is that of a computation
+        request, pool = self._take(inputs)
         try:
-            for alias, port in self._inputs.items():
-                request.set_input_tensor(port, self._shared(inputs[alias]))
-            request.infer(share_outputs=True)
-            return {
-                alias: request.get_output_tensor(port).data.astype(
-                    self.signature.outputs[alias].dtype
-                )
-                for alias, port in self._outputs.items()
-            }
+            return request.run(inputs)
         except RuntimeError as error:
             log.error("signature %r failed: %s", self.signature.name, error)
             shapes = ", ".join(f"{a!r} {shape_text(x.shape)}" for a, x in sorted(inputs.items()))
             raise InvalidArgument(f"the model cannot compute with inputs {shapes}") from error
         finally:
-            self._idle.put(request)
+            pool.put(request)
 
-    def _shared(self, array: Array) -> Any:
-        """The engine's view of `array`; memory that is read-only it wants to have for itself."""
-        shareable = array.flags.writeable and array.flags.c_contiguous
-        return self._tensor(array, shared_memory=shareable)
+    def _take(self, inputs: Mapping[str, Array]) -> tuple[InferRequest, Pool]:
+        """An idle request and the pool that it goes back to."""
+        if self._lone_shapes and all(
+            inputs[alias].shape == shape for alias, shape in self._lone_shapes.items()
+        ):
+            with suppress(queue.Empty):
+                return self._lone.get_nowait(), self._lone
+        return self._idle.get(), self._idle  # who has one runs: the wait is that of a computation
 
 
 def _input_ports(signature: Signature, ports: Any) -> dict[str, int]:

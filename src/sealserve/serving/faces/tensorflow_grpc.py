@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sealserve.errors import InvalidArgument
+from sealserve.messages.forms import Forms
 from sealserve.messages.metadata_pb2 import GetModelMetadataRequest
-from sealserve.messages.predict_pb2 import ModelSpec, PredictRequest, PredictResponse
+from sealserve.messages.predict_pb2 import ModelSpec
 from sealserve.messages.services import GET_MODEL_METADATA, GET_MODEL_STATUS, PREDICT
 from sealserve.messages.status_pb2 import GetModelStatusRequest
-from sealserve.messages.tensors import fill_proto, from_proto
+from sealserve.messages.wire import Spec, encode_predict_response
 from sealserve.serving.calls import Call
 from sealserve.serving.dataplane import DataPlane, ModelQuery
 from sealserve.serving.faces.answers import SIGNATURE_DEF, metadata_response, status_response
@@ -26,7 +27,7 @@ class TensorFlowServing:
     def __init__(self, plane: DataPlane, *, limit_bytes: int) -> None:
         """`limit_bytes` bounds each tensor, which a few bytes can claim to be of any size."""
         self._plane = plane
-        self._limit = limit_bytes
+        self._forms = Forms(limit_bytes=limit_bytes)
 
     def methods(self) -> Methods:
         """What this face serves."""
@@ -37,27 +38,16 @@ class TensorFlowServing:
         }
 
     async def _predict(self, data: bytes, call: Call) -> bytes:
-        request = PredictRequest.FromString(data)
+        request = self._forms.read(data)
 
         async def decode(signature: Signature) -> Mapping[str, Array]:
-            signature.require_names(request.inputs)
-            return {alias: self._array(alias, request) for alias in request.inputs}
+            signature.require_names(request.aliases)
+            return request.inputs()
 
-        query = model_query(request.model_spec)
-        prediction = await self._plane.predict(query, decode, call, list(request.output_filter))
-        response = PredictResponse()
-        response.model_spec.name = prediction.name
-        response.model_spec.version.value = prediction.version
-        response.model_spec.signature_name = prediction.signature
-        for alias, array in prediction.outputs.items():
-            fill_proto(response.outputs[alias], array)
-        return response.SerializeToString()
-
-    def _array(self, alias: str, request: PredictRequest) -> Array:
-        try:
-            return from_proto(request.inputs[alias], limit_bytes=self._limit)
-        except InvalidArgument as error:
-            raise InvalidArgument(f"input {alias!r}: {error.message}") from error
+        query = ModelQuery(*request.spec)
+        prediction = await self._plane.predict(query, decode, call, request.output_filter)
+        answered = Spec(prediction.name, prediction.version, signature=prediction.signature)
+        return encode_predict_response(answered, prediction.outputs)
 
     async def _metadata(self, data: bytes, call: Call) -> bytes:
         request = GetModelMetadataRequest.FromString(data)
