@@ -19,7 +19,6 @@ from sealserve.cli.predict_options import (
     sends_an_input,
 )
 from sealserve.cli.predict_source import Source
-from sealserve.client import predict_request
 from sealserve.client.load import (
     Plan,
     Shot,
@@ -203,9 +202,7 @@ def _shot(asked: Asked, source: Source, protocol: Protocol) -> Shot:
         with asked.client() as client:
             inputs = source.inputs(lambda: asked.signature(client))
             if protocol == "grpc":
-                client.predict_message(
-                    predict_request(asked.model, inputs, signature=name, version=version)
-                )
+                client.predict(asked.model, inputs, signature=name, version=version)
     elif protocol == "rest" and source.json_file is not None:
         return json_shot(asked.model, _json_body(source), version=version)
     else:

@@ -23,6 +23,7 @@ from sealserve.messages.saved_model_pb2 import TensorInfo
 from sealserve.messages.status_pb2 import Code, GetModelStatusResponse, ModelVersionStatus
 from sealserve.messages.tensor_pb2 import TensorProto
 from sealserve.messages.tensors import dtype_name, from_proto, numpy_dtype
+from sealserve.messages.wire import decode_predict_response
 
 Array = NDArray[Any]
 
@@ -99,10 +100,18 @@ def _require_count(found: int, count: int) -> None:
         raise FormatError(f"the server answered {found} results to {count} examples")
 
 
-def arrays(response: PredictResponse, *, limit_bytes: int) -> dict[str, Array]:
-    """The outputs of a prediction; `limit_bytes` bounds each array."""
-    outputs = response.outputs.items()
-    return {name: _array(name, tensor, limit_bytes) for name, tensor in outputs}
+def arrays(response: bytes, *, limit_bytes: int) -> dict[str, Array]:
+    """The outputs of a prediction's answer; `limit_bytes` bounds each array.
+
+    Numbers are views of `response`: nothing is copied, they are read-only, and any of them keeps
+    all of it.
+    """
+    try:
+        return decode_predict_response(response, limit_bytes=limit_bytes)[1]
+    except DecodeError as error:
+        raise FormatError("the answer to Predict is no protobuf message of it") from error
+    except InvalidArgument as error:
+        raise FormatError(f"the server's answer is unusable: {error.message}") from error
 
 
 def as_dict(response: PredictResponse) -> dict[str, Any]:

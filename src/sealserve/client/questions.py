@@ -32,6 +32,7 @@ from sealserve.messages.services import (
 )
 from sealserve.messages.status_pb2 import GetModelStatusRequest
 from sealserve.messages.tensors import fill_proto
+from sealserve.messages.wire import Spec, encode_predict_request
 
 Answer = TypeVar("Answer")
 Response = TypeVar("Response", bound=Message)
@@ -54,13 +55,13 @@ def predict(
     version: int | None,
     limit_bytes: int,
 ) -> Question[dict[str, Array]]:
-    """A model's outputs for arrays; `limit_bytes` bounds each array of the answer."""
-    request = predict_request(model, inputs, signature=signature, version=version)
+    """A model's outputs for arrays; `limit_bytes` bounds each array of the answer.
 
-    def read(response: PredictResponse) -> dict[str, Array]:
-        return answers.arrays(response, limit_bytes=limit_bytes)
-
-    return _question(PREDICT, request, read)
+    Each array is copied once, into the request; those of the answer are views of its bytes.
+    """
+    spec = Spec(model, version, signature=signature)
+    read = partial(answers.arrays, limit_bytes=limit_bytes)
+    return Question(PREDICT.path, encode_predict_request(spec, inputs), read)
 
 
 def predict_message(request: PredictRequest) -> Question[PredictResponse]:

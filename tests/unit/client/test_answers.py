@@ -68,7 +68,20 @@ def test_printing_leaves_the_answer_as_it_is() -> None:
 
 def test_an_output_larger_than_allowed_is_the_servers_fault() -> None:
     with pytest.raises(FormatError, match="'predict'"):
-        arrays(_response(np.ones(100, np.float32)), limit_bytes=399)
+        arrays(_response(np.ones(100, np.float32)).SerializeToString(), limit_bytes=399)
+
+
+def test_arrays_of_an_answer_are_views_of_its_bytes() -> None:
+    data = _response(np.arange(100, dtype=np.float32)).SerializeToString()
+    found = arrays(data, limit_bytes=400)["predict"]
+    assert np.array_equal(found, np.arange(100))
+    assert not found.flags.writeable
+    assert np.shares_memory(found, np.frombuffer(data, np.uint8))
+
+
+def test_bytes_that_are_no_answer_are_the_servers_fault() -> None:
+    with pytest.raises(FormatError):
+        arrays(b"\xff", limit_bytes=400)
 
 
 def test_an_output_whose_bytes_do_not_fit_its_shape_is_not_printed_as_if_they_did() -> None:

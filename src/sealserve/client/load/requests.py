@@ -17,9 +17,9 @@ import numpy as np
 
 from sealserve.client.answers import Array
 from sealserve.client.load.plan import Shot
-from sealserve.client.questions import predict_request
 from sealserve.errors import InvalidArgument
 from sealserve.messages.services import MODEL_INFER, PREDICT
+from sealserve.messages.wire import Spec, encode_predict_request
 
 Protocol = Literal["grpc", "rest", "v2-grpc", "v2-rest"]
 _JSON = "application/json"
@@ -43,8 +43,8 @@ def make_shot(
 ) -> Shot:
     """The request; InvalidArgument for arrays that the protocol has no form for."""
     if protocol == "grpc":
-        request = predict_request(model, inputs, signature=signature, version=version)
-        return Shot("grpc", PREDICT.path, request.SerializeToString())
+        spec = Spec(model, version, signature=signature)
+        return Shot("grpc", PREDICT.path, encode_predict_request(spec, inputs))
     if protocol == "rest":
         body = {
             "signature_name": signature,
