@@ -33,11 +33,11 @@ Array = NDArray[Any]
 MAX_FIELDS = 1000  # of one message; a walk in Python over more is slower than protobuf's copies
 MAX_REST_BYTES = 1 << 16  # what is parsed twice, at most: then the data is not in tensor_content
 _REMEMBERED = 256  # beginnings of tensors and model specs: shapes are the peer's, and any number
-_VARINT, _I64, _LEN, _I32 = 0, 1, 2, 5  # wire types; 3 and 4 are groups
-_KEY, _VALUE = 1 << 3 | _LEN, 2 << 3 | _LEN  # of a map entry
-_CONTENT = 4 << 3 | _LEN  # TensorProto.tensor_content
-_INPUTS, _REQUEST_SPEC = 2 << 3 | _LEN, 1 << 3 | _LEN
-_OUTPUTS, _RESPONSE_SPEC = 1 << 3 | _LEN, 2 << 3 | _LEN
+_VARINT, _I64, LEN, _I32 = 0, 1, 2, 5  # wire types; 3 and 4 are groups
+_KEY, _VALUE = 1 << 3 | LEN, 2 << 3 | LEN  # of a map entry
+_CONTENT = 4 << 3 | LEN  # TensorProto.tensor_content
+_INPUTS, _REQUEST_SPEC = 2 << 3 | LEN, 1 << 3 | LEN
+_OUTPUTS, _RESPONSE_SPEC = 1 << 3 | LEN, 2 << 3 | LEN
 
 
 class Spec(NamedTuple):
@@ -126,7 +126,7 @@ def _spec_field(tag: int, spec: Spec) -> bytes:
     if spec.version is not None:
         message.version.value = spec.version
     data = message.SerializeToString()
-    return _number(tag) + _number(len(data)) + data
+    return number(tag) + number(len(data)) + data
 
 
 def _entries(tag: int, arrays: Mapping[str, Array]) -> Iterator[bytes | memoryview]:
@@ -149,18 +149,18 @@ def _beginning(tag: int, alias: str, dtype: np.dtype[Any], shape: tuple[int, ...
     content = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     header = proto.SerializeToString()
     if content:  # as protobuf: an empty field is none
-        header += _number(_CONTENT) + _number(content)
+        header += number(_CONTENT) + number(content)
     return _entry(tag, alias, len(header) + content) + header
 
 
 def _entry(tag: int, alias: str, size: int) -> bytes:
     """A map entry up to its value of `size` bytes."""
     key = alias.encode()
-    begin = _number(_KEY) + _number(len(key)) + key + _number(_VALUE) + _number(size)
-    return _number(tag) + _number(len(begin) + size) + begin
+    begin = number(_KEY) + number(len(key)) + key + number(_VALUE) + number(size)
+    return number(tag) + number(len(begin) + size) + begin
 
 
-def _number(value: int) -> bytes:
+def number(value: int) -> bytes:
     """A varint."""
     data = bytearray()
     while value > 0x7F:
@@ -170,7 +170,7 @@ def _number(value: int) -> bytes:
     return bytes(data)
 
 
-class _Unusual(Exception):
+class Unusual(Exception):
     """Something for protobuf: broken, or legal and rare."""
 
 
@@ -181,20 +181,20 @@ def _split(data: bytes, entries: int) -> tuple[bytes, dict[str, slice]]:
     """
     try:
         return _walked(data, entries)
-    except (_Unusual, UnicodeDecodeError):
+    except (Unusual, UnicodeDecodeError):
         return data, {}
 
 
 def _walked(data: bytes, entries: int) -> tuple[bytes, dict[str, slice]]:
     rest = bytearray()
     places: dict[str, slice | None] = {}
-    for tag, begin, start, stop in _fields(data, 0, len(data)):
+    for tag, begin, start, stop in fields(data, 0, len(data)):
         if tag != entries:
             _keep(rest, data, begin, stop)
             continue
         alias, value = _pair(data, start, stop)
         if alias in places:
-            raise _Unusual
+            raise Unusual
         header, places[alias] = _without_content(data, value)
         rest += _entry(tag, alias, len(header)) + header
     return bytes(rest), {alias: place for alias, place in places.items() if place is not None}
@@ -202,34 +202,34 @@ def _walked(data: bytes, entries: int) -> tuple[bytes, dict[str, slice]]:
 
 def _keep(rest: bytearray, data: bytes, begin: int, stop: int) -> None:
     if len(rest) + stop - begin > MAX_REST_BYTES:
-        raise _Unusual
+        raise Unusual
     rest += data[begin:stop]
 
 
 def _pair(data: bytes, start: int, stop: int) -> tuple[str, slice]:
     """The key of a map entry, and where its value is: once each, in this order."""
-    fields = [(tag, slice(begin, end)) for tag, _, begin, end in _fields(data, start, stop)]
+    fields = [(tag, slice(begin, end)) for tag, _, begin, end in fields(data, start, stop)]
     if [tag for tag, _ in fields] != [_KEY, _VALUE]:
-        raise _Unusual
+        raise Unusual
     (_, key), (_, value) = fields
     if key.stop - key.start > MAX_REST_BYTES:
-        raise _Unusual
+        raise Unusual
     return data[key].decode(), value
 
 
 def _without_content(data: bytes, tensor: slice) -> tuple[bytes, slice | None]:
     rest, place = bytearray(), None
-    for tag, begin, start, stop in _fields(data, tensor.start, tensor.stop):
+    for tag, begin, start, stop in fields(data, tensor.start, tensor.stop):
         if tag != _CONTENT:
             _keep(rest, data, begin, stop)
         elif place is None:
             place = slice(start, stop)
         else:
-            raise _Unusual
+            raise Unusual
     return bytes(rest), place
 
 
-def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+def fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
     """Each field: its tag, where it begins, where its value begins, where it stops."""
     for _ in range(MAX_FIELDS):
         if at == end:
@@ -237,16 +237,16 @@ def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int
         begin = at
         tag, at = _varint(data, at, end)
         if not 8 <= tag < 1 << 32:
-            raise _Unusual
+            raise Unusual
         start, stop = _value(data, tag & 7, at, end)
         yield tag, begin, start, stop
         at = stop
-    raise _Unusual
+    raise Unusual
 
 
 def _value(data: bytes, kind: int, at: int, end: int) -> tuple[int, int]:
     """Where a value of this wire type begins and stops."""
-    if kind == _LEN:
+    if kind == LEN:
         size, at = _varint(data, at, end)
         stop = at + size
     elif kind == _VARINT:
@@ -254,9 +254,9 @@ def _value(data: bytes, kind: int, at: int, end: int) -> tuple[int, int]:
     elif kind in (_I32, _I64):
         stop = at + (4 if kind == _I32 else 8)
     else:
-        raise _Unusual
+        raise Unusual
     if stop > end:
-        raise _Unusual
+        raise Unusual
     return at, stop
 
 
@@ -267,4 +267,4 @@ def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << (7 * index)
         if byte < 0x80:
             return value, at + index + 1
-    raise _Unusual
+    raise Unusual
