@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -173,6 +175,20 @@ def test_a_model_with_variables_answers_as_tensorflow_does(
     loaded = tf.saved_model.load(str(tmp_path), tags=["serve"])
     for name in servable.definitions.signature_def:
         assert_same(tf, servable.executable(name), loaded.signatures[name])
+
+
+@pytest.mark.parametrize("export", [functional, recurrent], ids=["functional", "recurrent"])
+def test_it_does_so_too_where_there_are_no_files_in_memory(
+    export: Callable[[Any, str], None], tf: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(name: str, flags: int) -> int:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    export(tf, str(tmp_path))
+    monkeypatch.setattr(os, "memfd_create", refuse)
+    servable = load(tmp_path)
+    loaded = tf.saved_model.load(str(tmp_path), tags=["serve"])
+    assert_same(tf, servable.executable(""), loaded.signatures["serving_default"])
 
 
 def test_a_model_that_counts_its_requests_is_refused(tf: Any, tmp_path: Path) -> None:

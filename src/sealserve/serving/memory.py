@@ -5,7 +5,8 @@ once filled is sealed against every change. Under its path, `/proc/self/fd/N`, i
 this process (and by root) for as long as the block lasts.
 
 Gramine has no memfd_create (1.9, Documentation/devel/features.md): there this is refused rather
-than replaced by a file of which nobody here could know whose disk it lies on.
+than replaced by a file of which nobody here could know whose disk it lies on. Who has another way
+asks first.
 """
 
 from __future__ import annotations
@@ -35,6 +36,15 @@ def memory_file(name: str, pieces: Iterable[bytes]) -> Iterator[Path]:
         stream.flush()
         fcntl.fcntl(stream.fileno(), fcntl.F_ADD_SEALS, _SEALS)
         yield Path(f"/proc/self/fd/{stream.fileno()}")
+
+
+def has_memory_files() -> bool:
+    """Whether the kernel has such files."""
+    try:
+        os.close(_create("probe"))
+    except FailedPrecondition:
+        return False
+    return True
 
 
 def _create(name: str) -> int:

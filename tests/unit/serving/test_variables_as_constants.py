@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -99,9 +101,20 @@ def add(nodes: Any, name: str, op: str, *inputs: str, **types: Any) -> NodeDef:
     return node
 
 
-@pytest.fixture
-def model(new_graph: New, engine: OpenVinoEngine) -> Model:
+@pytest.fixture(params=["by a file in memory", "node by node"])
+def model(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    new_graph: New,
+    engine: OpenVinoEngine,
+) -> Model:
+    if request.param == "node by node":
+        monkeypatch.setattr(os, "memfd_create", no_memory_files)
     return Model(new_graph(), engine)
+
+
+def no_memory_files(name: str, flags: int) -> int:
+    raise OSError(errno.ENOSYS, "Function not implemented")
 
 
 def multiplying(model: Model, name: str, read: str = "ReadVariableOp") -> None:

@@ -1,9 +1,9 @@
 """OpenVINO as the engine, on the CPU: SavedModels, whose variables become constants; ONNX; its IR.
 
 Precision is float32 exactly, whatever the processor would do faster, unless another is asked for: a
-changed answer is never a default. A graph of TensorFlow's reaches OpenVINO through a file in
-memory, the other formats as bytes. OpenVINO's import sends a usage event over the network; here the
-module that sends it is kept out.
+changed answer is never a default. A graph of TensorFlow's reaches OpenVINO through a file in memory
+or, where the kernel has none, node by node; the other formats as bytes. OpenVINO's import sends a
+usage event over the network; here the module that sends it is kept out.
 
 Source: OpenVINO 2025.3 to 2026.4, `openvino.frontend` and the CPU device's properties.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sealserve.errors import ConfigError, Unimplemented
@@ -23,6 +23,7 @@ from sealserve.messages.metadata_pb2 import SignatureDefMap
 from sealserve.messages.tensors import dtype_name
 from sealserve.serving.capacity import Capacity
 from sealserve.serving.engine import Loaded, Precision, VersionFiles
+from sealserve.serving.engines.openvino_graphs import GraphReader
 from sealserve.serving.engines.openvino_lone import lone
 from sealserve.serving.engines.openvino_models import ReadModel, read_model
 from sealserve.serving.engines.openvino_requests import OpenVinoExecutable
@@ -30,7 +31,7 @@ from sealserve.serving.formats.found import Format, found_in
 from sealserve.serving.formats.saved_model import FILE_NAME, MetaGraph, parse_saved_model
 from sealserve.serving.formats.subgraph import cut
 from sealserve.serving.formats.variables import Variables, stored_in
-from sealserve.serving.memory import memory_file
+from sealserve.serving.memory import has_memory_files, memory_file
 from sealserve.serving.signature import DEFAULT_SIGNATURE, Signature, parse_signature
 from sealserve.serving.stages import STARTING
 
@@ -135,9 +136,15 @@ class OpenVinoEngine:
                     f"tensor {spec.alias!r} is {dtype_name(spec.data_type)}, which {self.name} "
                     "does not compute with; --engine=tensorflow does"
                 )
-        with memory_file("model", cut(graph, signature, variables)) as path:
-            model = self._convert(str(path))
-        return self._executable(model, signature)
+        return self._executable(self._read(cut(graph, signature, variables)), signature)
+
+    def _read(self, pieces: Iterator[bytes]) -> Any:
+        """The model of a GraphDef: through a file in memory, node by node where there are none."""
+        if not has_memory_files():
+            graph = GraphDef.FromString(b"".join(pieces))
+            return self._convert(GraphReader(self._openvino).iterator(graph))
+        with memory_file("model", pieces) as path:
+            return self._convert(str(path))
 
     def _executable(self, model: Any, signature: Signature) -> OpenVinoExecutable:
         try:
@@ -150,19 +157,13 @@ class OpenVinoEngine:
                 f"{self.name} cannot compile signature {signature.name!r}"
             ) from error
         self._tell_precision(compiled)
-        results = [result.get_friendly_name() for result in model.get_results()]
         return OpenVinoExecutable(
-            self._openvino.Tensor,
-            compiled,
-            signature,
-            results,
-            requests=self._capacity.streams,
-            lone=alone,
+            self._openvino, model, compiled, signature, requests=self._capacity.streams, lone=alone
         )
 
-    def _convert(self, path: str) -> Any:
+    def _convert(self, source: Any) -> Any:
         try:
-            return self._frontend.convert(self._frontend.load(path))
+            return self._frontend.convert(self._frontend.load(source))
         except self._conversion_errors as error:
             log.error("%s cannot read the graph: %s", self.name, error)
             missing = _MISSING.search(str(error))
