@@ -208,10 +208,10 @@ def _keep(rest: bytearray, data: bytes, begin: int, stop: int) -> None:
 
 def _pair(data: bytes, start: int, stop: int) -> tuple[str, slice]:
     """The key of a map entry, and where its value is: once each, in this order."""
-    fields = [(tag, slice(begin, end)) for tag, _, begin, end in fields(data, start, stop)]
-    if [tag for tag, _ in fields] != [_KEY, _VALUE]:
+    found = [(tag, slice(begin, end)) for tag, _, begin, end in fields(data, start, stop)]
+    if [tag for tag, _ in found] != [_KEY, _VALUE]:
         raise Unusual
-    (_, key), (_, value) = fields
+    (_, key), (_, value) = found
     if key.stop - key.start > MAX_REST_BYTES:
         raise Unusual
     return data[key].decode(), value
