@@ -12,13 +12,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from sealserve.errors import FailedPrecondition, Unimplemented
-from sealserve.serving.engine import Engine, Executable, Loaded
+from sealserve.errors import FailedPrecondition, SealServeError, Unimplemented
+from sealserve.serving.engine import Engine, Executable, Loaded, VersionFiles
 from sealserve.serving.signature import DEFAULT_SIGNATURE
 from sealserve.serving.stages import STARTING
 from sealserve.serving.vault import Files
 from sealserve.serving.version_files import FolderFiles
-from sealserve.serving.warmup import WarmUp
+from sealserve.serving.warmup import Executables, WarmUp
+from sealserve.serving.watching import Observer, Unobserved
 
 log = logging.getLogger(__name__)
 
@@ -76,12 +77,14 @@ class Loader:
         vault: Files,
         tags: Sequence[str],
         warm_up: WarmUp | None = None,
+        observer: Observer | None = None,
     ) -> None:
         """Without `warm_up` a version's own requests are not replayed."""
         self._engine = engine
         self._vault = vault
         self._tags = tuple(tags)
         self._warm_up = warm_up
+        self._observer = observer or Unobserved()
 
     def load(self, name: str, version: int, folder: str) -> Servable:
         """The version in `folder`. Blocks; raises what the vault, the format, the engine and the
@@ -105,5 +108,17 @@ class Loader:
         )
         if self._warm_up is not None:
             with STARTING.stage("warm-up"):
-                self._warm_up.run(files, loaded.executables)
+                self._warmed(self._warm_up, folder, files, loaded.executables)
         return Servable(name, version, loaded)
+
+    def _warmed(
+        self, warm_up: WarmUp, folder: str, files: VersionFiles, executables: Executables
+    ) -> None:
+        began = time.monotonic()
+        try:
+            replayed = warm_up.run(files, executables)
+        except SealServeError as error:
+            self._observer.warmed(folder, 0, time.monotonic() - began, error.code)
+            raise
+        if replayed is not None:
+            self._observer.warmed(folder, replayed, time.monotonic() - began, "OK")

@@ -21,7 +21,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sealserve.errors import SealServeError
+from sealserve.errors import ModelsUnavailable, SealServeError
 from sealserve.hosts import Address
 from sealserve.http_server import HttpServer
 from sealserve.serving import settings
@@ -32,6 +32,7 @@ from sealserve.serving.faces.grpc import GrpcServer
 from sealserve.serving.faces.health import HealthService
 from sealserve.serving.faces.openapi import openapi_route
 from sealserve.serving.faces.reflection import ReflectionService
+from sealserve.serving.faces.reload_grpc import ReloadConfig
 from sealserve.serving.faces.rest import Answer, Asked, RestApplication, Route
 from sealserve.serving.faces.tensorflow_grpc import TensorFlowServing
 from sealserve.serving.faces.tensorflow_rest import ExamplesRest, TensorFlowRest
@@ -71,9 +72,18 @@ class ModelServer:
         self._observing = observing or Observing(flags, trace_ca=prepared.trace_ca)
         self._metrics, watch = self._observing.metrics, self._observing.watch
         loader = Loader(
-            prepared.engine, prepared.vault, settings.tags(flags), settings.warm_up(flags)
+            prepared.engine,
+            prepared.vault,
+            settings.tags(flags),
+            settings.warm_up(flags),
+            self._metrics,
         )
-        self._models = ModelManager(loader, settings.pace(flags), self._metrics)
+        self._models = ModelManager(
+            loader,
+            settings.pace(flags),
+            self._metrics,
+            early_labels=flags.allow_version_labels_for_unavailable_models,
+        )
         self._plane = DataPlane(
             self._models,
             concurrency=prepared.engine.concurrency,
@@ -90,6 +100,7 @@ class ModelServer:
         methods = {
             **TensorFlowServing(self._plane, limit_bytes=flags.max_request_bytes).methods(),
             **ExamplesServing(inference).methods(),
+            **ReloadConfig(self._models, allowed=flags.dangerously_allow_reload_config).methods(),
             **OpenInference(self._plane, self.readiness, engine=engine).methods(),
         }
         self._grpc = GrpcServer(
@@ -193,9 +204,12 @@ class ModelServer:
             try:
                 found = await asyncio.to_thread(read_models, flags, vault)
                 if found != known:
-                    self._models.configure(found)
+                    await self._models.reload(found)
                     known = found
                     log.info("%s: read again, %d models", flags.model_config_file, len(found))
+            except ModelsUnavailable as error:
+                known = found  # it is in force, and polling goes on trying
+                log.error("%s: read again: %s", flags.model_config_file, error.message)
             except SealServeError as error:
                 log.error("%s: not read again: %s", flags.model_config_file, error.message)
 

@@ -46,14 +46,14 @@ class WarmUp:
     iterations: int = 1
     limit_bytes: int = 64 << 20
 
-    def run(self, files: VersionFiles, executables: Executables) -> None:
-        """Replay the version's requests, if it brings any.
+    def run(self, files: VersionFiles, executables: Executables) -> int | None:
+        """Replay the version's requests: how many there were; None, if it brings none.
 
         Raises what reading the file does, FormatError for a file that is no such one, and the
         ServingError of a request that fails, each with the record's number.
         """
         if FILE_NAME not in files.names:
-            return
+            return None
         began, replayed, left_out = time.monotonic(), 0, 0
         for number, record in _records(files.read(FILE_NAME)):
             if self._replay(number, record, executables):
@@ -64,6 +64,7 @@ class WarmUp:
             "warmed up with %d requests in %.2f s; %d left out that this engine does not serve",
             *(replayed, time.monotonic() - began, left_out),
         )
+        return replayed + left_out
 
     def _replay(self, number: int, record: PredictionLog, executables: Executables) -> bool:
         """Whether the record's request could be run at all."""

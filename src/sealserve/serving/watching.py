@@ -1,6 +1,7 @@
 """What those who watch the server are told beside the calls: of versions, warm-up and batches.
 
-An observer is told in the event loop; it must be quick, and must not fail.
+An observer is told in the event loop, of warm-up in the thread that loads; it must be quick, and
+must not fail.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Observer(Protocol):
         """The versions of a model and their states (ModelVersionStatus.State), as of now."""
 
     def warmed(self, path: str, records: int, seconds: float, status: str) -> None:
-        """Warm-up replayed so many requests and ended; `status` is OK or a code of our errors'."""
+        """Warm-up of a version with `records` ended; `status` is OK or a code of our errors'."""
 
     def batch(self, rows: Sequence[int], padded: int) -> None:
         """A batch was run: the rows of each request in it, and in all, with padding."""

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from sealserve.board import KEPT, NAMES, Board
+from sealserve.board import KEPT, NAMES
 from sealserve.keyservice import measures
 from sealserve.keyservice.metrics import CONTENT_TYPE, Metrics
 
@@ -222,11 +222,6 @@ def test_a_label_is_a_code_of_ours_or_other(text):
 def test_an_outcome_that_is_none_is_a_fault():
     with pytest.raises(ValueError):
         Metrics().decision("lost", "code", 0.01)
-
-
-def test_a_row_that_is_not_there_is_a_fault():
-    with pytest.raises(IndexError):
-        Board(2, 1).row(2)
 
 
 def test_prometheus_is_told_which_format_it_gets():
