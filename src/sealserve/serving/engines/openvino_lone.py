@@ -22,16 +22,19 @@ _ONE_THREAD = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1}
 def lone(core: Any, model: Any, properties: Mapping[str, object]) -> Any:
     """`model` compiled for one row on one thread; None where that is not quick, or not one shape.
 
-    Raises RuntimeError where the graph compiles for no such shape.
+    An input whose shape is not free has the one that it has.
     """
     shapes = _one_row(model)
     if shapes is None or _weights(model) > WEIGHT_BYTES:
         return None
     fixed = model.clone()
-    fixed.reshape(shapes)
-    compiled = core.compile_model(fixed, "CPU", {**properties, **_ONE_THREAD})
-    whole = all(port.partial_shape.is_static for port in (*compiled.inputs, *compiled.outputs))
-    return compiled if whole and _is_quick(compiled) else None
+    try:
+        fixed.reshape(shapes)
+        compiled = core.compile_model(fixed, "CPU", {**properties, **_ONE_THREAD})
+        whole = all(port.partial_shape.is_static for port in (*compiled.inputs, *compiled.outputs))
+        return compiled if whole and _is_quick(compiled) else None
+    except RuntimeError:  # a graph that takes no single row
+        return None
 
 
 def _one_row(model: Any) -> dict[int, list[int]] | None:

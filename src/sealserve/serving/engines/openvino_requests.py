@@ -8,12 +8,12 @@ from __future__ import annotations
 import logging
 import queue
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from sealserve.errors import InvalidArgument, Unimplemented
 from sealserve.serving.engines.openvino_memory import InferRequest
+from sealserve.serving.engines.openvino_shapes import KnownShapes
 from sealserve.serving.formats.subgraph import output_name
 from sealserve.serving.signature import Array, Shape, Signature, TensorSpec, merged, shape_text
 
@@ -26,20 +26,21 @@ class OpenVinoExecutable:
     """A compiled signature and a pool of its infer requests, one per stream.
 
     `lone` is the same compiled for one shape of the inputs, where it is quick: whoever brings that
-    shape and finds it idle takes it.
+    shape waits for it, and not for longer than another one would take.
     """
 
     def __init__(
         self,
-        tensor: Any,
+        openvino: Any,
+        model: Any,
         compiled: Any,
         signature: Signature,
-        results: Sequence[str],
         *,
         requests: int,
         lone: Any = None,
     ) -> None:
         inputs = _input_ports(signature, compiled.inputs)
+        results = [result.get_friendly_name() for result in model.get_results()]
         outputs = _output_ports(signature, compiled.outputs, results)
         self.signature = replace(
             signature,
@@ -47,35 +48,36 @@ class OpenVinoExecutable:
             outputs=_refined(signature.outputs, compiled.outputs, outputs),
         )
         answers = {alias: (port, signature.outputs[alias].dtype) for alias, port in outputs.items()}
+        self._shapes = KnownShapes(openvino, model, inputs)
         self._idle: Pool = queue.SimpleQueue()
         for _ in range(requests):
-            self._idle.put(InferRequest(tensor, compiled, inputs, answers))
+            self._idle.put(InferRequest(openvino.Tensor, compiled, inputs, answers))
         self._lone: Pool = queue.SimpleQueue()
         self._lone_shapes: dict[str, tuple[int, ...]] = {}
         if lone is not None:
-            self._lone.put(InferRequest(tensor, lone, inputs, answers))
+            self._lone.put(InferRequest(openvino.Tensor, lone, inputs, answers))
             self._lone_shapes = {a: tuple(lone.inputs[port].shape) for a, port in inputs.items()}
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """See `Executable.run`."""
-        request, pool = self._take(inputs)
         try:
-            return request.run(inputs)
+            pool = self._lone if self._fits_lone(inputs) else self._idle
+            if pool is self._idle:
+                self._shapes.require(inputs)
+            request = pool.get()  # who has one runs: the wait is that of a computation
+            try:
+                return request.run(inputs)
+            finally:
+                pool.put(request)
         except RuntimeError as error:
             log.error("signature %r failed: %s", self.signature.name, error)
             shapes = ", ".join(f"{a!r} {shape_text(x.shape)}" for a, x in sorted(inputs.items()))
             raise InvalidArgument(f"the model cannot compute with inputs {shapes}") from error
-        finally:
-            pool.put(request)
 
-    def _take(self, inputs: Mapping[str, Array]) -> tuple[InferRequest, Pool]:
-        """An idle request and the pool that it goes back to."""
-        if self._lone_shapes and all(
+    def _fits_lone(self, inputs: Mapping[str, Array]) -> bool:
+        return bool(self._lone_shapes) and all(
             inputs[alias].shape == shape for alias, shape in self._lone_shapes.items()
-        ):
-            with suppress(queue.Empty):
-                return self._lone.get_nowait(), self._lone
-        return self._idle.get(), self._idle  # who has one runs: the wait is that of a computation
+        )
 
 
 def _input_ports(signature: Signature, ports: Any) -> dict[str, int]:
