@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from made_versions import add_restoring, bundle
 from sealserve.errors import FailedPrecondition, FormatError, IntegrityError, Unimplemented
 from sealserve.messages import tensor_pb2
 from sealserve.messages.saved_model_pb2 import SavedModel
-from sealserve.sealing import ModelRecord, RecordedFile
+from sealserve.sealing import ModelRecord, RecordedFile, seal
 from sealserve.serving.engines.openvino import OpenVinoEngine
 from sealserve.serving.formats.saved_model import parse_saved_model
+from sealserve.serving.keys import WrapKey
 from sealserve.serving.servable import Loader
 from sealserve.serving.vault import Vault
 
@@ -103,3 +107,36 @@ def test_a_version_is_loaded_as_it_was_recorded_or_not_at_all(
     (tmp_path / "1/saved_model.pb").write_bytes(data + data)
     with pytest.raises(IntegrityError, match=r"1/saved_model\.pb: its plaintext is not"):
         loader.load("m", 1, f"{tmp_path}/1")
+
+
+def variables_model(new_graph: New, new_signature: New, new_model: New) -> dict[str, bytes]:
+    """The files of y = x * w, with w = [2, 3] in a bundle."""
+    graph = new_graph()
+    graph.placeholder("x", (None, 2))
+    graph.proto.node.add(name="w", op="VarHandleOp").attr["dtype"].type = FLOAT
+    graph.proto.node.add(name="read", op="ReadVariableOp", input=["w"])
+    graph.op("y", "Mul", "x", "read")
+    restore = add_restoring(graph.proto, {"w": "w"})
+    tensors = {"x": ("x:0", FLOAT, (None, 2))}, {"y": ("y:0", FLOAT, None)}
+    model = new_model(graph.proto, serving_default=new_signature(*tensors))
+    model.meta_graphs[0].saver_def.restore_op_name = restore
+    values = bundle({"w": np.float32([2, 3])})
+    return {"saved_model.pb": model.SerializeToString(), **values}
+
+
+def test_variables_are_sealed_files_as_all_others(
+    new_graph: New, new_signature: New, new_model: New, engine: OpenVinoEngine, tmp_path: Path
+) -> None:
+    key = bytes(range(16))
+    for name, data in variables_model(new_graph, new_signature, new_model).items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        with path.open("w+b") as sink:
+            seal(io.BytesIO(data), sink, key, path=str(path))
+    loader = Loader(engine, Vault([WrapKey(key)]), ["serve"])
+    outputs = loader.load("m", 1, str(tmp_path)).executable("").run({"x": np.float32([[1, 1]])})
+    assert outputs["y"].tolist() == [[2, 3]]
+    shard = tmp_path / "variables/variables.data-00000-of-00001"
+    shard.write_bytes(np.float32([9, 9]).tobytes())
+    with pytest.raises(IntegrityError, match="00000-of-00001"):
+        loader.load("m", 1, str(tmp_path))

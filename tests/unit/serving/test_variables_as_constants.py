@@ -333,6 +333,10 @@ def test_a_restore_op_that_is_not_there_is_refused(model: Model) -> None:
         stored_variables(model.graph.proto, "gone")
 
 
+def test_a_graph_without_a_restore_op_restores_nothing() -> None:
+    assert stored_variables(GraphDef(), "") == {}
+
+
 def restoring_in_functions() -> GraphDef:
     """What TensorFlow 2 writes: one function that assigns, called with the handles."""
     graph = GraphDef()

@@ -56,8 +56,11 @@ class _Scope:
 def stored_variables(graph: GraphDef, restore_op: str) -> dict[str, Stored]:
     """For each variable that `restore_op` restores, by the name of its node, where its value is.
 
-    Raises FormatError for a restore op that is not there or that cannot be followed.
+    A graph without a restore op ("") has none. Raises FormatError for one that is not there or that
+    cannot be followed.
     """
+    if not restore_op:
+        return {}
     scope = _Scope({node.name: node for node in graph.node})
     name = restore_op.partition(":")[0].removeprefix("^")
     if name not in scope.nodes:
