@@ -1,8 +1,8 @@
 """What a large request and a large answer cost in memory, beside their own size.
 
 Ours is one copy of each array, into the request, and none of an answer. gRPC for Python (1.85)
-makes one of the request, for its core, and holds an answer three times for a moment: as it came, put
-together in a bytearray, and as the bytes that it hands out, which the arrays are views of. The
+makes one of the request, for its core, and holds an answer three times for a moment: as it came,
+put together in a bytearray, and as the bytes that it hands out, which the arrays are views of. The
 client is a process of its own, so that the peak is its own; the server is in this one.
 """
 

@@ -96,6 +96,7 @@ def test_rows_fit_their_step(seconds: float) -> None:
         pytest.param({"load": 1e9}, id="a rate beyond all"),
         pytest.param({"loop": "closed", "load": 5000}, id="too many clients"),
         pytest.param({"seconds": 1e9}, id="years"),
+        pytest.param({"seconds": float("nan")}, id="no time at all"),
         pytest.param({"requests": 0}, id="no request"),
         pytest.param({"requests": 5, "steps": ramp(1, 2, 2, seconds=1)}, id="counted steps"),
         pytest.param({"connections": 0}, id="no connection"),

@@ -65,8 +65,10 @@ class Plan:
         top = MAX_RATE if self.loop == "open" else MAX_CLIENTS
         if not loads or not all(0 < load <= top for load in loads):
             raise UsageError(f"a load of {loads}; expected above 0 and up to {top:g}")
-        if self.requests is None and self.seconds > MAX_SECONDS:
-            raise UsageError(f"a run of {self.seconds:g} seconds; at most {MAX_SECONDS:g}")
+        if self.requests is None and not 0 < self.seconds <= MAX_SECONDS:
+            raise UsageError(
+                f"a run of {self.seconds:g} seconds; expected above 0 and up to {MAX_SECONDS:g}"
+            )
         if self.requests is not None and (self.requests < 1 or len(self.steps) > 1):
             raise UsageError("a number of requests is at least one, and knows no steps")
         if not 1 <= self.processes <= MAX_PROCESSES:

@@ -17,7 +17,7 @@ import numpy as np
 
 from sealserve.client.answers import Array
 from sealserve.client.load.plan import Shot
-from sealserve.errors import InvalidArgument
+from sealserve.errors import InvalidArgument, UsageError
 from sealserve.messages.services import MODEL_INFER, PREDICT
 from sealserve.messages.wire import Spec, encode_predict_request
 
@@ -41,7 +41,10 @@ def make_shot(
     signature: str = "serving_default",
     version: int | None = None,
 ) -> Shot:
-    """The request; InvalidArgument for arrays that the protocol has no form for."""
+    """The request; InvalidArgument for arrays that the protocol has no form for.
+
+    Raises UsageError for a signature of one's own where the protocol knows none.
+    """
     if protocol == "grpc":
         spec = Spec(model, version, signature=signature)
         return Shot("grpc", PREDICT.path, encode_predict_request(spec, inputs))
@@ -52,7 +55,7 @@ def make_shot(
         }
         return json_shot(model, body, version=version)
     if signature != "serving_default":
-        raise InvalidArgument("the Open Inference Protocol knows no signatures")
+        raise UsageError("the Open Inference Protocol knows no signatures")
     return (_v2_grpc if protocol == "v2-grpc" else _v2_rest)(model, inputs, version)
 
 

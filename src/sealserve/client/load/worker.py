@@ -92,7 +92,11 @@ async def _warm_up(part: Plan, sender: Sender) -> int:
         while sent < WARM_UP_REQUESTS or time.monotonic() < end:
             code = await sender.send()
             if code not in (None, _BUSY):
-                raise ServingError(f"a request before the measurement failed: {code}", code=code)
+                raise ServingError(
+                    f"a request before the measurement failed: {code}",
+                    code=code,
+                    hint="check host, port (8500 is gRPC, 8501 REST), TLS, model and input",
+                )
             sent += 1
         return sent
 
