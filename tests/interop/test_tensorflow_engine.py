@@ -19,7 +19,14 @@ import httpx
 import numpy as np
 import pytest
 
-from exported_models import CLASSES, CLASSIFY, REGRESS, export_first_generation, export_words
+from exported_models import (
+    CLASSES,
+    CLASSIFY,
+    REGRESS,
+    export_counter,
+    export_first_generation,
+    export_words,
+)
 from sealserve.client import Client
 from sealserve.errors import (
     FailedPrecondition,
@@ -135,6 +142,15 @@ def test_an_export_of_tensorflow_1_is_served(tf: Any, engine: Any, tmp_path: Pat
     )
     assert outputs["outputs"].tolist() == [[6.0]]
     assert found.executables["value"].signature.method == REGRESS
+
+
+def test_variables_may_change_and_numbers_be_complex(tf: Any, engine: Any, tmp_path: Path) -> None:
+    found = load(engine, export_counter(tf, tmp_path / "1"))
+    run = found.executables["serving_default"].run
+    for count in (1, 2, 3):
+        outputs = run({"z": np.complex64([1 + 2j])})
+        assert outputs["turned"].tolist() == [-2 + 1j]
+        assert outputs["count"].tolist() == count
 
 
 def written_bytes() -> int:

@@ -121,3 +121,16 @@ def export_first_generation(tf: Any, folder: Path) -> Path:
         builder.save()
     vocabulary.unlink()
     return folder
+
+
+def export_counter(tf: Any, folder: Path) -> Path:
+    """A variable that counts the answers, and complex numbers."""
+    module = tf.Module()
+    module.count = tf.Variable(0, dtype=tf.int64)
+
+    def turn(z: Any) -> Any:
+        return {"turned": z * tf.constant(1j, tf.complex64), "count": module.count.assign_add(1)}
+
+    module.turn = tf.function(turn, [tf.TensorSpec([None], tf.complex64)])
+    tf.saved_model.save(module, str(folder), signatures=module.turn)
+    return folder
