@@ -22,8 +22,8 @@
     │   ├── WrongDigest          a file that does not have its pinned SHA-256
     │   └── AuditError           the audit log is not whole, or takes no record
     └── ServingError             an answer of the serving surface, by its gRPC status
-        ├── InvalidArgument, NotFound, FailedPrecondition, Unimplemented,
-        └── ResourceExhausted, DeadlineExceeded, Unavailable
+        ├── InvalidArgument, NotFound, FailedPrecondition, Unimplemented, PermissionDenied,
+        └── ResourceExhausted, DeadlineExceeded, Unavailable, ModelsUnavailable
 
 A person reads `str(error)`: what was found, what was expected, and the hint says what to do.
 A peer is told `error.code` and nothing else. No message ever holds a secret.
@@ -247,3 +247,17 @@ class Unavailable(ServingError):
 
     default_code = "serving.unavailable"
     status = "UNAVAILABLE"
+
+
+class PermissionDenied(ServingError):
+    """What this server does for nobody, unless whoever started it allowed it."""
+
+    default_code = "serving.permission-denied"
+    status = "PERMISSION_DENIED"
+
+
+class ModelsUnavailable(ServingError):
+    """Models of a new configuration did not become available; UNKNOWN, as in the stock server."""
+
+    default_code = "serving.models-unavailable"
+    status = "UNKNOWN"

@@ -80,6 +80,7 @@ class Flags:
     dangerously_use_key_file: str = _flag("", "the wrap key from a file, attested by nothing")
     dangerously_serve_unsealed_models: bool = _flag(False, "serve without any key")
     dangerously_serve_plaintext: bool = _flag(False, "serve without TLS")
+    dangerously_allow_reload_config: bool = _flag(False, "let clients replace the models served")
 
 
 # Name, whether it takes a value, and why it means nothing here.

@@ -4,11 +4,16 @@
 2. A chosen version that is new is loaded while the others serve. One that cannot be loaded is told
    in its status and the log, tried again as often as asked, and the others go on serving.
 3. Once a chosen version is available, versions no longer chosen take no new requests, finish those
-   they have, and are let go. A model never loses its last version to an empty folder.
+   they have, and are let go, with their memory. A model never loses its last version to an empty
+   folder.
+4. Another configuration replaces the whole one, or nothing of it. A label may be moved to a version
+   that is available, and no other.
 
 Version states and their order: TensorFlow Serving, apis/get_model_status.proto and
-core/availability_preserving_policy.h. All methods belong to the event loop; loading runs in one
-thread of its own, one version at a time, so that two large models are not in memory half-made.
+core/availability_preserving_policy.h; configurations and labels: model_servers/server_core.cc, but
+a label of a model that is new is looked at once the model is loaded. All methods belong to the
+event loop; loading runs in one thread of its own, one version at a time, so that two large models
+are not in memory half-made.
 """
 
 from __future__ import annotations
@@ -19,10 +24,20 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
-from sealserve.errors import ConfigError, InvalidArgument, NotFound, SealServeError
+from sealserve.errors import (
+    ConfigError,
+    FailedPrecondition,
+    InvalidArgument,
+    ModelsUnavailable,
+    NotFound,
+    SealServeError,
+)
 from sealserve.messages.status_pb2 import ModelVersionStatus
+from sealserve.serving.heap import give_back
 from sealserve.serving.models import ModelSettings, discover
+from sealserve.serving.reasons import status_of
 from sealserve.serving.servable import Loader, Servable
 from sealserve.serving.threads import ended
 from sealserve.serving.watching import Observer, Unobserved
@@ -74,13 +89,24 @@ class Pace:
 class ModelManager:
     """All models of one server."""
 
-    def __init__(self, loader: Loader, pace: Pace, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        loader: Loader,
+        pace: Pace,
+        observer: Observer | None = None,
+        *,
+        early_labels: bool = False,
+    ) -> None:
+        """With `early_labels` a new label may name a version that is not available yet."""
         self._loader = loader
+        self._early_labels = early_labels
         self._observer = observer or Unobserved()
         self._pace = pace
         self._models: dict[str, _Model] = {}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
         self._tasks: set[asyncio.Task[None]] = set()
+        self._looking: set[asyncio.Future[Any]] = set()  # who asked for it may have gone
+        self._one_looks = asyncio.Lock()
 
     async def start(self, models: Iterable[ModelSettings]) -> None:
         """Load what there is of every model; raises the first reason why one is not available.
@@ -92,10 +118,32 @@ class ModelManager:
             await self._reconcile(model)
             self._require_available(model)
 
+    async def reload(self, models: Iterable[ModelSettings]) -> None:
+        """Serve these models and no others, from now on; returns once new ones are available.
+
+        Raises what `configure` does, with nothing changed; and, with the configuration in force,
+        ModelsUnavailable for new models that are not, FailedPrecondition for their labels. Whoever
+        is cancelled here leaves loading to go on.
+        """
+        known = {name: model.settings for name, model in self._models.items()}
+        self.configure(models)
+        touched = [m for n, m in self._models.items() if known.get(n) != m.settings]
+        looking = asyncio.gather(*(self._look(model) for model in touched))
+        self._keep(looking)
+        await asyncio.shield(looking)
+        new = [model for model in touched if model.settings.name not in known]
+        missing = [model for model in new if not _available(model)]
+        if missing:
+            told = ", ".join(_missing(model) for model in missing)
+            raise ModelsUnavailable(f"{len(missing)} model(s) did not become available: {{{told}}}")
+        for model in new:
+            self._require_labels(model.settings, model, {})
+
     def configure(self, models: Iterable[ModelSettings]) -> None:
         """Serve these models from the next poll on, and no others.
 
-        Raises ConfigError, with nothing changed, for a name given twice or a model that moved.
+        Raises ConfigError, with nothing changed, for a name given twice or a model that moved, and
+        FailedPrecondition for a label of a version that is not available.
         """
         wanted: dict[str, ModelSettings] = {}
         for settings in models:
@@ -107,6 +155,8 @@ class ModelManager:
                     f"model {settings.name!r} moved to {settings.base_path}",
                     hint="give it another name, or restart the server",
                 )
+            if known is not None:
+                self._require_labels(settings, known, known.settings.labels)
             wanted[settings.name] = settings
         for name in self._models.keys() - wanted.keys():
             self._retire(self._models.pop(name), keep=set())
@@ -118,18 +168,15 @@ class ModelManager:
         while self._pace.poll > 0:
             await asyncio.sleep(self._pace.poll)
             for model in list(self._models.values()):
-                try:
-                    await self._reconcile(model)
-                except ConfigError as error:
-                    model.tell(error.message)
-                except Exception:
-                    log.exception("model %s: polling failed", model.settings.name)
+                await self._look(model)
 
     async def close(self, seconds: float | None = None) -> bool:
         """Unload everything; whether a load that runs ended within `seconds`, None: its own time.
 
         Requests that still run keep what they use.
         """
+        for looking in self._looking:
+            looking.cancel()
         for model in self._models.values():
             self._retire(model, keep=set())
         await asyncio.gather(*self._tasks)
@@ -164,6 +211,20 @@ class ModelManager:
         """The available versions of every model, in order."""
         return {name: sorted(_available(model)) for name, model in self._models.items()}
 
+    async def _look(self, model: _Model) -> None:
+        """Load and retire what there is to, once nobody else does; no trouble is raised."""
+        async with self._one_looks:
+            try:
+                await self._reconcile(model)
+            except ConfigError as error:
+                model.tell(error.message)
+            except Exception:
+                log.exception("model %s: polling failed", model.settings.name)
+
+    def _keep(self, task: asyncio.Future[Any]) -> None:
+        self._looking.add(task)
+        task.add_done_callback(self._looking.discard)
+
     async def _reconcile(self, model: _Model) -> None:
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(None, discover, model.settings.base_path)
@@ -175,6 +236,9 @@ class ModelManager:
             record = model.versions.setdefault(version, VersionRecord())
             if self._due(record):
                 await self._load(model.settings.name, version, found[version], record)
+            if self._models.get(model.settings.name) is not model:
+                self._retire(model, keep=set())  # it was taken out of the configuration meanwhile
+                return
         if chosen & _available(model).keys():
             self._retire(model, keep=chosen)
 
@@ -195,10 +259,14 @@ class ModelManager:
             record.servable = await loop.run_in_executor(
                 self._thread, self._loader.load, name, version, folder
             )
-        except Exception as error:  # noqa: BLE001  # whatever a file holds, the others go on serving
+        except Exception as error:  # whatever a file holds, the others go on serving
             record.state, record.error = END, error
             record.next_attempt = time.monotonic() + self._pace.retry_interval
             code = error.code if isinstance(error, SealServeError) else "internal"
+            if code == "internal":
+                log.exception("model %s version %d: loading failed", name, version)
+            # Frames hold what was read: a model in plaintext would stay for as long as its error.
+            error.__traceback__ = error.__cause__ = error.__context__ = None
             log.error("model %s version %d: not loaded: %s [%s]", name, version, error, code)
             self._observer.load_failed(name, folder, code, time.monotonic() - began)
         else:
@@ -231,11 +299,21 @@ class ModelManager:
                 f"{model.settings.base_path}",
                 hint="a version is a folder with a number for a name: BASE_PATH/1/saved_model.pb",
             )
-        for label, version in model.settings.labels.items():
-            if version not in ready:
-                raise ConfigError(
-                    f"Request to assign label to version {version} of model "
-                    f"{model.settings.name}, which is not currently available for inference",
+        try:
+            self._require_labels(model.settings, model, {})
+        except FailedPrecondition as error:
+            raise ConfigError(error.message, hint=error.hint) from None
+
+    def _require_labels(
+        self, settings: ModelSettings, model: _Model, assigned: Mapping[str, int]
+    ) -> None:
+        """FailedPrecondition for a label that may not be assigned, where these are."""
+        for label, version in settings.labels.items():
+            early = self._early_labels and assigned.get(label, version) == version
+            if version not in _available(model) and not early:
+                raise FailedPrecondition(
+                    f"Request to assign label to version {version} of model {settings.name}, "
+                    "which is not currently available for inference",
                     hint=f"label {label!r} names it",
                 )
 
@@ -244,6 +322,7 @@ async def _unload(name: str, version: int, record: VersionRecord) -> None:
     if record.servable is not None:
         await record.servable.drained()
         record.servable = None
+        await asyncio.to_thread(give_back)
     record.state = END
     log.info("model %s version %d: unloaded", name, version)
 
@@ -254,3 +333,13 @@ def _available(model: _Model) -> dict[int, Servable]:
         for version, record in model.versions.items()
         if record.state == AVAILABLE and record.servable is not None
     }
+
+
+def _missing(model: _Model) -> str:
+    """A model that is not available, and why, for peers."""
+    name = model.settings.name
+    for version, record in model.versions.items():
+        if record.error is not None:
+            status = status_of(record.error)
+            return f"{{{name} version {version} due to error: {status.error_message}}}"
+    return f"{{{name}: no version to serve}}"

@@ -101,6 +101,8 @@ def gather(flags: Flags) -> Gathered:
     settings.check(flags)
     if settings.engine(flags) == "tensorflow":
         require_tensorflow(settings.precision(flags))
+    if flags.dangerously_allow_reload_config:
+        log.warning("DANGEROUS: every client can replace the models that are served")
     vault = _vault(flags)
     batching = None
     if flags.enable_batching:
@@ -199,6 +201,12 @@ def _tls(flags: Flags, vault: Files) -> Tls | None:
     tls = parse_tls(_config(vault, flags.ssl_config_file), flags.ssl_config_file)
     context = ssl_context(tls)
     first = x509.load_pem_x509_certificates(tls.certificates)[0]
+    if flags.dangerously_allow_reload_config and not tls.client_ca:
+        raise ConfigError(
+            f"--dangerously_allow_reload_config, and {flags.ssl_config_file} has no client_verify: "
+            "anybody who can connect could take every model away",
+            hint="let clients need a certificate: client_verify and custom_ca",
+        )
     clients = "clients need a certificate" if tls.client_ca else "clients need no certificate"
     log.info("TLS certificate SHA-256 %s; %s", fingerprint(tls), clients)
     return Tls(tls, context, first.not_valid_after_utc.timestamp())

@@ -37,6 +37,10 @@ def check(flags: Flags) -> None:
         raise UsageError("--monitoring_config_file needs --rest_api_port: metrics are told there")
     if flags.port and flags.port == flags.rest_api_port:
         raise UsageError("--port and --rest_api_port are the same")
+    if flags.dangerously_allow_reload_config and flags.processes > 1:
+        raise UsageError(
+            "--dangerously_allow_reload_config needs --processes=1: a request reaches one of them"
+        )
     _check_key(flags)
     _check_transport(flags)
     # What these raise is known now, not after a key has been asked for.

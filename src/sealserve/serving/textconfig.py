@@ -19,6 +19,7 @@ from sealserve.messages.config_pb2 import (
     BatchingParameters,
     FileSystemStoragePathSourceConfig,
     ModelConfig,
+    ModelConfigList,
     ModelServerConfig,
     MonitoringConfig,
     SSLConfig,
@@ -65,7 +66,12 @@ def parse_models(data: bytes | bytearray, name: str) -> tuple[ModelSettings, ...
     config = _parse(data, name, ModelServerConfig())
     if config.WhichOneof("config") != "model_config_list" or not config.model_config_list.config:
         raise ConfigError(f"{name}: expected model_config_list with at least one config")
-    return tuple(_model(entry, name) for entry in config.model_config_list.config)
+    return models_in(config.model_config_list, name)
+
+
+def models_in(models: ModelConfigList, name: str) -> tuple[ModelSettings, ...]:
+    """The models of a list, which `name` is what errors call. Raises ConfigError."""
+    return tuple(_model(entry, name) for entry in models.config)
 
 
 def parse_batching(data: bytes | bytearray, name: str) -> BatchSettings:

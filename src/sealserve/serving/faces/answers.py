@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sealserve.errors import ConfigError, IntegrityError, SealServeError, ServingError
 from sealserve.messages import SIGNATURE_DEF_MAP_TYPE_URL
 from sealserve.messages.metadata_pb2 import GetModelMetadataResponse, SignatureDefMap
-from sealserve.messages.status_pb2 import Code, GetModelStatusResponse, StatusProto
+from sealserve.messages.status_pb2 import GetModelStatusResponse
 from sealserve.serving.lifecycle import VersionRecord
+from sealserve.serving.reasons import status_of
 
 SIGNATURE_DEF = "signature_def"  # the one metadata field that there is
 
@@ -22,7 +22,7 @@ def status_response(versions: Mapping[int, VersionRecord]) -> GetModelStatusResp
     response = GetModelStatusResponse()
     for version, record in versions.items():
         response.model_version_status.add(
-            version=version, state=record.state, status=_status(record.error)
+            version=version, state=record.state, status=status_of(record.error)
         )
     return response
 
@@ -39,19 +39,3 @@ def metadata_response(
     packed.type_url = SIGNATURE_DEF_MAP_TYPE_URL
     packed.value = definitions.SerializeToString()
     return response
-
-
-def _status(error: Exception | None) -> StatusProto:
-    if error is None:
-        return StatusProto(error_code=Code.OK)
-    if isinstance(error, ServingError):
-        return StatusProto(error_code=error.status, error_message=f"{error.code}: {error.message}")
-    code = error.code if isinstance(error, SealServeError) else "internal"
-    if isinstance(error, IntegrityError):
-        number = Code.DATA_LOSS
-    elif isinstance(error, ConfigError):
-        number = Code.FAILED_PRECONDITION
-    else:
-        number = Code.INTERNAL
-    message = f"{code}: the version was not loaded; the server's log says more"
-    return StatusProto(error_code=number, error_message=message)
