@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import time
+import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import numpy as np
 
 from sealserve.cli.output import note, print_json, print_table
-from sealserve.cli.predict_options import Asked, as_json_option, asks_a_service, sends_an_input
+from sealserve.cli.predict_options import (
+    FILE,
+    Asked,
+    as_json_option,
+    asks_a_service,
+    sends_an_input,
+)
 from sealserve.cli.predict_source import Source
 from sealserve.client import predict_request
-from sealserve.client.answers import as_dict
-from sealserve.client.service import find_service
+from sealserve.client.answers import arrays, as_dict
+from sealserve.client.service import DEFAULT_MAX_MESSAGE, find_service
 from sealserve.errors import NetworkError, UsageError
+from sealserve.files import PUBLIC, atomic_file
+from sealserve.messages.predict_pb2 import PredictResponse
 from sealserve.messages.services import PREDICT
 
 if TYPE_CHECKING:
@@ -26,6 +37,7 @@ PROGRESS_SECONDS = 5.0
 @click.command()
 @asks_a_service
 @sends_an_input
+@click.option("--save", type=FILE, help="Write the outputs' arrays here, as .npz.")
 @click.option("--repeat", type=click.IntRange(min=1), metavar="N", help="Measure N requests.")
 @click.option(
     "--concurrency",
@@ -36,7 +48,12 @@ PROGRESS_SECONDS = 5.0
 )
 @as_json_option
 def predict(
-    asked: Asked, source: Source, repeat: int | None, concurrency: int, as_json: bool
+    asked: Asked,
+    source: Source,
+    save: Path | None,
+    repeat: int | None,
+    concurrency: int,
+    as_json: bool,
 ) -> None:
     """Send a request over TLS and print the answer; with --repeat, measure the service.
 
@@ -58,7 +75,10 @@ def predict(
         request = predict_request(
             asked.model, inputs, signature=asked.signature_name, version=asked.model_version
         )
-        answer = as_dict(client.predict_message(request))
+        response = client.predict_message(request)
+    if save is not None:
+        _save(save, response)
+    answer = as_dict(response)
     if repeat is None:
         _print_answer(answer, as_json=as_json)
         return
@@ -66,6 +86,17 @@ def predict(
     _print_report(answer, report, as_json=as_json)
     if report.failed:
         click.get_current_context().exit(NetworkError.exit_code)
+
+
+def _save(path: Path, response: PredictResponse) -> None:
+    """The outputs as numpy's .npz, which is a zip of .npy files (numpy.lib.format)."""
+    outputs = arrays(response.SerializeToString(), limit_bytes=DEFAULT_MAX_MESSAGE)
+    if any(array.dtype.hasobject for array in outputs.values()):
+        raise UsageError("an output holds strings, which --save does not write")
+    with atomic_file(path, mode=PUBLIC) as stream, zipfile.ZipFile(stream, "w") as members:
+        for name, array in outputs.items():
+            with members.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def _measure(asked: Asked, request: bytes, repeat: int, concurrency: int) -> Report:

@@ -124,6 +124,16 @@ def test_a_rest_body_is_sent_from_a_file_and_from_standard_input(
     assert set(json.loads(from_file.out)["outputs"]["predict"]["floatVal"]) == {2.0}
 
 
+def test_the_outputs_are_saved_as_arrays(run: Run, target: list[str], tmp_path: Path) -> None:
+    done = run(*target, "--random", "1,4,4,1", "--save", str(tmp_path / "out.npz"))
+    assert done.code == 0
+    with np.load(tmp_path / "out.npz") as outputs:
+        assert list(outputs) == ["predict"]
+        assert outputs["predict"].shape == (1, 4, 4, 1)
+    again = run(*target, "--random", "1", "--save", str(tmp_path / "absent" / "out.npz"))
+    assert (again.code, "cannot write" in again.err) == (1, True)
+
+
 def test_a_measurement_prints_percentiles_throughput_and_its_warm_up(
     run: Run, target: list[str]
 ) -> None:
