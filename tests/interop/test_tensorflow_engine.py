@@ -39,7 +39,7 @@ from sealserve.messages.saved_model_pb2 import SavedModel
 from sealserve.sealing import seal
 from sealserve.serving.capacity import Capacity
 from sealserve.serving.engine import Precision
-from sealserve.serving.engines.tensorflow import TensorFlowEngine
+from sealserve.serving.engines.tensorflow import TensorFlowEngine, has_bfloat16
 from sealserve.serving.keys import WrapKey
 from sealserve.serving.vault import Vault
 from sealserve.serving.version_files import FolderFiles
@@ -261,7 +261,7 @@ def test_a_file_that_was_added_is_refused(
 
 
 def test_bfloat16_is_near_float32_and_not_it(tf: Any, loaded: Any, words: Path) -> None:
-    if "avx512_bf16" not in Path("/proc/cpuinfo").read_text():
+    if not has_bfloat16(Path("/proc/cpuinfo").read_text()):
         pytest.skip("the processor has no bfloat16")
     other = load(TensorFlowEngine(Capacity(2, 1), Precision.BF16), words)
     x = np.random.default_rng(3).standard_normal((8, WEIGHTS), np.float32) / math.sqrt(WEIGHTS)

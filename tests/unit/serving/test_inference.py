@@ -1,13 +1,12 @@
 """Classify, Regress and MultiInference: signatures that suit, outputs that are what they should be.
 
-The engine here is a few lines of numpy that knows strings, so that no large package is needed.
+The engine is the one of `tests/support` that knows strings.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,11 @@ import pytest
 from sealserve.errors import InvalidArgument, NotFound, ServingError, Unimplemented
 from sealserve.messages import tensor_pb2
 from sealserve.messages.graph_pb2 import GraphDef
-from sealserve.messages.inference_pb2 import Example, Input
-from sealserve.messages.metadata_pb2 import SignatureDefMap
+from sealserve.messages.inference_pb2 import Input
 from sealserve.messages.saved_model_pb2 import SavedModel, SignatureDef
 from sealserve.serving.calls import Call
 from sealserve.serving.dataplane import DataPlane, ModelQuery
-from sealserve.serving.engine import Loaded, VersionFiles
-from sealserve.serving.formats.saved_model import FILE_NAME, parse_saved_model
+from sealserve.serving.formats.saved_model import FILE_NAME
 from sealserve.serving.inference import (
     CLASSIFY,
     REGRESS,
@@ -37,8 +34,9 @@ from sealserve.serving.inference import (
 from sealserve.serving.lifecycle import ModelManager, Pace
 from sealserve.serving.models import ModelSettings
 from sealserve.serving.servable import Loader
-from sealserve.serving.signature import Array, Signature, parse_signature
+from sealserve.serving.signature import Array
 from sealserve.serving.vault import Vault
+from string_engine import LengthEngine
 
 STRING, FLOAT = tensor_pb2.DT_STRING, tensor_pb2.DT_FLOAT
 EXAMPLES: dict[str, Any] = {"inputs": ("e:0", STRING, (None,))}
@@ -46,36 +44,6 @@ LABELS = {"classes": ("c:0", STRING, (None, 2))}
 SCORES = {"scores": ("s:0", FLOAT, (None, 2))}
 VALUE = {"outputs": ("v:0", FLOAT, (None, 1))}
 LIMIT = 1 << 20
-
-
-class LengthEngine:
-    """Scores an example by its feature `n`; labels it `odd` and `even`."""
-
-    name = "lengths"
-    concurrency = 1
-
-    def load(self, files: VersionFiles, tags: Sequence[str]) -> Loaded:
-        meta_graph = parse_saved_model(files.read(FILE_NAME), tags)
-        signatures = meta_graph.signatures
-        return Loaded(
-            SignatureDefMap(signature_def=signatures),
-            {name: LengthExecutable(parse_signature(name, d)) for name, d in signatures.items()},
-        )
-
-
-@dataclass(eq=False)
-class LengthExecutable:
-    signature: Signature
-
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        (array,) = inputs.values()
-        n = [Example.FromString(e).features.feature["n"].int64_list.value[0] for e in array]
-        known = {
-            "classes": np.array([[b"odd", b"even"]] * len(n), object),
-            "scores": np.float32([[x % 2, 1 - x % 2] for x in n]),
-            "outputs": np.float32(n).reshape(-1, 1),
-        }
-        return {alias: known[alias] for alias in self.signature.outputs if alias in known}
 
 
 def examples(*values: int) -> Input:

@@ -21,9 +21,10 @@ import re
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from sealserve.errors import FormatError, ResourceExhausted, Unimplemented, UsageError
+from sealserve.errors import ConfigError, FormatError, ResourceExhausted, Unimplemented, UsageError
 from sealserve.messages.metadata_pb2 import SignatureDefMap
 from sealserve.serving.capacity import Capacity
 from sealserve.serving.engine import Loaded, Precision, VersionFiles
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 PRECISIONS = (Precision.F32, Precision.BF16)
 _PIECE = 16 << 20  # bytes that are copied at a time
 _FOLDERS = ("variables/", "assets/")  # what a SavedModel consists of beside its graph
+_PROCESSORS = Path("/proc/cpuinfo")
 _MISSING = re.compile(r"Op type not registered '([^']+)'")
 
 
@@ -53,12 +55,23 @@ def require_tensorflow(precision: Precision) -> None:
         )
 
 
+def has_bfloat16(cpuinfo: str) -> bool:
+    """Whether TensorFlow rewrites graphs for a processor of which `/proc/cpuinfo` says this.
+
+    Source: TensorFlow 2.21, core/util/util.cc (IsBF16SupportedByOneDNNOnThisCPU).
+    """
+    return not {"avx512f", "avx_ne_convert"}.isdisjoint(cpuinfo.split())
+
+
 class TensorFlowEngine:
     """Sessions with the same capacity each. The threads of a process are set by its first one."""
 
     def __init__(self, capacity: Capacity, precision: Precision = Precision.F32) -> None:
-        """Imports TensorFlow; raises what `require_tensorflow` does."""
+        """Imports TensorFlow; raises what `require_tensorflow` does, and ConfigError for a
+        precision that this processor does not compute in."""
         require_tensorflow(precision)
+        if precision is Precision.BF16 and not has_bfloat16(_PROCESSORS.read_text()):
+            raise ConfigError(f"this processor does not compute in {precision}", code="precision")
         self._tf = _import_tensorflow()
         self._v1 = self._tf.compat.v1
         self._capacity = capacity
