@@ -1,4 +1,4 @@
-"""Grafana's own schema of dashboards, as its Foundation SDK has it, on the dashboard that we ship.
+"""Grafana's own schema of dashboards, as its Foundation SDK has it, on the dashboards that we ship.
 
 The SDK reads strictly: a field that is unknown, missing or of another type is an error. It comes
 from the Go module proxy, at the version in `grafana_schema/go.mod`, by `go run`.
@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from operating import BOARD
+from sealserve.deploy.serving import DASHBOARD, watching_files
 
+SERVING_BOARD = json.loads(watching_files()[DASHBOARD])
 CHECKER = Path(__file__).parent / "grafana_schema"
 BUILD_SECONDS = 400
 CHECK_SECONDS = 30
@@ -52,8 +54,11 @@ def faults(checker: Path, folder: Path, board: object) -> str:
     return ended.stderr
 
 
-def test_the_dashboard_follows_grafanas_schema(checker: Path, tmp_path: Path) -> None:
-    assert faults(checker, tmp_path, BOARD) == ""
+@pytest.mark.parametrize("board", [BOARD, SERVING_BOARD], ids=["keyservice", "serving"])
+def test_the_dashboards_follow_grafanas_schema(
+    checker: Path, tmp_path: Path, board: object
+) -> None:
+    assert faults(checker, tmp_path, board) == ""
 
 
 def test_what_does_not_is_noticed(checker: Path, tmp_path: Path) -> None:

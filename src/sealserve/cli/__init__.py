@@ -51,6 +51,7 @@ COMMANDS = {
     "revocation": Entry("revocation", "revocation", "keyservice", "Revoke, whatever policies say."),
     "audit": Entry("audit", "audit", "keyservice", "Verify, search and prove the audit log."),
     "serve": Entry("serve", "serve", "serving", "Serve models over the TensorFlow Serving API."),
+    "monitoring": Entry("monitoring", "monitoring", "", "Alert rules and a dashboard for it."),
     "predict": Entry("predict", "predict", "client", "Send a request, and print the answer."),
     "bench": Entry("bench", "bench", "client", "Put a load on a service, and measure it."),
     "lab": Entry("lab", "lab", "lab", "The simulated hardware: a world to try everything in."),

@@ -13,8 +13,8 @@ import re
 from importlib import resources
 from pathlib import Path
 
+from sealserve.deploy.writing import write_new
 from sealserve.errors import UsageError
-from sealserve.files import PUBLIC, write_file
 
 UNIT = "sealserve-keyservice.service"
 RULES = "sealserve-keyservice.rules.yml"
@@ -39,19 +39,7 @@ def operating_files(command: Path, config: Path) -> dict[str, bytes]:
 
 def write_operating_files(folder: Path, command: Path, config: Path) -> tuple[Path, ...]:
     """Write them into `folder`, which is made if need be; never over another file: UsageError."""
-    files = operating_files(command, config)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot make the folder {folder}: {error.strerror}") from error
-    taken = [str(folder / name) for name in files if (folder / name).exists()]
-    if taken:
-        raise UsageError(
-            f"{', '.join(taken)}: not overwritten", hint="name another folder, or move these away"
-        )
-    for name, data in files.items():
-        write_file(folder / name, data, mode=PUBLIC, replace=False)
-    return tuple(folder / name for name in files)
+    return write_new(folder, operating_files(command, config))
 
 
 def is_hidden(path: Path) -> bool:
