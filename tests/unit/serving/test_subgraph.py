@@ -34,7 +34,7 @@ def graph(new_graph: New) -> Any:
 
 
 def pieces(graph: GraphDef, definition: SignatureDef) -> GraphDef:
-    return GraphDef.FromString(b"".join(cut(graph, parse_signature("s", definition))))
+    return GraphDef.FromString(b"".join(cut(graph, parse_signature("s", definition)).pieces()))
 
 
 def nodes(graph: GraphDef) -> dict[str, Any]:

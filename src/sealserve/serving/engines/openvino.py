@@ -10,10 +10,12 @@ Source: OpenVINO 2025.3 to 2026.4, `openvino.frontend` and the CPU device's prop
 
 from __future__ import annotations
 
+import copy
 import logging
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sealserve.errors import ConfigError, Unimplemented
@@ -105,9 +107,13 @@ class OpenVinoEngine:
             return self._load_read(read, _PLATFORMS[found.format])
         meta_graph = parse_saved_model(files.read(FILE_NAME), tags)
         variables = stored_in(files, meta_graph)
+        done: dict[bytes, OpenVinoExecutable] = {}
         return Loaded(
             SignatureDefMap(signature_def=meta_graph.signatures),
-            {name: self._compiled(meta_graph, name, variables) for name in meta_graph.signatures},
+            {
+                name: self._compiled(meta_graph, name, variables, done)
+                for name in meta_graph.signatures
+            },
         )
 
     def _load_read(self, read: ReadModel, platform: str) -> Loaded:
@@ -119,24 +125,34 @@ class OpenVinoEngine:
         )
 
     def _compiled(
-        self, meta_graph: MetaGraph, name: str, variables: Variables | None
+        self,
+        meta_graph: MetaGraph,
+        name: str,
+        variables: Variables | None,
+        done: dict[bytes, OpenVinoExecutable],
     ) -> OpenVinoExecutable | Unimplemented:
+        """What runs a signature: one of those that are `done` if it computes the same."""
         try:
             signature = parse_signature(name, meta_graph.signatures[name])
-            return self._compile(meta_graph.graph, signature, variables)
+            self._require_types(signature)
+            part = cut(meta_graph.graph, signature, variables)
+            same = part.computation() if len(meta_graph.signatures) > 1 else None
+            if same in done:
+                return _under(signature, done[same])
+            executable = self._executable(self._read(part.pieces()), signature)
         except Unimplemented as error:
             return error
+        if same is not None:
+            done[same] = executable
+        return executable
 
-    def _compile(
-        self, graph: GraphDef, signature: Signature, variables: Variables | None
-    ) -> OpenVinoExecutable:
+    def _require_types(self, signature: Signature) -> None:
         for spec in (*signature.inputs.values(), *signature.outputs.values()):
             if spec.data_type not in DATA_TYPES:
                 raise Unimplemented(
                     f"tensor {spec.alias!r} is {dtype_name(spec.data_type)}, which {self.name} "
                     "does not compute with; --engine=tensorflow does"
                 )
-        return self._executable(self._read(cut(graph, signature, variables)), signature)
 
     def _read(self, pieces: Iterator[bytes]) -> Any:
         """The model of a GraphDef: through a file in memory, node by node where there are none."""
@@ -186,6 +202,18 @@ class OpenVinoEngine:
             # Replicas on one machine would all pin their threads to the same processors.
             "ENABLE_CPU_PINNING": False,
         }
+
+
+def _under(signature: Signature, executable: OpenVinoExecutable) -> OpenVinoExecutable:
+    """The executable of another signature, its requests included, under this one."""
+    same = copy.copy(executable)
+    same.signature = replace(
+        executable.signature,
+        name=signature.name,
+        defaults=signature.defaults,
+        method=signature.method,
+    )
+    return same
 
 
 def _require_precision(core: Any, precision: Precision) -> None:

@@ -14,9 +14,17 @@ Source: TensorFlow 2.21, core/framework/{graph,node_def,function}.proto.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from sealserve.errors import FailedPrecondition, FormatError, Unimplemented
-from sealserve.messages.graph_pb2 import FunctionDefLibrary, GraphDef, NodeDef
+from sealserve.messages.graph_pb2 import (
+    FunctionDef,
+    FunctionDefLibrary,
+    GraphDef,
+    NodeDef,
+    VersionDef,
+)
+from sealserve.serving.formats.alike import computation
 from sealserve.serving.formats.lifting import Lifting, refuse_assignments
 from sealserve.serving.formats.references import NodeMap, in_order, place
 from sealserve.serving.formats.restoring import HANDLE_OPS
@@ -32,24 +40,64 @@ def output_name(index: int) -> str:
     return f"sealserve_output_{index}"
 
 
-def cut(
-    graph: GraphDef, signature: Signature, variables: Variables | None = None
-) -> Iterator[bytes]:
-    """The pieces of a GraphDef with the inputs and outputs of `signature` and what is between.
+@dataclass(frozen=True)
+class Subgraph:
+    """What is between the inputs and outputs of a signature. `nodes` come after their inputs."""
+
+    signature: Signature
+    placeholders: Sequence[NodeDef]
+    constants: Sequence[NodeDef]
+    """The nodes of variables, which become constants."""
+    nodes: Sequence[NodeDef]
+    functions: Sequence[FunctionDef]
+    versions: VersionDef
+    variables: Variables | None
+
+    def pieces(self) -> Iterator[bytes]:
+        """The pieces of a GraphDef.
+
+        Raises on the way what `Variables.constant` does, Unimplemented beyond 2 GiB.
+        """
+        library = FunctionDefLibrary(function=self.functions)
+        last = GraphDef(versions=self.versions, library=library).SerializeToString()
+        total = len(last)
+        for node in self._all():
+            data = node.SerializeToString()
+            total += len(data) + 10
+            if total > SIZE_LIMIT:
+                raise Unimplemented("the graph with its variables has more than 2 GiB")
+            yield _NODE_TAG + _varint(len(data))
+            yield data
+        yield last
+
+    def computation(self) -> bytes | None:
+        """See `sealserve.serving.formats.alike`."""
+        nodes = [*self.constants, *self.nodes]
+        return computation(self.signature, self.placeholders, nodes, self.functions)
+
+    def _all(self) -> Iterator[NodeDef]:
+        yield from self.placeholders
+        if self.variables is not None:
+            yield from map(self.variables.constant, self.constants)
+        yield from self.nodes
+        yield from _results(self.signature.outputs.values())
+
+
+def cut(graph: GraphDef, signature: Signature, variables: Variables | None = None) -> Subgraph:
+    """The part of `graph` with the inputs and outputs of `signature` and what is between.
 
     Each input is a Placeholder of its node's name, with the shape that is known of it; output i is
-    the Identity node `output_name(i)`. Raises, before the first piece, FormatError for a graph that
-    does not hold what it names, Unimplemented for an input that is not the first output of its
-    node and for variables that cannot be made constants, FailedPrecondition for variables without
-    values; and between pieces what `Variables.constant` does, Unimplemented beyond 2 GiB.
+    the Identity node `output_name(i)`. Raises FormatError for a graph that does not hold what it
+    names, Unimplemented for an input that is not the first output of its node and for variables
+    that cannot be made constants, FailedPrecondition for variables without values.
     """
     nodes = {node.name: node for node in graph.node}
     library = {function.signature.name: function for function in graph.library.function}
     inputs = {_input_node(spec, nodes): spec for spec in signature.inputs.values()}
-    outputs = list(signature.outputs.values())
-    if any(output_name(index) in nodes for index in range(len(outputs))):
+    tensors = [spec.tensor for spec in signature.outputs.values()]
+    if any(output_name(index) in nodes for index in range(len(tensors))):
         raise FormatError(f"the graph has a node named like {output_name(0)!r}")
-    needed = in_order((spec.tensor for spec in outputs), nodes, inputs.__contains__)
+    needed = in_order(tensors, nodes, inputs.__contains__)
     refuse_assignments(_running(needed, nodes, inputs), library)
     lifting = Lifting(library)
     values = [node for node in needed if node.op in HANDLE_OPS]
@@ -58,26 +106,12 @@ def cut(
     if variables is None:
         _refuse_variables(values)
     placeholders = [_placeholder(nodes[name], spec) for name, spec in inputs.items()]
-    constants = (variables.constant(node) for node in values) if variables else ()
-    last = GraphDef(versions=graph.versions, library=FunctionDefLibrary(function=lifting.functions))
-    return _pieces([placeholders, constants, rest, _results(outputs)], last)
+    return Subgraph(
+        signature, placeholders, values, rest, lifting.functions, graph.versions, variables
+    )
 
 
-def _pieces(nodes: Iterable[Iterable[NodeDef]], last: GraphDef) -> Iterator[bytes]:
-    rest = last.SerializeToString()
-    total = len(rest)
-    for some in nodes:
-        for node in some:
-            data = node.SerializeToString()
-            total += len(data) + 10
-            if total > SIZE_LIMIT:
-                raise Unimplemented("the graph with its variables has more than 2 GiB")
-            yield _NODE_TAG + _varint(len(data))
-            yield data
-    yield rest
-
-
-def _results(outputs: Sequence[TensorSpec]) -> Iterator[NodeDef]:
+def _results(outputs: Iterable[TensorSpec]) -> Iterator[NodeDef]:
     for index, spec in enumerate(outputs):
         identity = NodeDef(name=output_name(index), op="Identity", input=[_reference(spec.tensor)])
         identity.attr["T"].type = spec.data_type  # type: ignore[assignment]  # an int at run time
