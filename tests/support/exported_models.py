@@ -134,3 +134,33 @@ def export_counter(tf: Any, folder: Path) -> Path:
     module.turn = tf.function(turn, [tf.TensorSpec([None], tf.complex64)])
     tf.saved_model.save(module, str(folder), signatures=module.turn)
     return folder
+
+
+def export_half_plus(tf: Any, folder: Path, addend: float) -> Path:
+    """x / 2 + `addend`: the model of TensorFlow Serving's guides, to predict and to regress."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        half, plus = v1.get_variable("a", initializer=0.5), v1.get_variable("b", initializer=addend)
+        x = v1.placeholder(tf.float32, [None], "x")
+        y = half * x + plus
+        examples = v1.placeholder(tf.string, [None], "tf_example")
+        parsed = v1.io.parse_example(examples, {"x": tf.io.FixedLenFeature([1], tf.float32)})
+        result = half * parsed["x"] + plus
+        session.run(v1.global_variables_initializer())
+        tensor_info = v1.saved_model.utils.build_tensor_info
+        signature = v1.saved_model.build_signature_def
+        builder = v1.saved_model.Builder(str(folder))
+        builder.add_meta_graph_and_variables(
+            session,
+            ["serve"],
+            {
+                "serving_default": signature(
+                    {"x": tensor_info(x)}, {"y": tensor_info(y)}, "tensorflow/serving/predict"
+                ),
+                REGRESS: signature(
+                    {"inputs": tensor_info(examples)}, {"outputs": tensor_info(result)}, REGRESS
+                ),
+            },
+        )
+        builder.save()
+    return folder
