@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class TensorSpec:
     data_type: int
     shape: Shape | None
 
-    @property
+    @cached_property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of its arrays."""
         return numpy_dtype(self.data_type)

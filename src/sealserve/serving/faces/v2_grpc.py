@@ -1,7 +1,7 @@
 """The Open Inference Protocol's gRPC methods over the data plane.
 
-A request brings its inputs as typed contents or all of them in binary form, and is answered in the
-form that it came in; where an output has no typed form (FP16), all are binary. That a server is not
+ModelInfer brings inputs as typed contents or all of them in binary form, and is answered in the
+form it came in; where an output has no typed form (FP16), all are binary. That a server is not
 ready, or does not have a model, is an answer to those who ask whether it is, not an error.
 
 Methods and messages: Open Inference Protocol, inference_grpc.md and open_inference_grpc.proto.
@@ -10,13 +10,9 @@ Methods and messages: Open Inference Protocol, inference_grpc.md and open_infere
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from sealserve.errors import InvalidArgument, NotFound
+from sealserve.errors import NotFound
 from sealserve.messages.open_inference_pb2 import (
-    InferParameter,
-    ModelInferRequest,
-    ModelInferResponse,
     ModelMetadataRequest,
     ModelMetadataResponse,
     ModelReadyRequest,
@@ -37,10 +33,10 @@ from sealserve.messages.services import (
     SERVER_READY,
 )
 from sealserve.serving.calls import Call
-from sealserve.serving.dataplane import DataPlane, Prediction
-from sealserve.serving.faces import v2_parameters
+from sealserve.serving.dataplane import DataPlane
 from sealserve.serving.faces.grpc import Methods
-from sealserve.serving.faces.v2_contents import fill_contents, from_contents, has_field
+from sealserve.serving.faces.tensorflow_rest import in_thread_if_large
+from sealserve.serving.faces.v2_infer import Requests, encode_response
 from sealserve.serving.faces.v2_models import (
     ENGINE,
     EXTENSIONS,
@@ -50,13 +46,6 @@ from sealserve.serving.faces.v2_models import (
     is_model_ready,
     model_metadata,
     model_query,
-)
-from sealserve.serving.faces.v2_tensors import (
-    checked_shape,
-    datatype_of,
-    from_binary,
-    require_datatype,
-    to_binary,
 )
 from sealserve.serving.health import Readiness
 from sealserve.serving.signature import Array, Signature
@@ -70,6 +59,7 @@ class OpenInference:
         self._plane = plane
         self._readiness = readiness
         self._engine = engine
+        self._requests = Requests()
 
     def methods(self) -> Methods:
         """What this face serves."""
@@ -121,78 +111,16 @@ class OpenInference:
         return response.SerializeToString()
 
     async def _infer(self, data: bytes, call: Call) -> bytes:
-        request = ModelInferRequest.FromString(data)
-        _require_served(request)
-        signature_name = v2_parameters.text(
-            _values(request.parameters), v2_parameters.SIGNATURE_NAME
-        )
-        query = model_query(request.model_name, request.model_version, signature_name)
+        request = self._requests.read(data)
 
         async def decode(signature: Signature) -> Mapping[str, Array]:
-            return _inputs(request, signature)
+            size = 0 if request.raw else len(data)  # what is in binary form is not converted
+            return await in_thread_if_large(size, request.arrays, signature)
 
-        wanted = [output.name for output in request.outputs]
-        prediction = await self._plane.predict(query, decode, call, wanted)
-        return _response(prediction, request).SerializeToString()
-
-
-def _inputs(request: ModelInferRequest, signature: Signature) -> dict[str, Array]:
-    """The arrays of a request, in whichever form they came."""
-    names = [tensor.name for tensor in request.inputs]
-    if len(set(names)) < len(names):
-        raise InvalidArgument("an input is given twice")
-    signature.require_names(names)
-    raw = request.raw_input_contents
-    if raw and len(raw) != len(names):
-        raise InvalidArgument(
-            f"raw_input_contents has {len(raw)} entries; the request has {len(names)} inputs"
-        )
-    found = {}
-    for index, tensor in enumerate(request.inputs):
-        spec = signature.inputs[tensor.name]
-        require_datatype(spec, tensor.datatype)
-        shape = checked_shape(spec, tensor.shape)
-        if not raw:
-            found[tensor.name] = from_contents(tensor.contents, spec, shape)
-        elif tensor.HasField("contents"):
-            raise InvalidArgument(f"input {spec.alias!r} has both contents and raw_input_contents")
-        else:
-            found[tensor.name] = from_binary(raw[index], spec, shape)
-    return found
-
-
-def _response(prediction: Prediction, request: ModelInferRequest) -> ModelInferResponse:
-    response = ModelInferResponse(
-        model_name=prediction.name, model_version=str(prediction.version), id=request.id
-    )
-    outputs = prediction.outputs
-    typed = not request.raw_input_contents and any(t.HasField("contents") for t in request.inputs)
-    typed = typed and all(has_field(array.dtype) for array in outputs.values())
-    for name, array in outputs.items():
-        tensor = response.outputs.add(
-            name=name, datatype=datatype_of(array.dtype), shape=array.shape
-        )
-        if typed:
-            fill_contents(tensor.contents, array)
-        else:
-            response.raw_output_contents.append(to_binary(array))
-    return response
-
-
-def _require_served(request: ModelInferRequest) -> None:
-    v2_parameters.require_served(request.parameters)
-    for tensor in request.inputs:
-        v2_parameters.require_served(tensor.parameters)
-    for output in request.outputs:
-        v2_parameters.require_served(output.parameters)
-
-
-def _values(parameters: Mapping[str, InferParameter]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, parameter in parameters.items():
-        choice = parameter.WhichOneof("parameter_choice")
-        found[name] = getattr(parameter, choice) if choice else None
-    return found
+        asked = request.description
+        prediction = await self._plane.predict(asked.query, decode, call, asked.outputs)
+        size = 0 if request.raw else sum(array.nbytes for array in prediction.outputs.values())
+        return await in_thread_if_large(size, encode_response, prediction, request)
 
 
 def _tensor_metadata(tensor: TensorMetadata) -> ModelMetadataResponse.TensorMetadata:

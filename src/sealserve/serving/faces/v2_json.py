@@ -25,6 +25,7 @@ from sealserve.serving.dataplane import Prediction
 from sealserve.serving.faces import v2_parameters
 from sealserve.serving.faces.rest_json import leaves, parse_body, plain_values
 from sealserve.serving.faces.v2_tensors import (
+    Data,
     checked_shape,
     datatype_of,
     from_binary,
@@ -89,7 +90,7 @@ def encode_response(prediction: Prediction, request: InferRequest) -> tuple[byte
 
     Raises InvalidArgument for an output that is no text, and so must be asked for in binary form.
     """
-    binary = []
+    binary: list[Data] = []
     outputs = []
     for name, array in prediction.outputs.items():
         described: dict[str, Any] = {

@@ -81,9 +81,10 @@ def checked_shape(spec: TensorSpec, sizes: Sequence[int]) -> tuple[int, ...]:
 
 
 def from_binary(data: Data, spec: TensorSpec, shape: tuple[int, ...]) -> Array:
-    """The array of a tensor in binary form; it shares the memory of `data` where that is aligned.
+    """The array of a tensor in binary form.
 
-    `shape` is one that `checked_shape` has passed.
+    It shares the memory of `data`, and so need not be aligned; BYTES do not. `shape` is one that
+    `checked_shape` has passed.
     """
     count = math.prod(shape)
     if spec.dtype.kind == "O":
@@ -95,14 +96,17 @@ def from_binary(data: Data, spec: TensorSpec, shape: tuple[int, ...]) -> Array:
         )
     if spec.dtype.kind == "b" and np.frombuffer(data, np.uint8).max(initial=0) > 1:
         raise InvalidArgument(f"input {spec.alias!r}: a byte of BOOL is neither 0 nor 1")
-    return np.require(np.frombuffer(data, spec.dtype), requirements="A").reshape(shape)
+    return np.frombuffer(data, spec.dtype).reshape(shape)
 
 
-def to_binary(array: Array) -> bytes:
-    """An array in binary form; Unimplemented for a dtype that the protocol does not have."""
+def to_binary(array: Array) -> Data:
+    """An array in binary form, which is its own memory where that has this form already.
+
+    Raises Unimplemented for a dtype that the protocol does not have.
+    """
     stored = DTYPES[datatype_of(array.dtype)]
     if stored.kind != "O":
-        return array.astype(stored, copy=False).tobytes()
+        return np.ascontiguousarray(array, stored).reshape(-1).view(np.uint8).data
     return b"".join(_with_lengths(array.ravel().tolist()))
 
 
