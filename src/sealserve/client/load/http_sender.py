@@ -68,6 +68,7 @@ class HttpSender:
         """See `Sender`."""
         for connection in self._all:
             connection.give_up()
+        await asyncio.sleep(0)  # the sockets are closed by the loop
 
 
 class _Connection:
