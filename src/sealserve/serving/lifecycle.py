@@ -34,6 +34,7 @@ from sealserve.errors import (
     NotFound,
     SealServeError,
 )
+from sealserve.logline import line
 from sealserve.messages.status_pb2 import ModelVersionStatus
 from sealserve.serving.heap import give_back
 from sealserve.serving.models import ModelSettings, discover
@@ -51,6 +52,8 @@ START, LOADING, AVAILABLE, UNLOADING, END = (
     ModelVersionStatus.UNLOADING,
     ModelVersionStatus.END,
 )
+
+GONE_SECONDS, GONE_CHECKS = 1.0, 50  # from the last use of a version until it has left memory
 
 
 @dataclass
@@ -73,7 +76,7 @@ class _Model:
     def tell(self, trouble: str) -> None:
         """Log what is wrong with the model's folder, if that is news; nothing wrong is empty."""
         if trouble and trouble != self.told:
-            log.warning("model %s: %s", self.settings.name, trouble)
+            log.warning(line("no_versions", model=self.settings.name, reason=trouble))
         self.told = trouble
 
 
@@ -219,7 +222,7 @@ class ModelManager:
             except ConfigError as error:
                 model.tell(error.message)
             except Exception:
-                log.exception("model %s: polling failed", model.settings.name)
+                log.exception(line("polling_fault", model=model.settings.name))
 
     def _keep(self, task: asyncio.Future[Any]) -> None:
         self._looking.add(task)
@@ -264,10 +267,12 @@ class ModelManager:
             record.next_attempt = time.monotonic() + self._pace.retry_interval
             code = error.code if isinstance(error, SealServeError) else "internal"
             if code == "internal":
-                log.exception("model %s version %d: loading failed", name, version)
+                log.exception(line("loading_fault", model=name, version=version))
             # Frames hold what was read: a model in plaintext would stay for as long as its error.
             error.__traceback__ = error.__cause__ = error.__context__ = None
-            log.error("model %s version %d: not loaded: %s [%s]", name, version, error, code)
+            log.error(
+                line("version_not_loaded", model=name, version=version, code=code, reason=error)
+            )
             self._observer.load_failed(name, folder, code, time.monotonic() - began)
         else:
             record.state, record.attempts = AVAILABLE, 0
@@ -321,10 +326,14 @@ class ModelManager:
 async def _unload(name: str, version: int, record: VersionRecord) -> None:
     if record.servable is not None:
         await record.servable.drained()
-        record.servable = None
+        traces, record.servable = record.servable.traces(), None
+        for _ in range(GONE_CHECKS):  # a thread that ran it may hold it for a moment longer
+            if not any(trace() for trace in traces):
+                break
+            await asyncio.sleep(GONE_SECONDS / GONE_CHECKS)
         await asyncio.to_thread(give_back)
     record.state = END
-    log.info("model %s version %d: unloaded", name, version)
+    log.info(line("version_unloaded", model=name, version=version))
 
 
 def _available(model: _Model) -> dict[int, Servable]:

@@ -20,6 +20,7 @@ import grpc
 from cryptography import x509
 
 from sealserve.errors import ConfigError
+from sealserve.logline import line
 from sealserve.sealing import ModelRecord
 from sealserve.serving import settings
 from sealserve.serving.batching import BatchSettings
@@ -207,8 +208,14 @@ def _tls(flags: Flags, vault: Files) -> Tls | None:
             "anybody who can connect could take every model away",
             hint="let clients need a certificate: client_verify and custom_ca",
         )
-    clients = "clients need a certificate" if tls.client_ca else "clients need no certificate"
-    log.info("TLS certificate SHA-256 %s; %s", fingerprint(tls), clients)
+    log.info(
+        line(
+            "tls",
+            certificate_sha256=fingerprint(tls),
+            until=first.not_valid_after_utc.isoformat(),
+            clients_need_a_certificate=tls.client_ca is not None,
+        )
+    )
     return Tls(tls, context, first.not_valid_after_utc.timestamp())
 
 

@@ -11,8 +11,11 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
+from weakref import ref
 
 from sealserve.errors import FailedPrecondition, SealServeError, Unimplemented
+from sealserve.logline import line
 from sealserve.serving.engine import Engine, Executable, Loaded, VersionFiles
 from sealserve.serving.signature import DEFAULT_SIGNATURE
 from sealserve.serving.stages import STARTING
@@ -67,6 +70,10 @@ class Servable:
         """Wait until nobody uses it."""
         await self._unused.wait()
 
+    def traces(self) -> list[ref[Any]]:
+        """References that show whether its executables are still in memory."""
+        return [ref(executable) for executable in self._executables.values()]
+
 
 class Loader:
     """Opens, compiles and warms up versions."""
@@ -101,10 +108,17 @@ class Loader:
         if len(refusals) == len(loaded.executables):
             raise refusals[0]
         for refusal in refusals:
-            log.warning("model %s version %d: not served: %s", name, version, refusal.message)
+            reason = refusal.message
+            log.warning(line("signature_not_served", model=name, version=version, reason=reason))
         log.info(
-            "model %s version %d: loaded from %s by %s in %.2f s",
-            *(name, version, folder, self._engine.name, time.monotonic() - started),
+            line(
+                "version_loaded",
+                model=name,
+                version=version,
+                folder=folder,
+                engine=self._engine.name,
+                seconds=round(time.monotonic() - started, 3),
+            )
         )
         if self._warm_up is not None:
             with STARTING.stage("warm-up"):

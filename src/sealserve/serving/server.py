@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from sealserve.errors import ModelsUnavailable, SealServeError
 from sealserve.hosts import Address
 from sealserve.http_server import HttpServer
+from sealserve.logline import line
 from sealserve.serving import settings
 from sealserve.serving.calls import Call
 from sealserve.serving.dataplane import DataPlane
@@ -198,7 +199,7 @@ class ModelServer:
 
     async def _watch_configuration(self) -> None:
         flags, vault = self._prepared.flags, self._prepared.vault
-        known = self._prepared.models
+        known, name = self._prepared.models, flags.model_config_file
         while True:
             await asyncio.sleep(flags.model_config_file_poll_wait_seconds)
             try:
@@ -206,12 +207,12 @@ class ModelServer:
                 if found != known:
                     await self._models.reload(found)
                     known = found
-                    log.info("%s: read again, %d models", flags.model_config_file, len(found))
+                    log.info(line("models_read_again", file=name, models=len(found)))
             except ModelsUnavailable as error:
                 known = found  # it is in force, and polling goes on trying
-                log.error("%s: read again: %s", flags.model_config_file, error.message)
+                log.error(line("models_unavailable", file=name, reason=error.message))
             except SealServeError as error:
-                log.error("%s: not read again: %s", flags.model_config_file, error.message)
+                log.error(line("models_not_read", file=name, code=error.code, reason=error.message))
 
 
 async def run(
@@ -241,16 +242,14 @@ async def run(
         stopped.cancel()
         whole = await server.stop()
     if not whole:
-        log.warning("what the engine still does is left behind")
+        log.warning(line("left_behind", reason="the engine still computes or loads"))
         _end_process()
 
 
 async def _leave(server: ModelServer, flags: Flags) -> None:
     server.leave()
     delay, grace = flags.shutdown_delay_seconds, flags.shutdown_timeout_seconds
-    log.info(
-        "stopping: not ready, serving for %d s; then requests that run have %d s", delay, grace
-    )
+    log.info(line("stopping", serving_seconds=delay, then_seconds=grace))
     await asyncio.sleep(delay)
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 
 from sealserve.errors import FormatError, InvalidArgument, ServingError, Unimplemented
+from sealserve.logline import line
 from sealserve.messages.inference_pb2 import Input
 from sealserve.messages.prediction_log_pb2 import PredictionLog
 from sealserve.messages.tensors import from_proto
@@ -61,8 +62,12 @@ class WarmUp:
             else:
                 left_out += 1
         log.info(
-            "warmed up with %d requests in %.2f s; %d left out that this engine does not serve",
-            *(replayed, time.monotonic() - began, left_out),
+            line(
+                "warmed_up",
+                requests=replayed,
+                left_out=left_out,  # of signatures that this engine does not serve
+                seconds=round(time.monotonic() - began, 3),
+            )
         )
         return replayed + left_out
 

@@ -57,7 +57,7 @@ def test_a_signature_that_cannot_run_does_not_keep_the_others_from_it(
     with pytest.raises(FailedPrecondition, match='Serving signature key "other" not found'):
         servable.executable("other")
     assert set(servable.definitions.signature_def) == {"serving_default", "texts"}
-    assert "not served: tensor 't' is DT_STRING" in caplog.text
+    assert "signature_not_served model=m version=3 reason=\"tensor 't' is DT_STRING" in caplog.text
 
 
 def test_a_model_of_which_nothing_can_run_is_refused(

@@ -181,6 +181,11 @@ KEY_SERVICE = {"key_service": "keys:4433", "key_service_ca": "ca.pem"}
             id="parallelism",
         ),
         pytest.param({"host": "0.0.0.0:8500"}, "no host name", id="host-with-port"),
+        pytest.param(
+            {"processes": 2, "dangerously_allow_reload_config": True},
+            "reaches one process",
+            id="reload-of-one-of-several",
+        ),
         pytest.param({"engine": "torch"}, "--engine is one of", id="engine"),
         pytest.param({"precision": "int8"}, "--precision is one of", id="precision"),
         pytest.param({"mixed_precision": "float16"}, "is bfloat16, not", id="another-answer"),

@@ -101,7 +101,7 @@ def test_every_record_is_run_before_the_version_is_there(
     caplog.set_level(logging.INFO)
     load(tfrecord(predict_log(), predict_log(np.ones((3, 2)), signature="serving_default")))
     assert counting.rows == [1, 3]
-    assert "warmed up with 2 requests" in caplog.text
+    assert "event=warmed_up requests=2 left_out=0" in caplog.text
 
 
 def test_every_record_is_run_as_often_as_asked(
@@ -118,8 +118,7 @@ def test_what_this_engine_does_not_run_is_left_out_and_told(
     load(tfrecord(classify_log("strings"), predict_log(), PredictionLog().SerializeToString()))
     assert counting.rows == [1]
     assert "warm-up record 1 (classify_log) is left out: no strings" in caplog.text
-    assert "with 1 requests" in caplog.text
-    assert "2 left out" in caplog.text
+    assert "event=warmed_up requests=1 left_out=2" in caplog.text
 
 
 def test_a_version_without_the_file_is_not_warmed_up(counting: Counting, publish: Publish) -> None:
