@@ -25,7 +25,7 @@ from sealserve.serving.formats.restoring import HANDLE_OPS
 INSTEAD = "serve it with --engine=tensorflow"
 _ASSIGNS = re.compile(
     r"^Assign|Assign$|^(Resource)?Scatter(?!Nd$|NdNonAliasing)|^(Resource)?(Sparse)?Apply"
-    r"|CountUpTo$|^RngReadAndSkip$|^RngSkip$|^Stateful(Uniform|Standard|Trunc|Random)"
+    r"|CountUpTo$|^NegTrain$|^Sdca|^RngReadAndSkip$|^RngSkip$|^Stateful(Uniform|Standard|Trunc|Random)"
 )
 # What reads a handle, what it becomes, and how its attributes are called there.
 _READS = {
