@@ -102,7 +102,9 @@ def _follow(
             function = library[node.attr["f"].func.name]
             names = [argument.name for argument in function.signature.input_arg]
             origins = [_origin(scope, r) for r in node.input if not r.startswith("^")]
-            inner = _Scope({n.name: n for n in function.node_def}, dict(zip(names, origins)))  # noqa: B905
+            inner = _Scope(
+                {n.name: n for n in function.node_def}, dict(zip(names, origins, strict=False))
+            )
             _follow(inner, function.node_def, library, found, depth=depth + 1)
 
 
