@@ -51,11 +51,6 @@ def check(flags: Flags) -> None:
     grpc_settings(flags)
     log_form(flags)
     _check_tracing(flags)
-    if flags.processes > 1 and flags.dangerously_allow_reload_config:
-        raise UsageError(
-            "--dangerously_allow_reload_config and --processes contradict each other: a request "
-            "reaches one process, and the others would go on with other models"
-        )
 
 
 def log_form(flags: Flags) -> LogForm | None:

@@ -183,7 +183,7 @@ KEY_SERVICE = {"key_service": "keys:4433", "key_service_ca": "ca.pem"}
         pytest.param({"host": "0.0.0.0:8500"}, "no host name", id="host-with-port"),
         pytest.param(
             {"processes": 2, "dangerously_allow_reload_config": True},
-            "reaches one process",
+            "a request reaches one of them",
             id="reload-of-one-of-several",
         ),
         pytest.param({"engine": "torch"}, "--engine is one of", id="engine"),
