@@ -10,7 +10,7 @@ import click
 
 from sealserve.cli.bench_plot import PLOTTED, write_plot
 from sealserve.cli.bench_report import csv_text, facts, print_report, show_progress
-from sealserve.cli.output import print_json
+from sealserve.cli.output import note, print_json
 from sealserve.cli.predict_options import (
     FILE,
     Asked,
@@ -35,6 +35,7 @@ from sealserve.client.service import find_service
 from sealserve.errors import DeniedError, NetworkError, UsageError
 from sealserve.files import PUBLIC, write_file
 
+EXIT_INTERRUPTED = 130  # as the command line's own
 DURATION = 10.0  # seconds
 WARM_UP = 1.0  # seconds
 CONCURRENCY = 8
@@ -189,6 +190,9 @@ def bench(
         print_json(found)
     else:
         print_report(found, report)
+    if report.interrupted:
+        note("interrupted: this is what was measured by then")
+        click.get_current_context().exit(EXIT_INTERRUPTED)
     if any(limit.is_exceeded(report) for limit in allowed):
         click.get_current_context().exit(DeniedError.exit_code)
     if report.failed or report.unsent:

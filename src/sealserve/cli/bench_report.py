@@ -67,6 +67,7 @@ def facts(asked: Asked, protocol: str, report: Report, limits: Sequence[Limit]) 
         "answers_per_second": report.throughput,
         "errors": dict(report.total.errors),
         "unsent": report.unsent,
+        "interrupted": report.interrupted,
         "latency_seconds": _latencies(report.total.latencies),
         "latency_relative_error": RELATIVE_ERROR,
         "sent_late_seconds": _latencies(report.lateness) if open_loop else None,

@@ -84,6 +84,8 @@ def predict(
         return
     report = _measure(asked, request.SerializeToString(), repeat, concurrency)
     _print_report(answer, report, as_json=as_json)
+    if report.interrupted:
+        raise KeyboardInterrupt
     if report.failed:
         click.get_current_context().exit(NetworkError.exit_code)
 

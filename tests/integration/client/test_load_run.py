@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from sealserve.client.load import Plan, Report, Row, Step, make_shot, run_load
+from sealserve.client.load import Plan, Report, Row, Step, make_shot, ramp, run_load
 from sealserve.client.load.plan import WARM_UP_REQUESTS
 from sealserve.client.service import find_service
 from sealserve.errors import ServingError
@@ -104,6 +105,36 @@ def test_processes_share_one_load_and_make_one_report(start_replica: Any, plan: 
     assert report.warm_up == 4 * WARM_UP_REQUESTS
     assert len(replica.peers) == 4
     assert sum(row.answered for row in report.rows) == 101
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_interrupted_run_reports_what_was_measured_by_then(
+    processes: int, start_replica: Any, plan: MakePlan
+) -> None:
+    rows: list[Row] = []
+
+    def interrupt(row: Row) -> None:
+        rows.append(row)
+        if len(rows) == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    shape = {"steps": ramp(2, 2, 100, seconds=40), "connections": 2, "processes": processes}
+    report = run_load(plan(start_replica().address, **shape), interrupt)
+    assert report.interrupted
+    assert 3 <= len(report.rows) == len(rows) < 100
+    assert report.answered == sum(row.answered for row in rows) > 0
+    assert report.seconds == pytest.approx(len(rows) * report.plan.interval)
+
+
+def test_an_interruption_before_anything_was_measured_is_one(
+    start_replica: Any, plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sealserve.client.load.running.run_part", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_load(plan(start_replica().address))
 
 
 @pytest.mark.parametrize("processes", [1, 2])

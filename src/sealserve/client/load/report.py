@@ -51,6 +51,7 @@ class Report:
     unsent: int
     total: Outcome
     lateness: Histogram  # of sending, in an open loop
+    interrupted: bool  # it ended before its time: what is here is what had been told by then
     rows: Sequence[Row] = field(repr=False)
     steps: Sequence[StepReport] = field(repr=False)
 
@@ -91,18 +92,14 @@ class Tally:
         self.rows: list[Row] = []
         self._plan = plan
         self._told = [0] * plan.processes  # slices of each process
-        self._open: dict[int, Outcome] = {}
+        self._open: dict[int, list[Slice]] = {}
         self._steps = [Outcome() for _ in plan.steps]
         self._lateness = Histogram()
         self._ended: list[Ended] = []
 
     def add(self, process: int, told: Slice) -> None:
         """Take in a slice."""
-        row = self._open.setdefault(told.index, Outcome())
-        for step, outcome in told.outcomes.items():
-            row.add(outcome)
-            self._steps[step].add(outcome)
-        self._lateness.add(told.lateness)
+        self._open.setdefault(told.index, []).append(told)
         self._told[process] = told.index + 1
         while len(self.rows) < min(self._told):
             self._close_row()
@@ -112,11 +109,15 @@ class Tally:
         self._ended.append(ended)
 
     def report(self) -> Report:
-        """All of it, once every process has ended."""
-        seconds = max((ended.seconds for ended in self._ended), default=0.0)
-        while self._open:
-            self._close_row()
-        self._shorten_the_last(seconds)
+        """All of it, once every process has ended; else the rows that all have told."""
+        interrupted = len(self._ended) < self._plan.processes
+        if interrupted:
+            seconds = len(self.rows) * self._plan.interval
+        else:
+            seconds = max(ended.seconds for ended in self._ended)
+            while self._open:
+                self._close_row()
+            self._shorten_the_last(seconds)
         total = Outcome()
         for outcome in self._steps:
             total.add(outcome)
@@ -127,21 +128,27 @@ class Tally:
             unsent=sum(ended.unsent for ended in self._ended),
             total=total,
             lateness=self._lateness,
+            interrupted=interrupted,
             rows=tuple(self.rows),
             steps=tuple(self._step_reports(seconds)),
         )
 
     def _close_row(self) -> None:
         index = len(self.rows)
-        outcome = self._open.pop(index, None) or Outcome()
-        latencies = outcome.latencies
+        row = Outcome()
+        for told in self._open.pop(index, ()):
+            self._lateness.add(told.lateness)
+            for step, outcome in told.outcomes.items():
+                row.add(outcome)
+                self._steps[step].add(outcome)
+        latencies = row.latencies
         width = self._plan.interval
         self.rows.append(
             Row(
                 begin=index * width,
                 seconds=width,
                 answered=latencies.count,
-                errors=outcome.errors.total(),
+                errors=row.errors.total(),
                 p50=in_seconds(latencies.percentile(50)),
                 p99=in_seconds(latencies.percentile(99)),
                 greatest=in_seconds(latencies.percentile(100)),

@@ -33,15 +33,21 @@ OnRow = Callable[[Row], None]
 def run_load(plan: Plan, on_row: OnRow = lambda row: None) -> Report:
     """Carry a plan out; `on_row` is told the course as it goes.
 
+    A KeyboardInterrupt ends the run, and the report is of what was measured by then; where nothing
+    was, it is raised.
     Raises ServingError where a request before the measurement fails, NetworkError where a process
     ends before its time. Later failures are counted.
     """
     tally = _Telling(plan, on_row)
-    if plan.processes == 1:
-        [part] = plan.parts()
-        tally.end(run_part(part, _at_once, lambda told: tally.add(0, told)))
-    else:
-        _run_processes(plan, tally)
+    try:
+        if plan.processes == 1:
+            [part] = plan.parts()
+            tally.end(run_part(part, _at_once, lambda told: tally.add(0, told)))
+        else:
+            _run_processes(plan, tally)
+    except KeyboardInterrupt:
+        if not tally.rows:
+            raise
     return tally.report()
 
 
