@@ -77,7 +77,7 @@ class Signature:
     def require_names(self, names: Iterable[str]) -> None:
         """InvalidArgument unless `names`, with what has a default, are the inputs."""
         sent = set(names)
-        if sent | self.defaults.keys() != self.inputs.keys():
+        if sent != self.inputs.keys() != sent | self.defaults.keys():
             raise _input_mismatch(sent, self.inputs.keys())
 
     def complete(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -136,9 +136,12 @@ def fits(found: tuple[int, ...], expected: Shape | None) -> bool:
     """Whether a whole shape agrees with one that may have unknown dimensions."""
     if expected is None:
         return True
-    return len(found) == len(expected) and all(
-        wanted is None or size == wanted for size, wanted in zip(found, expected, strict=True)
-    )
+    if len(found) != len(expected):
+        return False
+    for size, wanted in zip(found, expected, strict=True):  # once for every input of every request
+        if size != wanted and wanted is not None:
+            return False
+    return True
 
 
 def shape_text(shape: Shape | None) -> str:

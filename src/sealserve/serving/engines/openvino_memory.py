@@ -73,7 +73,7 @@ class _Input:
             self._view = None  # should what follows fail
             self._own.shape = array.shape
             self._view = self._own.data
-        np.copyto(self._view, array, casting="equiv")
+        self._view[...] = array
 
     def _lend(self, array: Array) -> None:
         flags = array.flags

@@ -53,16 +53,18 @@ class OpenVinoExecutable:
         for _ in range(requests):
             self._idle.put(InferRequest(openvino.Tensor, compiled, inputs, answers))
         self._lone: Pool = queue.SimpleQueue()
-        self._lone_shapes: dict[str, tuple[int, ...]] = {}
+        self._aliases = tuple(inputs)
+        self._lone_shapes: list[tuple[int, ...]] | None = None
         if lone is not None:
             self._lone.put(InferRequest(openvino.Tensor, lone, inputs, answers))
-            self._lone_shapes = {a: tuple(lone.inputs[port].shape) for a, port in inputs.items()}
+            self._lone_shapes = [tuple(lone.inputs[port].shape) for port in inputs.values()]
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """See `Executable.run`."""
         try:
-            pool = self._lone if self._fits_lone(inputs) else self._idle
-            if pool is self._idle:
+            pool = self._lone
+            if [inputs[alias].shape for alias in self._aliases] != self._lone_shapes:
+                pool = self._idle
                 self._shapes.require(inputs)
             request = pool.get()  # who has one runs: the wait is that of a computation
             try:
@@ -73,11 +75,6 @@ class OpenVinoExecutable:
             log.error("signature %r failed: %s", self.signature.name, error)
             shapes = ", ".join(f"{a!r} {shape_text(x.shape)}" for a, x in sorted(inputs.items()))
             raise InvalidArgument(f"the model cannot compute with inputs {shapes}") from error
-
-    def _fits_lone(self, inputs: Mapping[str, Array]) -> bool:
-        return bool(self._lone_shapes) and all(
-            inputs[alias].shape == shape for alias, shape in self._lone_shapes.items()
-        )
 
 
 def _input_ports(signature: Signature, ports: Any) -> dict[str, int]:
