@@ -14,6 +14,8 @@ import os
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
@@ -43,6 +45,18 @@ _BETWEEN = "\x1f"  # ASCII's unit separator: between a metric and its labels, in
 _THREAD_POOL = "batch_threads"  # batching_util/shared_batch_scheduler.h
 _EXAMPLE_APIS = frozenset({"Classify", "Regress", "MultiInference"})
 _MICROSECONDS = 1e6
+
+
+Cells: TypeAlias = "memoryview[float]"
+
+
+@dataclass(frozen=True)
+class _Face:
+    """Where the numbers of one face are."""
+
+    in_flight: Cells
+    received: Cells
+    sent: Cells
 
 
 class Metrics:
@@ -80,16 +94,16 @@ class Metrics:
 
     def begun(self, call: Call) -> None:
         """A request has come."""
-        self._one(measures.IN_FLIGHT, call.entrypoint)[0] += 1
+        self._face(call.entrypoint).in_flight[0] += 1
 
     def observe(self, call: Call) -> None:
         """It has ended."""
-        face = call.entrypoint
-        if face == "GRPC" and call.peer not in self._peers:
+        face = self._face(call.entrypoint)
+        if call.entrypoint == "GRPC" and call.peer not in self._peers:
             self._seen(call.peer)
-        self._one(measures.IN_FLIGHT, face)[0] -= 1
-        self._one(measures.RECEIVED, face)[0] += call.received
-        self._one(measures.SENT, face)[0] += call.sent
+        face.in_flight[0] -= 1
+        face.received[0] += call.received
+        face.sent[0] += call.sent
         self._one(measures.REQUESTS, call.model, call.status)[0] += 1
         if call.status == "OK":
             self._went_well(call)
@@ -157,7 +171,8 @@ class Metrics:
     def _be(self, row: int) -> None:
         self._row: Row = self._board.row(row)
         self._row.pid = os.getpid()
-        self._known: dict[tuple[str, ...], memoryview[float]] = {}
+        self._known: dict[str, dict[tuple[str, ...], Cells]] = {m.name: {} for m in measures.ALL}
+        self._faces: dict[str, _Face] = {}
         self._few: set[str] = set()
         self._peers: dict[str, None] = {}  # in the order in which they came
 
@@ -168,6 +183,16 @@ class Metrics:
         self._peers[peer] = None
         self._one(measures.HANDSHAKES, "GRPC", "ok")[0] += 1
 
+    def _face(self, entrypoint: str) -> _Face:
+        found = self._faces.get(entrypoint)
+        if found is None:
+            found = self._faces[entrypoint] = _Face(
+                self._one(measures.IN_FLIGHT, entrypoint),
+                self._one(measures.RECEIVED, entrypoint),
+                self._one(measures.SENT, entrypoint),
+            )
+        return found
+
     def _went_well(self, call: Call) -> None:
         model = call.model
         micros = call.seconds * _MICROSECONDS
@@ -177,11 +202,11 @@ class Metrics:
         micros = call.engine_seconds * _MICROSECONDS
         self._observe(measures.RUNTIME_LATENCY, micros, model, call.api, self._runtime)
         self._observe(measures.QUEUE_SECONDS, call.queue_seconds, model)
+        self._observe(measures.ENGINE_SECONDS, call.engine_seconds, model)
+        self._one(measures.ROWS, model)[0] += call.rows
         if call.batched:
             micros = call.queue_seconds * _MICROSECONDS
             self._observe(measures.QUEUING_LATENCY, micros, _THREAD_POOL)
-        self._observe(measures.ENGINE_SECONDS, call.engine_seconds, model)
-        self._one(measures.ROWS, model)[0] += call.rows
         if call.api in _EXAMPLE_APIS:
             self._observe(measures.EXAMPLES, call.rows, model)
             self._one(measures.EXAMPLES_TOTAL, model)[0] += call.rows
@@ -199,22 +224,25 @@ class Metrics:
         return label
 
     def _observe(self, measure: Measure, value: float, *labels: str) -> None:
-        cells = self._one(measure, *labels)
-        cells[bisect_left(measure.bounds, value)] += 1
-        cells[measure.cells - 1] += value
+        cells = self._known[measure.name].get(labels)
+        if cells is None:
+            cells = self._place(measure, labels)
+        bounds = measure.bounds
+        cells[bisect_left(bounds, value)] += 1
+        cells[len(bounds) + 1] += value
 
-    def _one(self, measure: Measure, *labels: str) -> memoryview[float]:
+    def _one(self, measure: Measure, *labels: str) -> Cells:
         """Where it is counted."""
-        cells = self._known.get((measure.name, *labels))
+        cells = self._known[measure.name].get(labels)
         return self._place(measure, labels) if cells is None else cells
 
-    def _place(self, measure: Measure, labels: tuple[str, ...]) -> memoryview[float]:
+    def _place(self, measure: Measure, labels: tuple[str, ...]) -> Cells:
         number = str(measures.ALL.index(measure))
         plain = (_plain(label) for label in labels)
         rest = _BETWEEN.join((number, *(REST_OF_ALL for _ in labels)))
         cells = self._row.named(_BETWEEN.join((number, *plain)), rest)
         assert cells is not None  # as many places are kept as there are measures
-        self._known[measure.name, *labels] = cells
+        self._known[measure.name][labels] = cells
         return cells
 
 
