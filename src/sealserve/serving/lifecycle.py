@@ -53,7 +53,7 @@ START, LOADING, AVAILABLE, UNLOADING, END = (
     ModelVersionStatus.END,
 )
 
-GONE_SECONDS, GONE_CHECKS = 1.0, 50  # from the last use of a version until it has left memory
+APART_SECONDS = 0.5  # for the thread that held a version last to take it apart
 
 
 @dataclass
@@ -290,6 +290,7 @@ class ModelManager:
                 task = asyncio.create_task(_unload(model.settings.name, version, record))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
+                task.add_done_callback(lambda _: self._keep(asyncio.create_task(_give_back())))
                 task.add_done_callback(lambda _: self._tell(model.settings.name))
         self._tell(model.settings.name)
 
@@ -326,12 +327,7 @@ class ModelManager:
 async def _unload(name: str, version: int, record: VersionRecord) -> None:
     if record.servable is not None:
         await record.servable.drained()
-        traces, record.servable = record.servable.traces(), None
-        for _ in range(GONE_CHECKS):  # a thread that ran it may hold it for a moment longer
-            if not any(trace() for trace in traces):
-                break
-            await asyncio.sleep(GONE_SECONDS / GONE_CHECKS)
-        await asyncio.to_thread(give_back)
+        record.servable = None
     record.state = END
     log.info(line("version_unloaded", model=name, version=version))
 
@@ -352,3 +348,8 @@ def _missing(model: _Model) -> str:
             status = status_of(record.error)
             return f"{{{name} version {version} due to error: {status.error_message}}}"
     return f"{{{name}: no version to serve}}"
+
+
+async def _give_back() -> None:
+    await asyncio.sleep(APART_SECONDS)
+    await asyncio.to_thread(give_back)

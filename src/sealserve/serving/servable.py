@@ -11,8 +11,6 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
-from weakref import ref
 
 from sealserve.errors import FailedPrecondition, SealServeError, Unimplemented
 from sealserve.logline import line
@@ -69,10 +67,6 @@ class Servable:
     async def drained(self) -> None:
         """Wait until nobody uses it."""
         await self._unused.wait()
-
-    def traces(self) -> list[ref[Any]]:
-        """References that show whether its executables are still in memory."""
-        return [ref(executable) for executable in self._executables.values()]
 
 
 class Loader:
