@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -20,7 +21,9 @@ import numpy as np
 import pytest
 
 from sealserve.client import Client
+from sealserve.sealing import seal
 
+KEY = bytes(range(16))
 PATIENCE = 60.0
 X = {"x": np.ones((1, 2), "f4")}
 PROCESSES = 2
@@ -73,18 +76,34 @@ def command(*more: str) -> list[str]:
     return [
         *(sys.executable, "-m", "sealserve", "serve", "--port=0", "--rest_api_port=0"),
         *("--model_name=scale", "--model_base_path=models/scale", f"--processes={PROCESSES}"),
-        *("--dangerously_serve_plaintext", "--dangerously_serve_unsealed_models", *more),
+        *("--dangerously_serve_plaintext", "--dangerously_use_key_file=wrap.key", *more),
     ]
 
 
+def sealed(folder: Path, path: str, plain: bytes) -> None:
+    """A file under `KEY` for the path under which the server is told of it."""
+    (folder / path).parent.mkdir(parents=True, exist_ok=True)
+    with (folder / path).open("w+b") as sink:
+        seal(io.BytesIO(plain), sink, KEY, path=path)
+
+
 @pytest.fixture
-def served(tmp_path: Path, publish: Any) -> Iterator[Served]:
-    publish(tmp_path / "models" / "scale", 2)
-    (tmp_path / "monitoring").write_text("prometheus_config { enable: true }")
-    with (tmp_path / "log").open("w") as log:
+def folder(tmp_path: Path, publish: Any) -> Path:
+    plain = publish(tmp_path / "plain", 2) / "saved_model.pb"
+    sealed(tmp_path, "models/scale/2/saved_model.pb", plain.read_bytes())
+    sealed(tmp_path, "monitoring", b"prometheus_config { enable: true }")
+    key = tmp_path / "wrap.key"
+    key.write_bytes(KEY)
+    key.chmod(0o600)
+    return tmp_path
+
+
+@pytest.fixture
+def served(folder: Path) -> Iterator[Served]:
+    with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             command("--monitoring_config_file=monitoring", "--access_log"),
-            cwd=tmp_path,
+            cwd=folder,
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
@@ -96,7 +115,7 @@ def served(tmp_path: Path, publish: Any) -> Iterator[Served]:
             assert process.stdout is not None
             line = process.stdout.readline()
             watchdog.cancel()
-            yield Served(process, line, tmp_path)
+            yield Served(process, line, folder)
         finally:
             watchdog.cancel()
             process.terminate()
@@ -121,6 +140,7 @@ def test_all_processes_serve_count_together_and_one_that_dies_is_followed(served
     assert served.metric("sealserve_serving_ready") == 1
     assert served.metric('sealserve_serving_versions{model_name="scale",state="available"}') == 2
 
+    (served.folder / "wrap.key").unlink()  # whoever follows has the key from the parent
     failed = killed_under_load(served, min(first))
     until(lambda: len(served.workers()) == PROCESSES, "a worker follows")
     assert failed <= CLIENTS, "no more than each client's one request to the process that died"
@@ -172,16 +192,16 @@ def served_by(served: Served) -> set[int]:
     return {int(pid) for pid in started}
 
 
-def test_a_worker_that_cannot_start_ends_the_server_with_an_error(tmp_path: Path) -> None:
-    (tmp_path / "models" / "scale").mkdir(parents=True)
-    done = subprocess.run(command(), cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
+def test_a_worker_that_cannot_start_ends_the_server_with_an_error(folder: Path) -> None:
+    (folder / "models" / "scale" / "2").rename(folder / "models" / "two")
+    done = subprocess.run(command(), cwd=folder, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 1, done.stderr
     assert "no version to serve under models/scale" in done.stderr
     assert "ended before it was ready" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_port_that_another_server_has_is_not_shared_with_it(served: Served, publish: Any) -> None:
+def test_a_port_that_another_server_has_is_not_shared_with_it(served: Served) -> None:
     port = served.grpc.rpartition(":")[2]
     done = subprocess.run(
         command(f"--port={port}"),
