@@ -28,7 +28,7 @@ from sealserve.client.service import (
     require_timeout,
 )
 from sealserve.client.statuses import as_serving_error
-from sealserve.errors import SealServeError
+from sealserve.errors import SealServeError, UsageError
 from sealserve.messages.predict_pb2 import PredictRequest, PredictResponse
 
 Answer = TypeVar("Answer")
@@ -69,6 +69,7 @@ class Client:
         self.timeout = timeout
         self.max_message_bytes = max_message_bytes
         self._channel = self._service.channel(grpc, self._service.resolved())
+        self._closed = False
 
     def predict(
         self,
@@ -169,6 +170,7 @@ class Client:
 
     def close(self) -> None:
         """End all connections; calls under way are cancelled."""
+        self._closed = True
         self._channel.close()
 
     def __enter__(self) -> Self:
@@ -192,6 +194,8 @@ class Client:
         return question.read(answer)
 
     def _send(self, question: Question[Answer], seconds: float) -> bytes:
+        if self._closed:
+            raise UsageError("this client is closed")
         answer: bytes = self._channel.unary_unary(question.path)(question.request, timeout=seconds)
         return answer
 

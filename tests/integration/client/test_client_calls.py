@@ -23,6 +23,7 @@ from sealserve.errors import (
     ServingError,
     Unavailable,
     Unimplemented,
+    UsageError,
 )
 
 NAME = "models.example.com"
@@ -228,6 +229,13 @@ def test_a_server_that_is_not_there_yet_is_not_ready_and_a_wrong_one_is_an_error
         pytest.raises(NetworkError),
     ):
         client.ready("double")
+
+
+def test_a_client_that_is_closed_says_so(world: Any, start_replica: Any) -> None:
+    client = _client(start_replica().address, world)
+    client.close()
+    with pytest.raises(UsageError, match="closed"):
+        client.status("double")
 
 
 def test_a_large_request_is_sent_again_too(world: Any, start_replica: Any) -> None:

@@ -43,6 +43,11 @@ def test_nothing_is_imported_that_is_not_needed(program: str) -> None:
     assert imported(program) == set()
 
 
+def test_a_prediction_of_the_command_line_does_without_what_measures() -> None:
+    needed = {"click", "rich", "sealserve.cli"}
+    assert imported("import sealserve.cli.predict") == needed
+
+
 def test_certificates_bring_their_parser_and_nothing_else() -> None:
     program = (
         "from sealserve.client import Client\n"
