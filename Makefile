@@ -2,13 +2,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := build/peers
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 FUZZ_SECONDS ?= 20
 CORPUS_TESTS := tests/interop/test_dcap_quotes.py tests/interop/test_dcap_vectors.py \
 	tests/unit/verifier/test_rejections.py tests/unit/lab/test_lab_vectors.py
 
-.PHONY: help demo test test-corpus test-interop vectors fuzz check bench bench-keyservice soak proto train clean
+.PHONY: help demo test test-corpus test-interop vectors fuzz check bench bench-keyservice bench-serving soak proto train clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 18
@@ -63,6 +64,12 @@ bench: $(VENV)/.bench ## every benchmark, with its peer or limit beside it
 
 bench-keyservice: $(VENV)/.dev ## the key service beside its peers; into docs/performance.md
 	$(BIN)/python -m bench keyservice --write docs/performance.md
+
+$(PEERS)/.made: scripts/peers.sh constraints.txt
+	@PYTHON=$(PYTHON) sh scripts/peers.sh $(PEERS) && touch $@
+
+bench-serving: $(VENV)/.interop $(PEERS)/.made ## the model server beside its peers, which it installs; into docs/performance.md
+	$(BIN)/python -m bench serving --write docs/performance.md
 
 soak: $(VENV)/.packages ## the key service under load, crashes and attacks; into docs/reliability.md
 	$(BIN)/python -m soak --write docs/reliability.md

@@ -106,7 +106,7 @@ def _announced(process: subprocess.Popen[str], log: Path) -> int:
         line = process.stdout.readline() if process.stdout else ""
     finally:
         watchdog.cancel()
-    found = re.search(r"ready.* 127\.0\.0\.1:(\d+)", line)
+    found = re.search(r"ready.*? 127\.0\.0\.1:(\d+)", line)
     if found is None:
         raise RuntimeError(f"it is not ready but says {line!r}: {log.read_text()[-2000:]}")
     return int(found[1])
