@@ -36,7 +36,6 @@ from sealserve.errors import (
 )
 from sealserve.logline import line
 from sealserve.messages.status_pb2 import ModelVersionStatus
-from sealserve.serving.heap import give_back
 from sealserve.serving.models import ModelSettings, discover
 from sealserve.serving.reasons import status_of
 from sealserve.serving.servable import Loader, Servable
@@ -52,8 +51,6 @@ START, LOADING, AVAILABLE, UNLOADING, END = (
     ModelVersionStatus.UNLOADING,
     ModelVersionStatus.END,
 )
-
-APART_SECONDS = 0.5  # for the thread that held a version last to take it apart
 
 
 @dataclass
@@ -290,7 +287,6 @@ class ModelManager:
                 task = asyncio.create_task(_unload(model.settings.name, version, record))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
-                task.add_done_callback(lambda _: self._keep(asyncio.create_task(_give_back())))
                 task.add_done_callback(lambda _: self._tell(model.settings.name))
         self._tell(model.settings.name)
 
@@ -348,8 +344,3 @@ def _missing(model: _Model) -> str:
             status = status_of(record.error)
             return f"{{{name} version {version} due to error: {status.error_message}}}"
     return f"{{{name}: no version to serve}}"
-
-
-async def _give_back() -> None:
-    await asyncio.sleep(APART_SECONDS)
-    await asyncio.to_thread(give_back)
