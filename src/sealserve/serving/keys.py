@@ -23,6 +23,7 @@ from sealserve.attester.secrets import fetch_secret
 from sealserve.attester.source import parse_source
 from sealserve.errors import ConfigError, FormatError, NetworkError, OverloadedError
 from sealserve.files import read_secret
+from sealserve.logline import line
 from sealserve.sealing import WRAP_KEY_BYTES, ModelRecord, parse_record
 from sealserve.serving.stages import STARTING
 
@@ -79,9 +80,11 @@ class HeldKeys:
 def key_from_file(path: Path) -> WrapKey:
     """The key in a file of exactly 16 bytes that nobody else may read; says loudly what it is."""
     log.warning(
-        "DANGEROUS: the wrap key comes from %s; nothing attests this server, and whoever owns the "
-        "disk can read what is sealed",
-        path,
+        line(
+            "DANGEROUS",
+            reason=f"the wrap key comes from {path}; nothing attests this server, and whoever owns "
+            "the disk can read what is sealed",
+        )
     )
     return WrapKey(read_secret(path, limit=WRAP_KEY_BYTES))
 
@@ -108,7 +111,7 @@ def keys_by_attestation(attestation: Attestation) -> HeldKeys:
             # A wrong certificate does not become right; everything else may pass.
             if error.code == "server-certificate" or time.monotonic() + pause >= end:
                 raise
-            log.warning("no key yet: %s; asking again in %.1f s", error.message, pause)
+            log.warning(line("no_key_yet", reason=error.message, again_in=round(pause, 1)))
         # Replicas that start together must not ask together for ever.
         time.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311
         pause = min(pause * 2, LONGEST_PAUSE)
@@ -156,8 +159,9 @@ def _ask(attestation: Attestation, identity: RatlsIdentity, seconds: float) -> H
         values = [version.value for version in secret.versions]
         record = None if secret.record is None else parse_record(secret.record)
     held = HeldKeys(tuple(WrapKey(_decode(value)) for value in values), record)
-    simulated = "" if attestation.evidence_source == "gramine" else "SIMULATED: "
-    log.info("%skey received for evidence SHA-256 %s", simulated, identity.evidence_digest)
+    if attestation.evidence_source != "gramine":
+        log.warning(line("SIMULATED", reason="no hardware vouches for the evidence"))
+    log.info(line("key_received", evidence_sha256=identity.evidence_digest, keys=len(held.keys)))
     return held
 
 

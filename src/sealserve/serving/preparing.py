@@ -103,7 +103,7 @@ def gather(flags: Flags) -> Gathered:
     if settings.engine(flags) == "tensorflow":
         require_tensorflow(settings.precision(flags))
     if flags.dangerously_allow_reload_config:
-        log.warning("DANGEROUS: every client can replace the models that are served")
+        log.warning(line("DANGEROUS", reason="every client can replace the models that are served"))
     vault = _vault(flags)
     batching = None
     if flags.enable_batching:
@@ -164,7 +164,10 @@ def _vault(flags: Flags) -> Files:
         key = key_from_file(Path(flags.dangerously_use_key_file))
         return _open_vault(flags, HeldKeys((key,)))
     log.warning(
-        "DANGEROUS: models are served unsealed; whoever owns the disk can read and swap them"
+        line(
+            "DANGEROUS",
+            reason="models are served unsealed; whoever owns the disk can read and swap them",
+        )
     )
     return Vault(None, flush_caches=flags.flush_filesystem_caches)
 
@@ -197,7 +200,7 @@ def _record_root(flags: Flags, vault: Vault, record: ModelRecord) -> str:
 
 def _tls(flags: Flags, vault: Files) -> Tls | None:
     if not flags.ssl_config_file:
-        log.warning("DANGEROUS: requests and answers travel in plaintext")
+        log.warning(line("DANGEROUS", reason="requests and answers travel in plaintext"))
         return None
     tls = parse_tls(_config(vault, flags.ssl_config_file), flags.ssl_config_file)
     context = ssl_context(tls)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 from sealserve.errors import IntegrityError, SealServeError, WrongKeyOrHeader
+from sealserve.logline import line
 from sealserve.serving.keys import HeldKeys
 from sealserve.serving.vault import Vault
 
@@ -59,12 +60,13 @@ class RenewingVault:
                 return True
             if self._clock() - self._asked < RENEWAL_SECONDS:
                 return False
-            log.info("%s opens under no key held, or is not as recorded: asking again", path)
+            reason = "it opens under no key held, or is not as recorded"
+            log.info(line("asking_for_keys_again", file=path, reason=reason))
             try:
                 held = self._renew(self._held)
                 self._vault, self._held = self._open_vault(held), held
             except SealServeError as error:
-                log.error("no other keys: %s", error.message)
+                log.error(line("no_other_keys", code=error.code, reason=error.message))
                 return False
             finally:
                 self._asked = self._clock()

@@ -125,7 +125,7 @@ def test_a_sealed_model_is_served_until_the_process_is_told_to_end(
     shown.append((site.folder / "log").read_bytes())
     secrets = (KEY, KEY.hex().encode(), site.world.server.key_pem.splitlines()[1])
     assert not [secret for secret in secrets for text in shown if secret in text]
-    assert b"DANGEROUS: the wrap key comes from wrap.key" in shown[0]
+    assert b'"event": "DANGEROUS", "reason": "the wrap key comes from wrap.key' in shown[0]
 
 
 def test_no_plaintext_is_left_on_the_disk_or_in_an_open_file(site: Site, spawn: Spawn) -> None:

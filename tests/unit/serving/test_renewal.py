@@ -166,7 +166,7 @@ def test_a_version_that_the_record_does_not_name_asks_for_a_newer_record(
     assert not service.asked
     assert vault.read(put("models/digits/v2/m.pb", b"two", OLD), limit=LIMIT) == b"two"
     assert service.asked == [before]
-    assert "asking again" in caplog.text
+    assert "event=asking_for_keys_again" in caplog.text
 
 
 def test_an_older_file_that_was_put_back_is_still_refused_by_the_newer_record(start: Start) -> None:

@@ -108,7 +108,8 @@ def test_a_released_key_is_taken_raw_or_in_hex_and_told_by_its_evidence(
     caplog.set_level(logging.INFO)
     play(monkeypatch, secret)
     assert [key.reveal() for key in keys_by_attestation(attestation).keys] == [KEY]
-    assert f"SIMULATED: key received for evidence SHA-256 {'ab' * 32}" in caplog.text
+    assert f"event=key_received evidence_sha256={'ab' * 32} keys=1" in caplog.text
+    assert "event=SIMULATED" in caplog.text
     assert "secrets" not in caplog.text
     assert KEY.hex() not in caplog.text
 
