@@ -27,8 +27,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import httpx
-
 from sealserve import __version__
 from sealserve.errors import ConfigError, UsageError
 from sealserve.hosts import is_loopback
@@ -211,6 +209,9 @@ class _Sender:
         self._url = url
         self._end: float | None = None  # on the monotonic clock
         self._away = False
+        import httpx  # a tenth of a second, and most servers send no spans
+
+        self._errors = (httpx.HTTPError, OSError)
         # The collector's answer is its status alone: what else it writes is not read.
         self._client = httpx.Client(
             verify=_authorities(ca), trust_env=False, timeout=SEND_SECONDS, follow_redirects=False
@@ -244,7 +245,7 @@ class _Sender:
                 "POST", self._url, content=body, headers=headers, timeout=seconds
             ) as answer:
                 return "" if answer.is_success else f"HTTP {answer.status_code}"
-        except (httpx.HTTPError, OSError) as error:
+        except self._errors as error:
             return type(error).__name__
 
     def close(self) -> None:
@@ -270,6 +271,8 @@ def _exporter(sender: _Sender) -> Any:
 
 def _authorities(ca: bytes | None) -> ssl.SSLContext:
     if ca is None:
+        import httpx
+
         return httpx.create_ssl_context(trust_env=False)
     try:
         return ssl.create_default_context(cadata=ca.decode("ascii"))
