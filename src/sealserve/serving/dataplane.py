@@ -24,11 +24,12 @@ from sealserve.messages.metadata_pb2 import SignatureDefMap
 from sealserve.serving.batching import BatchSettings
 from sealserve.serving.calls import Call
 from sealserve.serving.engine import Executable
-from sealserve.serving.lifecycle import ModelManager, VersionRecord
+from sealserve.serving.lifecycle import ModelManager
 from sealserve.serving.runner import Runner
 from sealserve.serving.servable import Servable
 from sealserve.serving.signature import Array, Signature
 from sealserve.serving.threads import ended
+from sealserve.serving.versions import VersionRecord
 from sealserve.serving.watching import Observer, Unobserved
 
 Decode = Callable[[Signature], Awaitable[Mapping[str, Array]]]

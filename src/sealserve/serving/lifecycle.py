@@ -23,7 +23,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sealserve.errors import (
@@ -35,46 +35,24 @@ from sealserve.errors import (
     SealServeError,
 )
 from sealserve.logline import line
-from sealserve.messages.status_pb2 import ModelVersionStatus
 from sealserve.serving.models import ModelSettings, discover
-from sealserve.serving.reasons import status_of
 from sealserve.serving.servable import Loader, Servable
 from sealserve.serving.threads import ended
+from sealserve.serving.versions import (
+    AVAILABLE,
+    END,
+    LOADING,
+    START,
+    UNLOADING,
+    Model,
+    VersionRecord,
+    available,
+    require_labels,
+    why_missing,
+)
 from sealserve.serving.watching import Observer, Unobserved
 
 log = logging.getLogger(__name__)
-
-START, LOADING, AVAILABLE, UNLOADING, END = (
-    ModelVersionStatus.START,
-    ModelVersionStatus.LOADING,
-    ModelVersionStatus.AVAILABLE,
-    ModelVersionStatus.UNLOADING,
-    ModelVersionStatus.END,
-)
-
-
-@dataclass
-class VersionRecord:
-    """What is known of one version. `error` is why it ended without having been available."""
-
-    state: ModelVersionStatus.State = START
-    error: Exception | None = None
-    servable: Servable | None = None
-    attempts: int = 0
-    next_attempt: float = 0.0  # monotonic seconds
-
-
-@dataclass
-class _Model:
-    settings: ModelSettings
-    versions: dict[int, VersionRecord] = field(default_factory=dict)
-    told: str = ""  # the last trouble with its folder, so that it is logged once and not per poll
-
-    def tell(self, trouble: str) -> None:
-        """Log what is wrong with the model's folder, if that is news; nothing wrong is empty."""
-        if trouble and trouble != self.told:
-            log.warning(line("no_versions", model=self.settings.name, reason=trouble))
-        self.told = trouble
 
 
 @dataclass(frozen=True)
@@ -102,7 +80,7 @@ class ModelManager:
         self._early_labels = early_labels
         self._observer = observer or Unobserved()
         self._pace = pace
-        self._models: dict[str, _Model] = {}
+        self._models: dict[str, Model] = {}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
         self._tasks: set[asyncio.Task[None]] = set()
         self._looking: set[asyncio.Future[Any]] = set()  # who asked for it may have gone
@@ -132,12 +110,12 @@ class ModelManager:
         self._keep(looking)
         await asyncio.shield(looking)
         new = [model for model in touched if model.settings.name not in known]
-        missing = [model for model in new if not _available(model)]
+        missing = [model for model in new if not available(model)]
         if missing:
-            told = ", ".join(_missing(model) for model in missing)
+            told = ", ".join(why_missing(model) for model in missing)
             raise ModelsUnavailable(f"{len(missing)} model(s) did not become available: {{{told}}}")
         for model in new:
-            self._require_labels(model.settings, model, {})
+            require_labels(model.settings, model, {}, early=self._early_labels)
 
     def configure(self, models: Iterable[ModelSettings]) -> None:
         """Serve these models from the next poll on, and no others.
@@ -156,12 +134,12 @@ class ModelManager:
                     hint="give it another name, or restart the server",
                 )
             if known is not None:
-                self._require_labels(settings, known, known.settings.labels)
+                require_labels(settings, known, known.settings.labels, early=self._early_labels)
             wanted[settings.name] = settings
         for name in self._models.keys() - wanted.keys():
             self._retire(self._models.pop(name), keep=set())
         for name, settings in wanted.items():
-            self._models.setdefault(name, _Model(settings)).settings = settings
+            self._models.setdefault(name, Model(settings)).settings = settings
 
     async def watch(self) -> None:
         """Poll until cancelled; no trouble with one model ends it."""
@@ -194,7 +172,7 @@ class ModelManager:
             version = model.settings.labels.get(label) if model else None
             if version is None:
                 raise InvalidArgument(f"Unrecognized servable version label: {label}")
-        ready = {} if model is None else _available(model)
+        ready = {} if model is None else available(model)
         if version is None and ready:
             return ready[max(ready)]
         if version is None or version not in ready:
@@ -209,9 +187,9 @@ class ModelManager:
 
     def available(self) -> dict[str, list[int]]:
         """The available versions of every model, in order."""
-        return {name: sorted(_available(model)) for name, model in self._models.items()}
+        return {name: sorted(available(model)) for name, model in self._models.items()}
 
-    async def _look(self, model: _Model) -> None:
+    async def _look(self, model: Model) -> None:
         """Load and retire what there is to, once nobody else does; no trouble is raised."""
         async with self._one_looks:
             try:
@@ -225,7 +203,7 @@ class ModelManager:
         self._looking.add(task)
         task.add_done_callback(self._looking.discard)
 
-    async def _reconcile(self, model: _Model) -> None:
+    async def _reconcile(self, model: Model) -> None:
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(None, discover, model.settings.base_path)
         chosen = model.settings.policy.choose(found)
@@ -239,7 +217,7 @@ class ModelManager:
             if self._models.get(model.settings.name) is not model:
                 self._retire(model, keep=set())  # it was taken out of the configuration meanwhile
                 return
-        if chosen & _available(model).keys():
+        if chosen & available(model).keys():
             self._retire(model, keep=chosen)
 
     def _due(self, record: VersionRecord) -> bool:
@@ -280,7 +258,7 @@ class ModelManager:
         """Let the observer know the states of a model's versions; none, once it is gone."""
         self._observer.states(name, {v: r.state for v, r in self.versions(name).items()})
 
-    def _retire(self, model: _Model, *, keep: set[int]) -> None:
+    def _retire(self, model: Model, *, keep: set[int]) -> None:
         for version, record in model.versions.items():
             if record.state == AVAILABLE and version not in keep:
                 record.state = UNLOADING
@@ -290,11 +268,11 @@ class ModelManager:
                 task.add_done_callback(lambda _: self._tell(model.settings.name))
         self._tell(model.settings.name)
 
-    def _require_available(self, model: _Model) -> None:
+    def _require_available(self, model: Model) -> None:
         for record in model.versions.values():
             if record.error is not None:
                 raise record.error
-        ready = _available(model)
+        ready = available(model)
         if not ready:
             raise ConfigError(
                 f"model {model.settings.name!r}: no version to serve under "
@@ -302,22 +280,9 @@ class ModelManager:
                 hint="a version is a folder with a number for a name: BASE_PATH/1/saved_model.pb",
             )
         try:
-            self._require_labels(model.settings, model, {})
+            require_labels(model.settings, model, {}, early=self._early_labels)
         except FailedPrecondition as error:
             raise ConfigError(error.message, hint=error.hint) from None
-
-    def _require_labels(
-        self, settings: ModelSettings, model: _Model, assigned: Mapping[str, int]
-    ) -> None:
-        """FailedPrecondition for a label that may not be assigned, where these are."""
-        for label, version in settings.labels.items():
-            early = self._early_labels and assigned.get(label, version) == version
-            if version not in _available(model) and not early:
-                raise FailedPrecondition(
-                    f"Request to assign label to version {version} of model {settings.name}, "
-                    "which is not currently available for inference",
-                    hint=f"label {label!r} names it",
-                )
 
 
 async def _unload(name: str, version: int, record: VersionRecord) -> None:
@@ -326,21 +291,3 @@ async def _unload(name: str, version: int, record: VersionRecord) -> None:
         record.servable = None
     record.state = END
     log.info(line("version_unloaded", model=name, version=version))
-
-
-def _available(model: _Model) -> dict[int, Servable]:
-    return {
-        version: record.servable
-        for version, record in model.versions.items()
-        if record.state == AVAILABLE and record.servable is not None
-    }
-
-
-def _missing(model: _Model) -> str:
-    """A model that is not available, and why, for peers."""
-    name = model.settings.name
-    for version, record in model.versions.items():
-        if record.error is not None:
-            status = status_of(record.error)
-            return f"{{{name} version {version} due to error: {status.error_message}}}"
-    return f"{{{name}: no version to serve}}"

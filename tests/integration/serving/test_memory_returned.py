@@ -28,7 +28,8 @@ from sealserve.serving.calls import Call
 from sealserve.serving.capacity import plan
 from sealserve.serving.dataplane import DataPlane, ModelQuery
 from sealserve.serving.engines.openvino import OpenVinoEngine
-from sealserve.serving.lifecycle import END, ModelManager, Pace
+from sealserve.serving.lifecycle import ModelManager, Pace
+from sealserve.serving.versions import END
 from sealserve.serving.models import ModelSettings
 from sealserve.serving.servable import Loader
 from sealserve.serving.vault import Vault

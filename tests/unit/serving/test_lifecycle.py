@@ -20,9 +20,10 @@ from sealserve.errors import (
     NotFound,
 )
 from sealserve.serving.faces.answers import status_response
-from sealserve.serving.lifecycle import AVAILABLE, END, ModelManager, Pace
+from sealserve.serving.lifecycle import ModelManager, Pace
 from sealserve.serving.models import All, Latest, ModelSettings, Specific
 from sealserve.serving.servable import Loader, Servable
+from sealserve.serving.versions import AVAILABLE, END
 
 Publish = Callable[..., Path]
 PACE = Pace(poll=0.01, retries=1000, retry_interval=0)

@@ -15,11 +15,12 @@ from sealserve.sealing import seal
 from sealserve.serving.engines.openvino import OpenVinoEngine
 from sealserve.serving.faces.answers import status_response
 from sealserve.serving.keys import WrapKey
-from sealserve.serving.lifecycle import END, ModelManager, Pace
+from sealserve.serving.lifecycle import ModelManager, Pace
 from sealserve.serving.models import ModelSettings
 from sealserve.serving.reasons import status_of
 from sealserve.serving.servable import Loader
 from sealserve.serving.vault import Vault
+from sealserve.serving.versions import END
 from sealserve.serving.warmup import FILE_NAME, WarmUp
 
 KEY, OTHER = bytes(range(16)), bytes(16)
