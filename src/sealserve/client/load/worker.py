@@ -5,7 +5,8 @@
 3. Closed loop: each client sends its next request when the answer to the last one is in.
    Open loop: each request is sent when it is due, whatever has been answered, and its time counts
    from that moment: a server that stalls is charged for those that had to wait for it.
-4. After the last step nothing more is sent, and what is under way is waited for.
+4. After the last step nothing more falls due, what is overdue is given up, and what is under way
+   is waited for.
 """
 
 from __future__ import annotations
@@ -13,20 +14,17 @@ from __future__ import annotations
 import asyncio
 import selectors
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 from sealserve.client.load.plan import WARM_UP_REQUESTS, Plan
 from sealserve.client.load.senders import Sender, make_sender
 from sealserve.client.load.slices import Recorder, Slice
 from sealserve.errors import ServingError
 
-Result = TypeVar("Result")
-
 _NANOSECONDS = 1_000_000_000
-_LATE = _NANOSECONDS // 100  # the last requests may be due at the very end
+_OVERDUE = _NANOSECONDS  # what is later than this once time is up is not sent any more
 _BUSY = "serving.resource-exhausted"  # a server that is full already can be measured
 _MAX_SELECTED = 500  # connections: select(2) takes handles below 1024
 
@@ -36,7 +34,7 @@ class Ended:
     """The last word of a process."""
 
     warm_up: int  # requests that were not counted
-    unsent: int  # requests that were due and had not been sent when time was up
+    unsent: int  # requests that had been due for a second and not been sent when time was up
     seconds: float  # from the start to the last end
 
 
@@ -100,17 +98,19 @@ async def _warm_up(part: Plan, sender: Sender) -> int:
             sent += 1
         return sent
 
-    return sum(await _all(one_after_the_other() for _ in range(part.connections)))
+    async with _together() as group:
+        tasks = [group.create_task(one_after_the_other()) for _ in range(part.connections)]
+    return sum(task.result() for task in tasks)
 
 
-async def _all(coroutines: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
-    """The results of all; the first failure cancels the others."""
+@asynccontextmanager
+async def _together() -> AsyncIterator[asyncio.TaskGroup]:
+    """Tasks that are waited for; the first failure cancels the others, and is raised."""
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(coroutine) for coroutine in coroutines]
+            yield group
     except BaseExceptionGroup as failed:
         raise failed.exceptions[0] from None
-    return [task.result() for task in tasks]
 
 
 async def _closed(part: Plan, sender: Sender, recorder: Recorder) -> int:
@@ -129,16 +129,16 @@ async def _closed(part: Plan, sender: Sender, recorder: Recorder) -> int:
                 error = await sender.send()
                 recorder.ended(index, sent, time.monotonic_ns(), error)
 
-    await _all(client(number) for number in range(int(max(step.load for step in part.steps))))
+    async with _together() as group:
+        for number in range(int(max(step.load for step in part.steps))):
+            group.create_task(client(number))
     return 0
 
 
 async def _open(part: Plan, sender: Sender, recorder: Recorder) -> int:
     """The number of requests that were due and not sent."""
     room = asyncio.Semaphore(part.max_in_flight)
-    under_way: set[asyncio.Task[None]] = set()
     end = None if part.requests is not None else _later(recorder.start, part.seconds)
-    unsent = 0
 
     async def request(due: int, step: int) -> None:
         try:
@@ -147,22 +147,18 @@ async def _open(part: Plan, sender: Sender, recorder: Recorder) -> int:
         finally:
             room.release()
 
-    for seconds, step in part.due():
-        due = _later(recorder.start, seconds)
-        await _sleep_until(due)
-        await room.acquire()
-        now = time.monotonic_ns()
-        if end is not None and now > end and now - due > _LATE:
-            unsent += 1
-            room.release()
-            continue
-        recorder.sent(due, now)
-        task = asyncio.ensure_future(request(due, step))
-        under_way.add(task)
-        task.add_done_callback(under_way.discard)
-    if under_way:
-        await asyncio.gather(*under_way)
-    return unsent
+    requests = part.due()
+    async with _together() as group:
+        for seconds, step in requests:
+            due = _later(recorder.start, seconds)
+            await _sleep_until(due)
+            await room.acquire()
+            now = time.monotonic_ns()
+            if end is not None and now > end and now - due > _OVERDUE:
+                return 1 + sum(1 for _ in requests)
+            recorder.sent(due, now)
+            group.create_task(request(due, step))
+    return 0
 
 
 def _later(moment: int, seconds: float) -> int:
