@@ -5,8 +5,11 @@ Read from /proc with every scrape: a process that is gone has none, and that is 
 
 from __future__ import annotations
 
-from prometheus_client import ProcessCollector
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 
 from sealserve.board import Row
 
@@ -26,3 +29,20 @@ def process_metrics(rows: list[Row]) -> list[Metric]:
             for sample in found.samples:
                 family.add_sample(sample.name, {**sample.labels, "worker": worker}, sample.value)
     return list(families.values())
+
+
+def process_text(rows: list[Row]) -> str:
+    """The same, in Prometheus' text format."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Found(process_metrics(rows)))
+    return generate_latest(registry).decode()
+
+
+class _Found(Collector):
+    """What was found."""
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics

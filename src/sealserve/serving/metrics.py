@@ -13,17 +13,12 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import Metric
-from prometheus_client.registry import Collector
-
 from sealserve import __version__
 from sealserve.board import Board, Row, Table
-from sealserve.process_metrics import process_metrics
 from sealserve.serving import measures
 from sealserve.serving.calls import Call
 from sealserve.serving.exposition import CONTENT_TYPE, Samples, Values, exposed, joined
@@ -68,8 +63,6 @@ class Metrics:
     def __init__(self, *, workers: int = 0, runtime: str = "openvino") -> None:
         self._board = Board(1 + workers, 0, _PLACES)
         self._runtime = runtime
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Processes(self._board))
         self._be(0)
 
     def as_worker(self, number: int) -> None:
@@ -84,13 +77,17 @@ class Metrics:
 
     def render(self) -> str:
         """Everything that all processes told, as text (`CONTENT_TYPE`)."""
-        gathered = _gathered(self._board.rows())
+        # Only who scrapes waits for what it is made of.
+        from sealserve.process_metrics import process_text
+
+        rows = self._board.rows()
+        gathered = _gathered(rows)
         lines = [
             line
             for number, measure in enumerate(measures.ALL)
             for line in exposed(measure, gathered.get(number, {}))
         ]
-        return "\n".join([*lines, generate_latest(self._registry).decode()])
+        return "\n".join([*lines, process_text(rows)])
 
     def begun(self, call: Call) -> None:
         """A request has come."""
@@ -265,14 +262,3 @@ def _gathered(rows: list[Row]) -> dict[int, Samples]:
         number: {labels: joined(measures.ALL[number], each) for labels, each in samples.items()}
         for number, samples in found.items()
     }
-
-
-class _Processes(Collector):
-    """The processes of a board."""
-
-    def __init__(self, board: Board) -> None:
-        self._board = board
-
-    def collect(self) -> Iterator[Metric]:
-        """See `process_metrics`."""
-        yield from process_metrics(self._board.rows())
