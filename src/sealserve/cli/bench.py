@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, get_args
 
 import click
 
+from sealserve.cli.bench_plan import CONCURRENCY, DURATION, make_plan
 from sealserve.cli.bench_plot import PLOTTED, write_plot
 from sealserve.cli.bench_report import csv_text, facts, print_report, show_progress
 from sealserve.cli.output import note, print_json
@@ -19,30 +19,14 @@ from sealserve.cli.predict_options import (
     sends_an_input,
 )
 from sealserve.cli.predict_source import Source
-from sealserve.client.load import (
-    Plan,
-    Shot,
-    Step,
-    json_shot,
-    make_shot,
-    parse_limit,
-    ramp,
-    run_load,
-)
+from sealserve.client.load import parse_limit, run_load
 from sealserve.client.load.plan import DEFAULT_IN_FLIGHT, MAX_CLIENTS, MAX_PROCESSES, MAX_RATE
 from sealserve.client.load.requests import Protocol
-from sealserve.client.service import find_service
 from sealserve.errors import DeniedError, NetworkError, UsageError
 from sealserve.files import PUBLIC, write_file
 
 EXIT_INTERRUPTED = 130  # as the command line's own
-DURATION = 10.0  # seconds
 WARM_UP = 1.0  # seconds
-CONCURRENCY = 8
-CONNECTIONS = 8  # of an open loop over gRPC, where one connection carries many requests
-CONNECTIONS_AT_MOST = 32  # of a closed loop over gRPC
-HTTP_CONNECTIONS = 64  # of an open loop over HTTP/1.1, where one carries one request at a time
-_LOADS = ("concurrency", "rate", "ramp_rate", "ramp_concurrency")
 
 
 def _parse_ramp(
@@ -177,8 +161,9 @@ def bench(
         --rate 200 --arrivals poisson --duration 30 --fail-above p99=50ms --plot load.svg
     """
     allowed = [parse_limit(text) for text in limits]
-    plan = _plan(asked, _shot(asked, source, protocol), shape)
+    _require_folders(*plots, *([csv_file] if csv_file else []))
     asked.warn()
+    plan = make_plan(asked, source, protocol, shape)
     with show_progress(plan) as on_row:
         report = run_load(plan, on_row)
     found = facts(asked, protocol, report, allowed)
@@ -199,77 +184,8 @@ def bench(
         click.get_current_context().exit(NetworkError.exit_code)
 
 
-def _shot(asked: Asked, source: Source, protocol: Protocol) -> Shot:
-    """The request; over TensorFlow Serving's gRPC it is sent once, for a failure that explains."""
-    version, name = asked.model_version, asked.signature_name
-    if protocol in ("grpc", "v2-grpc"):
-        with asked.client() as client:
-            inputs = source.inputs(lambda: asked.signature(client))
-            if protocol == "grpc":
-                client.predict(asked.model, inputs, signature=name, version=version)
-    elif protocol == "rest" and source.json_file is not None:
-        return json_shot(asked.model, _json_body(source), version=version)
-    else:
-        inputs = source.inputs(_no_signature)
-    return make_shot(protocol, asked.model, inputs, signature=name, version=version)
-
-
-def _no_signature() -> Any:
-    raise UsageError(
-        "this input needs the model's signature, which is asked for over gRPC",
-        hint="give --npy or --random",
-    )
-
-
-def _json_body(source: Source) -> Any:
-    try:
-        return json.loads(source.json_text())
-    except (ValueError, RecursionError) as error:
-        raise UsageError("the request is no JSON") from error
-
-
-def _plan(asked: Asked, shot: Shot, shape: dict[str, Any]) -> Plan:
-    loop, steps = _steps(shape)
-    most = max(step.load for step in steps)
-    return Plan(
-        find_service(asked.targets, **asked.tls()),
-        shot,
-        loop="open" if loop == "open" else "closed",
-        steps=steps,
-        requests=shape["requests"],
-        connections=_connections(shape, shot, loop, most),
-        processes=shape["processes"],
-        poisson=shape["arrivals"] == "poisson",
-        warm_up=shape["warm_up"],
-        timeout=asked.timeout,
-        max_in_flight=shape["max_in_flight"],
-    )
-
-
-def _steps(shape: dict[str, Any]) -> tuple[str, tuple[Step, ...]]:
-    if sum(shape[name] is not None for name in _LOADS) > 1:
-        raise UsageError("one of --concurrency, --rate, --ramp and --ramp-concurrency is the load")
-    if shape["requests"] is not None and shape["duration"] is not None:
-        raise UsageError("a run ends after --duration or after --requests, not both")
-    seconds = shape["duration"] or DURATION
-    if shape["ramp_rate"] is not None:
-        return "open", ramp(*shape["ramp_rate"], seconds=seconds)
-    if shape["ramp_concurrency"] is not None:
-        return "closed", _whole(ramp(*shape["ramp_concurrency"], seconds=seconds))
-    if shape["rate"] is not None:
-        return "open", (Step(shape["rate"], seconds),)
-    return "closed", (Step(shape["concurrency"] or CONCURRENCY, seconds),)
-
-
-def _whole(steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    return tuple(Step(round(step.load), step.seconds) for step in steps)
-
-
-def _connections(shape: dict[str, Any], shot: Shot, loop: str, most: float) -> int:
-    given: int | None = shape["connections"]
-    if given is not None:
-        return given
-    http = shot.transport == "http"
-    if loop == "open":
-        return max(HTTP_CONNECTIONS if http else CONNECTIONS, int(shape["processes"]))
-    return int(most) if http else min(int(most), CONNECTIONS_AT_MOST)
+def _require_folders(*files: Path) -> None:
+    """Find before a long run, not after it, that its results have no place."""
+    for file in files:
+        if not file.parent.is_dir():
+            raise UsageError(f"cannot write {file}: there is no folder {file.parent}")

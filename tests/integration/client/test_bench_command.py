@@ -168,6 +168,7 @@ def test_several_processes_run_from_the_command_line(target: list[str]) -> None:
         pytest.param(["--ramp", "-1:nan:3"], 1, "a load of", id="a ramp of nonsense"),
         pytest.param(["--ramp", "1:2:2", "--requests", "9"], 1, "no steps", id="a counted ramp"),
         pytest.param(["--fail-above", "p99"], 1, "is no limit", id="no limit"),
+        pytest.param(["--csv", "absent/load.csv"], 1, "no folder", id="no place for the course"),
         pytest.param(["--plot", "load.pdf"], 1, ".svg or .png", id="no picture"),
         pytest.param(["--processes", "9"], 1, "share", id="more processes than clients"),
         pytest.param(["--target", "127.0.0.1:1"], 3, "nothing listens", id="down"),
