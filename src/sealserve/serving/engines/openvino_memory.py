@@ -17,7 +17,7 @@ import numpy as np
 
 from sealserve.serving.signature import Array
 
-OWN_BYTES = 1 << 20  # of an input whose shape is not fixed; what a request keeps for the next
+OWN_BYTES = 8 << 20  # of an input whose shape is not fixed; what a request keeps for the next
 
 
 class InferRequest:

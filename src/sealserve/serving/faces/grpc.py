@@ -24,6 +24,7 @@ from google.protobuf.message import DecodeError
 from sealserve.errors import DeadlineExceeded, InvalidArgument, ServingError, UsageError
 from sealserve.messages.services import Method
 from sealserve.serving.calls import Call, Watch
+from sealserve.serving.heap import LARGE_BYTES, give_back
 
 log = logging.getLogger(__name__)
 
@@ -117,15 +118,17 @@ class _Arrivals:
         if self._sweeper is not None:
             self._sweeper.cancel()
 
-    async def message(self, messages: AsyncIterator[bytes]) -> bytes:
+    async def message(self, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
         """The one message of a unary call."""
         task = asyncio.current_task()
         assert task is not None  # a handler is one
         self._waiting[task] = task.get_loop().time() + MESSAGE_SECONDS
         try:
-            return await anext(messages)
-        except StopAsyncIteration:
-            raise InvalidArgument("the call has no message") from None
+            # Not by the iterator: it would keep the message until the garbage collector comes.
+            message = await context.read()
+            if not isinstance(message, bytes):
+                raise InvalidArgument("the call has no message")
+            return message
         except asyncio.CancelledError:
             if task not in self._late:
                 raise
@@ -159,7 +162,7 @@ def _handler(
     name = method.path.removeprefix("/")
 
     async def handle(
-        messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]
+        _messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]
     ) -> bytes:
         call = watch.begin(Call(method.name, "GRPC"))
         call.method, call.peer = name, context.peer()
@@ -167,8 +170,10 @@ def _handler(
             call.traceparent = _traceparent(context)
         code = "INTERNAL"
         try:
-            request = await arrivals.message(messages)
+            request = await arrivals.message(context)
             call.received = len(request)
+            if call.received >= LARGE_BYTES:
+                give_back()  # the pieces that it came in
             answer = await behaviour(request, call)
             call.sent = len(answer)
             code = "OK"
