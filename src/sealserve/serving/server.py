@@ -50,6 +50,8 @@ from sealserve.serving.servable import Loader
 
 log = logging.getLogger(__name__)
 
+TWICE_SECONDS = 0.5  # a terminal's signal comes twice to a worker: by itself, and passed on
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 UNINTERRUPTED_SECONDS = 1.0  # for runs and loads, which nothing can interrupt, at the very end
 
 
@@ -221,29 +223,31 @@ async def run(
     """Steps 2 to 4; `announce` is called once everything is loaded and listens."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    signals = (signal.SIGTERM, signal.SIGINT)
-    for number in signals:
+    for number in _SIGNALS:
         loop.add_signal_handler(number, stopping.set)
     server = ModelServer(prepared, observing)
     starting = asyncio.create_task(server.start())
     stopped = asyncio.create_task(stopping.wait())
+    stopped.add_done_callback(lambda _: loop.call_later(TWICE_SECONDS, _let_go, loop))
     try:
         await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             announce(starting.result())
             await stopped
-            for number in signals:
-                loop.remove_signal_handler(number)  # a second signal ends the process at once
             await _leave(server, prepared.flags)
     finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
         starting.cancel()
         stopped.cancel()
         whole = await server.stop()
     if not whole:
         log.warning(line("left_behind", reason="the engine still computes or loads"))
         _end_process()
+
+
+def _let_go(loop: asyncio.AbstractEventLoop) -> None:
+    """From here on a second signal ends the process at once."""
+    for number in _SIGNALS:
+        loop.remove_signal_handler(number)
 
 
 async def _leave(server: ModelServer, flags: Flags) -> None:

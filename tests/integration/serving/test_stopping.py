@@ -163,10 +163,23 @@ def test_a_second_signal_ends_at_once(begin: Begin, flag: str) -> None:
         inside = threads.submit(server.predict)
         server.wait_for_a_run()
         server.terminate()
-        server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(PATIENCE) == -signal.SIGTERM
+        until(lambda: _ended_by(server, signal.SIGTERM))
+        assert server.process.returncode == -signal.SIGTERM
         with pytest.raises(SealServeError):
             inside.result()
+
+
+def test_a_signal_that_comes_twice_in_a_moment_is_one(begin: Begin) -> None:
+    server = begin("--shutdown_timeout_seconds=60")
+    with ThreadPoolExecutor(1) as threads:
+        inside = threads.submit(server.predict)
+        server.wait_for_a_run()
+        server.process.send_signal(signal.SIGINT)
+        server.process.send_signal(signal.SIGINT)
+        until(lambda: _refuses(server))
+        server.open_gate()
+        assert inside.result() == 3
+    assert server.process.wait(PATIENCE) == 0
 
 
 def _refuses(server: Server) -> bool:
@@ -177,3 +190,8 @@ def _refuses(server: Server) -> bool:
             assert error.code() == grpc.StatusCode.UNAVAILABLE
             return True
         return False
+
+
+def _ended_by(server: Server, number: signal.Signals) -> bool:
+    server.process.send_signal(number)
+    return server.process.poll() is not None
