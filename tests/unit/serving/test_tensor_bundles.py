@@ -246,3 +246,11 @@ def test_a_block_of_any_bytes_is_read_or_refused(data: bytes) -> None:
     except FormatError:
         return
     assert sum(map(len, entries)) <= len(data) * len(data) + 1
+
+
+def test_a_block_is_read_once() -> None:
+    empty = block([])
+    place = varint(0) + varint(len(empty) - 5)
+    index = block([(b"a", place), (b"b", place)])
+    with pytest.raises(FormatError, match="do not ascend"):
+        read_table(empty + index + footer(len(empty), len(index) - 5))

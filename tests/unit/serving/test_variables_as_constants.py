@@ -417,3 +417,17 @@ def branching() -> bytes:
 
 LIFTED = branching()
 NO_VARIABLES = Variables(Bundle(bundle({})[INDEX_NAME], HeldFiles({}).read), {})
+
+
+def test_functions_that_call_each_other_without_end_are_refused_at_once() -> None:
+    graph = restoring_in_functions()
+    for depth in range(40):
+        function = graph.library.function.add()
+        function.signature.name = f"f{depth}"
+        for side in "ab":
+            call = function.node_def.add(name=side, op="PartitionedCall")
+            call.attr["f"].func.name = f"f{depth + 1}"
+    restore = graph.node.add(name="tree", op="PartitionedCall")
+    restore.attr["f"].func.name = "f0"
+    with pytest.raises(FormatError, match="too deep, or call too many"):
+        stored_variables(graph, "tree")

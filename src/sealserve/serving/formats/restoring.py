@@ -11,7 +11,7 @@ io_ops.cc (RestoreV2), state_ops.cc (Assign), resource_variable_ops.cc (AssignVa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sealserve.errors import FormatError, InvalidArgument
@@ -24,6 +24,7 @@ _ASSIGN_OPS = frozenset({"AssignVariableOp", "Assign"})
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 _NAMES_LIMIT = 64 << 20  # bytes of all keys of one RestoreV2
 _DEPTH_LIMIT = 50  # functions inside each other, and identities in a row
+_CALLS_LIMIT = 16  # of each function, on average by its nodes: a few can call each other for ever
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,15 @@ class _Scope:
     restored: dict[str, tuple[list[str], list[str]]] = field(default_factory=dict)
 
 
+@dataclass
+class _Following:
+    """For all scopes: the functions, how many more nodes may be looked at, what is found."""
+
+    library: Mapping[str, FunctionDef]
+    left: int
+    found: dict[str, Stored] = field(default_factory=dict)
+
+
 def stored_variables(graph: GraphDef, restore_op: str) -> dict[str, Stored]:
     """For each variable that `restore_op` restores, by the name of its node, where its value is.
 
@@ -66,9 +76,10 @@ def stored_variables(graph: GraphDef, restore_op: str) -> dict[str, Stored]:
     if name not in scope.nodes:
         raise _broken(f"its restore op {name!r} is not in the graph")
     library = {function.signature.name: function for function in graph.library.function}
-    found: dict[str, Stored] = {}
-    _follow(scope, _behind(scope.nodes, name), library, found, depth=0)
-    return found
+    size = len(graph.node) + 1 + sum(len(each.node_def) + 1 for each in graph.library.function)
+    following = _Following(library, left=_CALLS_LIMIT * size)
+    _follow(scope, _behind(scope.nodes, name), following, depth=0)
+    return following.found
 
 
 def _behind(nodes: NodeMap, name: str) -> list[NodeDef]:
@@ -83,29 +94,23 @@ def _behind(nodes: NodeMap, name: str) -> list[NodeDef]:
     return list(found.values())
 
 
-def _follow(
-    scope: _Scope,
-    nodes: Iterable[NodeDef],
-    library: Mapping[str, FunctionDef],
-    found: dict[str, Stored],
-    *,
-    depth: int,
-) -> None:
-    if depth > _DEPTH_LIMIT:
-        raise _broken("the functions that restore it are too deep")
+def _follow(scope: _Scope, nodes: Sequence[NodeDef], following: _Following, *, depth: int) -> None:
+    following.left -= len(nodes) + 1
+    if depth > _DEPTH_LIMIT or following.left < 0:
+        raise _broken("the functions that restore it are too deep, or call too many")
     for node in nodes:
         if node.op in _ASSIGN_OPS and len(node.input) >= 2:
             variable, value = (_origin(scope, reference) for reference in node.input[:2])
             if isinstance(variable, _Variable) and isinstance(value, Stored):
-                found[variable.name] = value
-        elif node.op in _CALLS and node.attr["f"].func.name in library:
-            function = library[node.attr["f"].func.name]
+                following.found[variable.name] = value
+        elif node.op in _CALLS and node.attr["f"].func.name in following.library:
+            function = following.library[node.attr["f"].func.name]
             names = [argument.name for argument in function.signature.input_arg]
             origins = [_origin(scope, r) for r in node.input if not r.startswith("^")]
             inner = _Scope(
                 {n.name: n for n in function.node_def}, dict(zip(names, origins, strict=False))
             )
-            _follow(inner, function.node_def, library, found, depth=depth + 1)
+            _follow(inner, function.node_def, following, depth=depth + 1)
 
 
 def _origin(scope: _Scope, reference: str) -> _Origin:

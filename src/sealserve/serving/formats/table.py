@@ -43,11 +43,14 @@ def read_table(data: bytes) -> dict[bytes, bytes]:
     index, _ = _handle(data, offset)
     _block(data, metaindex)  # which has nothing for us, but is whole or damaged as the rest is
     entries: dict[bytes, bytes] = {}
-    last, total = None, 0
+    last, total, behind = None, 0, 0
     for _, value in _entries(_block(data, index)):
         place, end = _handle(value, 0)
         if end != len(value):
             raise _broken("an entry of its index is no place of a block")
+        if place[0] < behind:  # or a few bytes could have one large block read any number of times
+            raise _broken("its blocks do not ascend")
+        behind = sum(place)
         for key, content in _entries(_block(data, place)):
             if last is not None and key <= last:
                 raise _broken("its keys do not ascend")
