@@ -22,7 +22,8 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["sealserve", "tomllib"]):
-    from fuzz.targets import TARGETS, Target
+    from fuzz.target import Target
+    from fuzz.targets import TARGETS
 
 from fuzz.minimise import Signature, signature
 

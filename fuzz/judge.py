@@ -14,7 +14,8 @@ from pathlib import Path
 
 from fuzz.cost import BYTES_LIMIT, peak_bytes, processor_seconds
 from fuzz.minimise import escape, minimise
-from fuzz.targets import TARGETS, Target
+from fuzz.target import Target
+from fuzz.targets import TARGETS
 
 MOST_OF_A_CORPUS = 2000
 _SHOWN = 240  # bytes of an escape that are worth reading in hex

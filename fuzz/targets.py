@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-
 from fuzz import hostile, parsers, seeds
-from fuzz.cost import SECONDS_LIMIT
+from fuzz.serving_targets import SERVING
+from fuzz.target import Target
 from sealserve.appraisal.ear_reading import RESULT_LIMIT
 from sealserve.appraisal.policy import POLICY_LIMIT
 from sealserve.attester.messages import ANSWER_LIMIT, REQUEST_LIMIT
@@ -29,23 +27,6 @@ from sealserve.evidence.sigstruct import SIGSTRUCT_BYTES
 from sealserve.sealing.record import MAX_RECORD_BYTES
 from sealserve.verifier.maa import TOKEN_LIMIT
 from sealserve.verifier.maa_keys import KEYS_LIMIT
-
-
-@dataclass(frozen=True)
-class Target:
-    """One parser: it answers, or raises one of `refusals`; an AssertionError is an escape too."""
-
-    run: Callable[[bytes], object]
-    refusals: tuple[type[Exception], ...]
-    seeds: Callable[[], list[bytes]]
-    hostile: Callable[[], Mapping[str, bytes]] = hostile.none
-    words: tuple[bytes, ...] = ()
-    """What a mutation may put in: the format's own words."""
-    longest: int = 1 << 14
-    """Bytes to grow an input to; the hostile ones are larger."""
-    seconds: float = SECONDS_LIMIT
-    """Of processor time, that one input may cost."""
-
 
 _FORMAT, _REJECTED, _VERIFICATION = (FormatError,), (RejectedError,), (VerificationError,)
 _STATEMENT_WORDS = tuple(
@@ -191,4 +172,5 @@ TARGETS: dict[str, Target] = {
         lambda: hostile.json(RA_CONFIG_LIMIT, b'{"mrs":', b"}"),
         seconds=2.0,
     ),
+    **SERVING,
 }

@@ -9,7 +9,8 @@ import pytest
 from fuzz.cost import BYTES_LIMIT, forget, peak_bytes
 from fuzz.judge import judge
 from fuzz.minimise import escape, minimise
-from fuzz.targets import TARGETS, Target
+from fuzz.target import Target
+from fuzz.targets import TARGETS
 from sealserve.endorsements.chain import CHAIN_LIMIT
 from sealserve.errors import FormatError
 
