@@ -72,7 +72,7 @@ def run() -> Iterator[Result]:
             {
                 ECHO: lambda: load(ECHO, echo),
                 OURS: lambda: load(OURS, ours),
-                ENGINE: _engine_alone(folder),
+                ENGINE: engine_alone(folder),
             }
         )
         processor = {subject: rounds[1:] for subject, rounds in taken.items()}
@@ -135,7 +135,7 @@ async def _serve_echo(tell: Tell, folder: Path, answer: bytes) -> None:
     await echo.wait_for_termination()
 
 
-def _engine_alone(folder: Path) -> Callable[[], None]:
+def engine_alone(folder: Path) -> Callable[[], None]:
     """A round of the engine, loaded as `serve` loads it by default."""
     loader = Loader(OpenVinoEngine(plan(available_processors())), Vault(None), ["serve"])
     executable = loader.load("digits", 1, str(folder / "models/1")).executable("")
