@@ -80,13 +80,13 @@ class WarmUp:
                 for executable, inputs in runs:
                     executable.run(inputs)
         except Unimplemented as error:
-            log.warning("warm-up record %d (%s) is left out: %s", number, kind, error.message)
+            log.warning(line("warm_up_left_out", record=number, kind=kind, reason=error.message))
             return False
         except ServingError as error:
             text = f"warm-up record {number} ({kind}): {error.message}"
             raise type(error)(text, code=CODE) from error
         except Exception:
-            log.error("warm-up record %d (%s) failed", number, kind)
+            log.error(line("warm_up_failed", record=number, kind=kind))
             raise
         return bool(runs)
 

@@ -117,7 +117,8 @@ def test_what_this_engine_does_not_run_is_left_out_and_told(
     caplog.set_level(logging.INFO)
     load(tfrecord(classify_log("strings"), predict_log(), PredictionLog().SerializeToString()))
     assert counting.rows == [1]
-    assert "warm-up record 1 (classify_log) is left out: no strings" in caplog.text
+    assert "event=warm_up_left_out record=1 kind=classify_log" in caplog.text
+    assert "no strings" in caplog.text
     assert "event=warmed_up requests=1 left_out=2" in caplog.text
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 
 from sealserve.errors import ConfigError, InvalidArgument, PermissionDenied
+from sealserve.logline import line
 from sealserve.messages.services import HANDLE_RELOAD_CONFIG_REQUEST
 from sealserve.messages.status_pb2 import Code, ReloadConfigRequest, ReloadConfigResponse
 from sealserve.serving.calls import Call
@@ -46,7 +47,7 @@ class ReloadConfig:
             )
         try:
             wanted = models_in(config.model_config_list, "model_config_list")
-            log.warning("a client reloads the model configuration: %d models", len(wanted))
+            log.warning(line("configuration_by_client", models=len(wanted)))
             await self._models.reload(wanted)
         except ConfigError as error:
             raise InvalidArgument(error.message) from error
