@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,20 +60,15 @@ def openvino_latencies(model: Path, plan: Plan, array: Array, requests: int) -> 
     return taken
 
 
-def openvino_output(model: Path, plan: Plan, array: Array) -> Array:
-    """The answer to one request."""
-    output: Array = _compiled(model, plan)({0: array})[0]
-    return output
-
-
 def tensorflow_run(model: Path, threads: Threads, array: Array, requests: int) -> None:
     """So many requests in TensorFlow, from as many threads as it says."""
-    function, (name,) = _tensorflow(model, threads)
-    feeds = _feeds(model, name, array)
+    function, name = _tensorflow(model, threads)
+    import tensorflow  # which `_tensorflow` has configured
 
     def share(count: int) -> None:
         for _ in range(count):
-            next(iter(function(**feeds).values())).numpy()
+            outputs = function(**{name: tensorflow.constant(array)})
+            next(iter(outputs.values())).numpy()
 
     with ThreadPoolExecutor(threads.callers) as pool:
         list(pool.map(share, [requests // threads.callers] * threads.callers))
@@ -104,7 +98,7 @@ def _queue(model: Path, plan: Plan) -> Any:
 
 
 @functools.cache
-def _tensorflow(model: Path, threads: Threads) -> tuple[Any, list[str]]:
+def _tensorflow(model: Path, threads: Threads) -> tuple[Any, str]:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import tensorflow
 
@@ -113,15 +107,5 @@ def _tensorflow(model: Path, threads: Threads) -> tuple[Any, list[str]]:
     loaded = tensorflow.saved_model.load(str(model / "1"))
     function = loaded.signatures["serving_default"]
     function.keep = loaded  # the signature does not keep what it was loaded with
-    return function, list(function.structured_input_signature[1])
-
-
-_FEEDS: dict[tuple[Path, str], Mapping[str, Any]] = {}
-
-
-def _feeds(model: Path, name: str, array: Array) -> Mapping[str, Any]:
-    import tensorflow
-
-    if (model, name) not in _FEEDS:
-        _FEEDS[model, name] = {name: tensorflow.constant(array)}
-    return _FEEDS[model, name]
+    (name,) = function.structured_input_signature[1]
+    return function, name

@@ -14,13 +14,16 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 
 from bench._serving_load import Grpc, Http, Target, ask, load
@@ -29,7 +32,7 @@ from bench.measure import PROJECT
 from sealserve.messages.open_inference_pb2 import ModelInferRequest
 
 ENVIRONMENT = Path(os.environ.get("SEALSERVE_PEERS") or PROJECT / "build" / "peers")
-READY_SECONDS = 60.0
+READY_SECONDS = 90.0
 STOP_SECONDS = 10.0
 CONNECTIONS = 8
 INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -275,20 +278,30 @@ def _running(command: Sequence[str], log: Path) -> Iterator[int]:
         process.wait()
 
 
-def _answering(ways: list[Way]) -> list[Way]:
-    """`ways`, once each has given an answer; RuntimeError with the log where one does not."""
+def _answering(ways: Sequence[Way]) -> list[Way]:
+    """Those of `ways` that have given an answer; of one that does not, its log is told."""
     end = time.monotonic() + READY_SECONDS
+    answering = []
     for way in ways:
-        while True:
-            try:
-                ask(way.target, way.body)
-                break
-            except Exception as error:
-                if time.monotonic() > end:
-                    log = way.log.read_text(errors="replace")[-2000:]
-                    raise RuntimeError(f"{way.name} does not answer: {error}: {log}") from error
-                time.sleep(0.2)
-    return ways
+        error = _first_answer(way, end)
+        if error is None:
+            answering.append(way)
+        else:
+            log = way.log.read_text(errors="replace")[-2000:]
+            print(f"left out: {way.name} does not answer: {error}: {log}", file=sys.stderr)
+    return answering
+
+
+def _first_answer(way: Way, end: float) -> Exception | None:
+    """Ask until there is an answer; the last error where there is none in time."""
+    while True:
+        try:
+            ask(way.target, way.body)
+            return None
+        except (OSError, HTTPException, grpc.RpcError, RuntimeError) as error:
+            if time.monotonic() > end:
+                return error
+            time.sleep(0.2)
 
 
 def _folder(work: Work, name: str) -> Path:
