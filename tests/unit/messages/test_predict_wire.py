@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 from google.protobuf.message import DecodeError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as of_arrays
 
@@ -26,6 +26,7 @@ from sealserve.messages.wire import (
 )
 
 LIMIT = 1 << 20
+unhurried = settings(deadline=None)  # a loaded machine is no failure
 DTYPES = ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?", "c8", "c16", ">f4"]
 NUMBERS = st.integers(-(2**63), 2**63 - 1)
 CHOICES = st.just((None, None)) | st.tuples(NUMBERS, st.none()) | st.tuples(st.none(), st.text())
@@ -175,6 +176,7 @@ def test_whatever_protobuf_rejects_is_rejected(data: bytes) -> None:
         decode_predict_request(data)
 
 
+@unhurried
 @given(spec=SPECS, arrays=NAMED_ARRAYS)
 def test_protobuf_reads_what_is_written(spec: Spec, arrays: dict[str, np.ndarray]) -> None:
     protos = protos_of(arrays)
@@ -184,6 +186,7 @@ def test_protobuf_reads_what_is_written(spec: Spec, arrays: dict[str, np.ndarray
     assert PredictResponse.FromString(encode_predict_response(spec, arrays)) == answered
 
 
+@unhurried
 @given(spec=SPECS, arrays=NAMED_ARRAYS)
 def test_what_protobuf_writes_is_read(spec: Spec, arrays: dict[str, np.ndarray]) -> None:
     message = PredictResponse(model_spec=message_of(spec), outputs=protos_of(arrays))
@@ -196,6 +199,7 @@ def test_what_protobuf_writes_is_read(spec: Spec, arrays: dict[str, np.ndarray])
         assert outputs[alias].tolist() == array.tolist() or np.isnan(array).any()
 
 
+@unhurried
 @given(data=st.data())
 def test_damage_means_what_it_means_to_protobuf(data: st.DataObject) -> None:
     changed = bytearray(SOUND)
@@ -213,6 +217,7 @@ def test_damage_means_what_it_means_to_protobuf(data: st.DataObject) -> None:
     assert our_outcome(bytes(changed)) == outcome(bytes(changed))
 
 
+@unhurried
 @given(st.binary(max_size=60))
 def test_noise_means_what_it_means_to_protobuf(data: bytes) -> None:
     assert our_outcome(data) == outcome(data)
