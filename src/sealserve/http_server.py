@@ -3,7 +3,8 @@
 Uvicorn handles signals itself, waits for ever for the head of a request and takes any number of
 connections; here the server's owner handles signals, a connection without a request is closed after
 a while, whether it is silent or sends its head byte by byte, and one too many is closed at once:
-also while its TLS handshake goes on, of which uvicorn knows nothing yet.
+also while its TLS handshake goes on, of which uvicorn knows nothing yet. So is one that does not
+take its answer, and at the end one that is idle, whatever it makes of being told so.
 
 Where clients have to show a certificate, the application finds it in `peer_certificate(scope)`.
 """
@@ -16,10 +17,12 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 from sealserve.errors import UsageError
 from sealserve.hosts import spell
@@ -27,6 +30,8 @@ from sealserve.ports import BACKLOG
 
 HEAD_BYTES = 64 << 10  # of a request line and its headers
 HEAD_SECONDS = 20  # from the connection, or the last answer, to the end of the next head
+STALLED_SECONDS = 20  # in which a client has to take what waits for it, some hundred KiB
+CLOSING_SECONDS = 2  # for a client to take what is left, once the server ends
 MAX_CONNECTIONS = 1024
 _PEER_CERTIFICATE = "sealserve.peer_certificate"
 _PAUSE = 0.1  # seconds, where the system gives us no more connections
@@ -45,9 +50,14 @@ class _Server(uvicorn.Server):
     """Uvicorn that leaves signals alone, tells when it listens, and bounds handshakes."""
 
     def __init__(
-        self, config: uvicorn.Config, handshake: Callable[[bool], None] | None = None
+        self,
+        config: uvicorn.Config,
+        handshake: Callable[[bool], None] | None,
+        *,
+        cancel_abandoned: bool,
     ) -> None:
         super().__init__(config)
+        self._cancel_abandoned = cancel_abandoned
         self._handshake = handshake if config.ssl else None
         self.listening = asyncio.Event()
         self._accepting: list[asyncio.Task[None]] = []
@@ -112,13 +122,33 @@ class _Server(uvicorn.Server):
             self._handshake(ok)
 
     def _protocol(self) -> asyncio.Protocol:
-        return _Protocol(self.config, self.server_state, self.lifespan.state)
+        return _Protocol(
+            self.config,
+            self.server_state,
+            self.lifespan.state,
+            cancel_abandoned=self._cancel_abandoned,
+        )
 
 
 class _Protocol(H11Protocol):
-    """HTTP/1.1 with a deadline for the next head."""
+    """HTTP/1.1 with a deadline for the next head, and one for taking the answer."""
 
     _deadline: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
+    _ending = False
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        *,
+        cancel_abandoned: bool,
+    ) -> None:
+        super().__init__(config, server_state, app_state)
+        self._abandoned: _Abandoned | None = None
+        if cancel_abandoned:
+            self.app = self._abandoned = _Abandoned(self.app)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -134,11 +164,36 @@ class _Protocol(H11Protocol):
     def on_response_complete(self) -> None:
         self._arm()
         super().on_response_complete()
+        if self._ending:
+            self._close_soon()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
+        for timer in (self._deadline, self._stalled):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
+        if self._abandoned is not None:
+            self._abandoned.cancel()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self.loop.call_later(STALLED_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self._ending = True
+        if self._idle:
+            self._close_soon()
+
+    @property
+    def _idle(self) -> bool:
+        # uvicorn types `cycle` as never None, and starts with None.
+        return self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr]
 
     def _arm(self) -> None:
         if self._deadline is not None:
@@ -147,9 +202,42 @@ class _Protocol(H11Protocol):
 
     def _give_up(self) -> None:
         # A request that is being answered has a deadline of its own, in the application.
-        idle = self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr]
-        if idle:  # uvicorn types `cycle` as never None, and starts with None
+        if self._idle:
             self.transport.abort()
+
+    def _close_soon(self) -> None:
+        # To close is to wait for the client's end of TLS, and an idle client may never look.
+        self.loop.call_later(CLOSING_SECONDS, self._cut)
+
+    def _cut(self) -> None:
+        if not self.transport.get_write_buffer_size():
+            self.transport.abort()
+
+
+class _Abandoned:
+    """An application, and the request of a connection that it answers now."""
+
+    def __init__(self, application: ASGIApp) -> None:
+        self._application = application
+        self._task: asyncio.Task[Any] | None = None
+        self._lost = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        task = self._task = asyncio.current_task()
+        try:
+            await self._application(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self._lost:
+                raise
+        finally:
+            if self._task is task:
+                self._task = None
+
+    def cancel(self) -> None:
+        """Nobody waits for the answer any more."""
+        self._lost = True
+        if self._task is not None:
+            self._task.cancel()
 
 
 def _with_certificate(application: ASGIApp, certificate: bytes) -> ASGIApp:
@@ -174,8 +262,12 @@ class HttpServer:
         purpose: str,
         connections: int = MAX_CONNECTIONS,
         handshake: Callable[[bool], None] | None = None,
+        cancel_abandoned: bool = False,
     ) -> None:
-        """`handshake` is told of every TLS handshake that ended, and whether well."""
+        """`handshake` is told of every TLS handshake that ended, and whether well.
+
+        With `cancel_abandoned` a request is cancelled as soon as its client has gone.
+        """
         config = uvicorn.Config(
             application,
             interface="asgi3",
@@ -193,7 +285,7 @@ class HttpServer:
         config.load()
         config.ssl = context
         self._purpose = purpose
-        self._server = _Server(config, handshake)
+        self._server = _Server(config, handshake, cancel_abandoned=cancel_abandoned)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, host: str, port: int, *, reuse_port: bool = False) -> int:

@@ -132,6 +132,7 @@ class ModelServer:
             tls.rest if tls else None,
             purpose="REST",
             handshake=self._metrics.handshake,
+            cancel_abandoned=True,
         )
         self._describe()
         self._watchers: list[asyncio.Task[None]] = []

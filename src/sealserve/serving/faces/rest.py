@@ -2,8 +2,9 @@
 
 What the routes do is the faces' matter: each is a pattern, and a behaviour that is given the match
 and the body. Bodies are read within a limit, requests answered within a deadline, as many at a time
-as allowed. Every error is `{"error": "..."}`. What is unforeseen is logged; the peer hears 500 and
-no more.
+as allowed. A large answer leaves in pieces, so that who takes it slowly is told from who does not;
+a request whose client goes away is cancelled by the HTTP server. Every error is `{"error": "..."}`.
+What is unforeseen is logged; the peer hears 500 and no more.
 
 Codes: TensorFlow Serving 2.21, model_servers/http_rest_api_util.cc.
 """
@@ -35,6 +36,7 @@ from sealserve.serving.calls import Call, Watch
 log = logging.getLogger(__name__)
 
 TEXT_LIMIT = 500  # characters of an error: it may repeat what was sent
+PIECE_BYTES = 256 << 10  # of an answer
 _TOO_LARGE = "serving.request-size"
 _ENCODED = "serving.content-encoding"
 
@@ -101,7 +103,10 @@ class RestApplication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self._answer(Request(scope, receive))
-        await response(scope, receive, send)
+        if len(response.body) <= PIECE_BYTES:
+            await response(scope, receive, send)
+        else:
+            await _in_pieces(response, send)
 
     async def _answer(self, request: Request) -> Response:
         path = request.scope.get("raw_path", request.url.path.encode()).decode("latin-1")
@@ -177,6 +182,17 @@ class RestApplication:
             if len(body) > limit:
                 raise _too_large(limit)
         return bytes(body)
+
+
+async def _in_pieces(response: Response, send: Send) -> None:
+    """Send a large answer; each piece once the client has taken most of those before."""
+    head = {"status": response.status_code, "headers": response.raw_headers}
+    await send({"type": "http.response.start", **head})
+    body = memoryview(response.body)
+    for start in range(0, len(body), PIECE_BYTES):
+        piece = bytes(body[start : start + PIECE_BYTES])
+        more = start + PIECE_BYTES < len(body)
+        await send({"type": "http.response.body", "body": piece, "more_body": more})
 
 
 def _response(answer: Answer) -> Response:
