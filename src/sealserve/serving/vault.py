@@ -18,8 +18,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 from sealserve.errors import ConfigError, IntegrityError
@@ -61,13 +61,13 @@ class Vault:
     def read(self, path: str, *, limit: int) -> bytearray:
         """The plaintext of the file at `path`, of at most `limit` bytes.
 
-        Raises ConfigError for a file that is not there, too large, or sealed while there is no
-        key; IntegrityError, naming the file, for one that does not authenticate, is not sealed, or
-        is not as recorded.
+        Raises ConfigError for a file that is not there or not a regular one, is too large, or is
+        sealed while there is no key; IntegrityError, naming the file, for one that does not
+        authenticate, is not sealed, or is not as recorded.
         """
         try:
             reading = STARTING.stage("read" if self._keys is None else "unseal")
-            with reading, Path(path).open("rb", buffering=0) as stream:
+            with reading, _opened(path) as stream:
                 if self._keys is None:
                     data = _read_plain(stream, path, limit)
                 else:
@@ -108,6 +108,16 @@ class _Recorded:
             hint="put back the files that were recorded, or record these and give the new record "
             "to the key service",
         )
+
+
+def _opened(path: str) -> io.FileIO:
+    """The file, which is a regular one: to open a pipe, or to read a device, may take for ever."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    stream = io.FileIO(descriptor, "r")
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        stream.close()
+        raise ConfigError(f"{path} is no regular file", code="file")
+    return stream
 
 
 def _read_plain(stream: io.FileIO, path: str, limit: int) -> bytearray:

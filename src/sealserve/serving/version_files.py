@@ -7,13 +7,14 @@ read, for it is not sealed under the key, and one that was taken away is missed 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from sealserve.errors import ConfigError
 from sealserve.serving.vault import Files
 
 FILE_LIMIT = (4 << 30) - 1  # bytes of one file
-COUNT_LIMIT = 10_000
+COUNT_LIMIT = 10_000  # files and folders
 
 
 class FolderFiles:
@@ -34,14 +35,27 @@ class FolderFiles:
 
 def _listed(folder: str) -> list[str]:
     names: list[str] = []
-    for parent, folders, files in os.walk(folder, onerror=_raise):
-        folders.sort()
-        below = os.path.relpath(parent, folder)
-        names += [name if below == "." else f"{below}/{name}" for name in files]
-        if len(names) > COUNT_LIMIT:
-            raise ConfigError(f"{folder} holds more than {COUNT_LIMIT} files; is it a version?")
+    waiting, seen = [""], 0
+    while waiting:
+        below = waiting.pop()
+        with _entries(f"{folder}/{below}") as entries:
+            for entry in entries:
+                seen += 1
+                if seen > COUNT_LIMIT:
+                    raise ConfigError(
+                        f"{folder} holds more than {COUNT_LIMIT} files; is it a version?"
+                    )
+                if not entry.is_dir():
+                    names.append(below + entry.name)
+                elif not entry.is_symlink():
+                    waiting.append(f"{below}{entry.name}/")
     return sorted(names)
 
 
-def _raise(error: OSError) -> None:
-    raise ConfigError(f"cannot list {error.filename}: {error.strerror}", code="file") from error
+@contextmanager
+def _entries(folder: str) -> Iterator[Iterator[os.DirEntry[str]]]:
+    try:
+        with os.scandir(folder) as entries:
+            yield entries
+    except OSError as error:
+        raise ConfigError(f"cannot list {folder}: {error.strerror}", code="file") from error
