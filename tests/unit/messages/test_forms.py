@@ -95,7 +95,7 @@ def test_what_may_be_wrong_inside_is_looked_at_every_time() -> None:
 def test_a_form_is_remembered_once_its_arrays_were_sound() -> None:
     known = Forms(limit_bytes=4)
     for _ in range(2):
-        with pytest.raises(InvalidArgument, match="input '[xy]': the tensor takes 8 bytes"):
+        with pytest.raises(InvalidArgument, match=r"input '[xy]': the tensor takes 8 bytes"):
             known.read(request([1, 2])).inputs()
 
 
