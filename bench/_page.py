@@ -67,7 +67,7 @@ def _machine() -> str:
     facts = (
         f"{len(os.sched_getaffinity(0))} cores of {_processor()}",
         f"{_memory_gib():.0f} GiB of memory",
-        f"the databases on {file_system(PROJECT)}",
+        f"the disk is {file_system(PROJECT)}",
         f"Linux {platform.release().partition('-')[0]}",
         f"Python {platform.python_version()}",
         SSL.SSLeay_version(SSL.SSLEAY_VERSION).decode().rpartition(" ")[0].rsplit(" ", 2)[0]
