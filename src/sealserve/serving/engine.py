@@ -38,6 +38,7 @@ class Executable(Protocol):
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """All outputs by alias, in fresh memory, for inputs that `signature.complete` has passed.
 
+        Inputs may be views of a request's bytes: read-only, and not aligned.
         Blocks the calling thread and lets others run meanwhile; may be called from several threads
         at once. Raises InvalidArgument for shapes that the graph cannot take.
         """
