@@ -2,7 +2,7 @@
 
 Two families. Those that begin with `:tensorflow:` are TensorFlow Serving's own, name, kind, labels
 and buckets, so that dashboards made for it go on working; each cites where that server makes it.
-Those that begin with `sealserve_serving_` are ours. docs/serving.md explains all of them.
+Those that begin with `sealserve_serving_` are ours. docs/serving-watching.md explains all of them.
 
 Labels hold configured models, statuses and codes of ours, and folders and sizes of which only so
 many are told apart: a peer cannot make new ones.

@@ -17,7 +17,7 @@ from sealserve.serving.measures import PREFIX
 from sealserve.serving.metrics import PATHS, PEERS, Metrics
 from tools import needs_promtool
 
-PAGE = (Path(__file__).parents[3] / "docs" / "serving.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "serving-watching.md").read_text()
 SERVING = ":tensorflow:serving:"
 
 
