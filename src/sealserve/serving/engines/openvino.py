@@ -237,7 +237,7 @@ def _import_openvino() -> Any:
         import openvino
     finally:
         del sys.modules[_TELEMETRY_HOME]
-    # Its first view of a tensor as an array sets numpy up, under a lock that it holds while it waits
-    # for the interpreter: two threads that are first at the same time would wait for ever.
+    # Its first view of a tensor as an array sets numpy up, under a lock that is held while it waits
+    # for the interpreter: two threads that come first together would wait for ever.
     _ = openvino.Tensor(openvino.Type.f32, openvino.Shape([1])).data
     return openvino
