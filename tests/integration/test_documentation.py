@@ -2,7 +2,7 @@
 
 Blocks marked `sh` are run: the quick start from its top, then those of the other pages, in the
 folder and among the services that it left. Everything else that begins with `sealserve` must at
-least be a command with flags that exist.
+least be a command with flags that exist. Every link leads to a page and a heading that are there.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ PORTS = ("8081", "8082", "4433", "4434", "4435", "8500", "8501", "8510", "8511")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(sealserve [^`]+)`")
 WORD = re.compile(r"[a-z]+(-[a-z]+)*")
+LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)#?([^)\s]*)\)")
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 SECONDS = 280  # one process after the other, some dozens of them
 
 
@@ -112,3 +114,23 @@ def server_flags() -> set[str]:
 
     names = {field.name for field in dataclasses.fields(Flags)} | set(ACCEPTED)
     return {f"--{name}" for name in names} | {f"--{name.replace('_', '-')}" for name in names}
+
+
+def prose(page: Path) -> str:
+    return FENCE.sub("", page.read_text())
+
+
+def anchors(page: Path) -> set[str]:
+    """As GitHub makes them of headings."""
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in HEADING.findall(prose(page))
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_page_and_a_heading(page: Path) -> None:
+    for name, anchor in LINK.findall(prose(page)):
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), name
+        assert not anchor or anchor in anchors(target), f"{name}#{anchor}"
