@@ -160,17 +160,18 @@ class ModelServer:
     async def stop(self) -> bool:
         """Step 4's last part. May be called at any time after construction, once.
 
-        Whether nothing is left behind: a run of the engine, or a load, that goes on.
+        Whether nothing is left behind: a run of the engine, or a load, that goes on, or a client's
+        connection that gRPC does not let go of.
         """
         self.leave()
         for watcher in self._watchers:
             watcher.cancel()
         self._health.close()
         self._reflection.close()
-        await asyncio.gather(self._grpc.stop(self._grace), self._rest.stop(self._grace))
+        alone, _ = await asyncio.gather(self._grpc.stop(self._grace), self._rest.stop(self._grace))
         await self._observing.close()
         ended = await self._plane.ended(UNINTERRUPTED_SECONDS)
-        return await self._models.close(UNINTERRUPTED_SECONDS) and ended
+        return await self._models.close(UNINTERRUPTED_SECONDS) and ended and alone
 
     async def _start_rest(self, host: str, flags: Flags) -> int:
         assert flags.rest_api_port is not None
@@ -241,7 +242,9 @@ async def run(
         stopped.cancel()
         whole = await server.stop()
     if not whole:
-        log.warning(line("left_behind", reason="the engine still computes or loads"))
+        log.warning(
+            line("left_behind", reason="the engine still computes or loads, or a client holds on")
+        )
         _end_process()
 
 

@@ -34,6 +34,8 @@ Methods = Mapping[Method[Any, Any], Behaviour]
 
 MESSAGE_SECONDS = 30.0  # from the call to its whole message
 HANDSHAKE_SECONDS = 20
+CLOSING_SECONDS = 2.0  # for clients to say that they have heard of the end, and to be cut off
+_LOOK_SECONDS = 0.1
 TEXT_LIMIT = 500  # characters of an error: it may repeat what was sent, and travels in a header
 
 
@@ -92,14 +94,29 @@ class GrpcServer:
         self._arrivals.watch()
         return int(bound)
 
-    async def stop(self, grace: float) -> None:
-        """Take no new calls, give those that run `grace` seconds, then cancel them."""
-        await self._server.stop(grace)
+    async def stop(self, grace: float) -> bool:
+        """Take no new calls, give those that run `grace` seconds, then cancel them.
+
+        gRPC waits for clients that do not answer, too, though no call of theirs runs: for those a
+        moment is enough. Whether it let go of all connections: it may wait for ever.
+        """
+        loop = asyncio.get_running_loop()
+        end, ending = loop.time() + grace, asyncio.create_task(self._server.stop(grace))
+        quiet = 0.0
+        while not ending.done() and loop.time() < end and quiet < CLOSING_SECONDS:
+            await asyncio.wait({ending}, timeout=_LOOK_SECONDS)
+            quiet = 0.0 if self._arrivals.busy else quiet + _LOOK_SECONDS
+        cutting = asyncio.create_task(self._server.stop(None))
+        await asyncio.wait({ending, cutting}, timeout=CLOSING_SECONDS)
         self._arrivals.close()
+        whole = ending.done()
+        for task in (ending, cutting):
+            task.cancel()
+        return whole
 
 
 class _Arrivals:
-    """Calls whose message is on its way, and when they have had time enough.
+    """Calls, those whose message is on its way, and when they have had time enough.
 
     One sweep for all of them: a timer for each would cost a small request a tenth of its time.
     """
@@ -107,6 +124,7 @@ class _Arrivals:
     SWEEP_SECONDS = 1.0
 
     def __init__(self) -> None:
+        self._calls: set[asyncio.Task[Any]] = set()
         self._waiting: dict[asyncio.Task[Any], float] = {}
         self._late: set[asyncio.Task[Any]] = set()
         self._sweeper: asyncio.Task[None] | None = None
@@ -117,6 +135,18 @@ class _Arrivals:
     def close(self) -> None:
         if self._sweeper is not None:
             self._sweeper.cancel()
+
+    @property
+    def busy(self) -> bool:
+        """Whether there are calls, or answers that are not sent yet."""
+        return bool(self._calls)
+
+    def begin(self) -> None:
+        """The current task handles a call, and will send its answer."""
+        task = asyncio.current_task()
+        assert task is not None  # a handler is one
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
 
     async def message(self, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
         """The one message of a unary call."""
@@ -164,6 +194,7 @@ def _handler(
     async def handle(
         _messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]
     ) -> bytes:
+        arrivals.begin()
         call = watch.begin(Call(method.name, "GRPC"))
         call.method, call.peer = name, context.peer()
         if watch.origins:
