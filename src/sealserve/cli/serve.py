@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import resource
 import sys
@@ -61,6 +62,7 @@ def serve(arguments: tuple[str, ...]) -> None:
         return
     # A core would hold the key, the model and the requests, in the open.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _raise_descriptors()
     configure_logging(settings.log_form(flags))
     for note in notes:
         log.info(line("flag_without_effect", note=note))
@@ -68,6 +70,13 @@ def serve(arguments: tuple[str, ...]) -> None:
         run_workers(flags, _announce)
     else:
         uvloop.run(run(prepare(flags), _announce))
+
+
+def _raise_descriptors() -> None:
+    """As many open files as we may have: connections take some, and so must models' files."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # some enclaves do not let us
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _announce(listening: Listening) -> None:

@@ -34,6 +34,7 @@ Methods = Mapping[Method[Any, Any], Behaviour]
 
 MESSAGE_SECONDS = 30.0  # from the call to its whole message
 HANDSHAKE_SECONDS = 20
+MAX_CONNECTIONS = 10_000  # each takes a descriptor, before anybody has shown a certificate
 CLOSING_SECONDS = 2.0  # for clients to say that they have heard of the end, and to be cut off
 _LOOK_SECONDS = 0.1
 TEXT_LIMIT = 500  # characters of an error: it may repeat what was sent, and travels in a header
@@ -69,6 +70,7 @@ class GrpcServer:
                 # Unless it is to be shared: a port that is taken is an error, not half the traffic.
                 ("grpc.so_reuseport", int(settings.shared_port)),
                 ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECONDS * 1000),
+                ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
                 *settings.options,
             ],
         )
