@@ -112,9 +112,8 @@ class _Recorded:
 
 def _opened(path: str) -> io.FileIO:
     """The file, which is a regular one: to open a pipe, or to read a device, may take for ever."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    stream = io.FileIO(descriptor, "r")
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    stream = io.FileIO(path, "r", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         stream.close()
         raise ConfigError(f"{path} is no regular file", code="file")
     return stream
