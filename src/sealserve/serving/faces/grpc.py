@@ -193,6 +193,15 @@ def _handler(
 ) -> grpc.RpcMethodHandler:
     name = method.path.removeprefix("/")
 
+    # Apart from `handle`: gRPC keeps the frame of a call that was aborted until the garbage
+    # collector comes, and with it a request that would be in it.
+    async def answered(context: grpc.aio.ServicerContext[bytes, bytes], call: Call) -> bytes:
+        request = await arrivals.message(context)
+        call.received = len(request)
+        if call.received >= LARGE_BYTES:
+            give_back()  # the pieces that it came in
+        return await behaviour(request, call)
+
     async def handle(
         _messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]
     ) -> bytes:
@@ -203,11 +212,7 @@ def _handler(
             call.traceparent = _traceparent(context)
         code = "INTERNAL"
         try:
-            request = await arrivals.message(context)
-            call.received = len(request)
-            if call.received >= LARGE_BYTES:
-                give_back()  # the pieces that it came in
-            answer = await behaviour(request, call)
+            answer = await answered(context, call)
             call.sent = len(answer)
             code = "OK"
             return answer
