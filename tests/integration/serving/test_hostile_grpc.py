@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import resource
 import socket
 import ssl
 import time
@@ -33,6 +35,7 @@ from sealserve.messages.predict_pb2 import PredictRequest
 from sealserve.messages.services import PREDICT
 
 PATIENCE = 20
+MEGABYTES = 30
 
 
 def request() -> bytes:
@@ -161,3 +164,31 @@ def test_health_and_reflection_are_for_clients_with_a_certificate_alone(server: 
         with pytest.raises(grpc.RpcError) as caught:
             list(ServerReflectionStub(channel).ServerReflectionInfo(asked, timeout=PATIENCE))
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize("data", [b"\xff", request()[:-2] + b"\x7f\0"], ids=["none", "broken"])
+def test_large_requests_that_fail_are_let_go_at_once(
+    data: bytes, start: Any, publish: Any, tmp_path: Path
+) -> None:
+    publish(tmp_path / "scale", 3)
+    running = start(tmp_path / "scale")
+    large = data + bytes(MEGABYTES << 20)
+    gc.collect()
+    gc.disable()
+    try:
+        with running.channel() as channel:
+            ask = channel.unary_unary(PREDICT.path)
+            before = _resident()
+            for _ in range(10):
+                with pytest.raises(grpc.RpcError):
+                    ask(large, timeout=PATIENCE)
+            grown = _resident() - before
+    finally:
+        gc.enable()
+    running.stop()
+    assert grown < 5 * MEGABYTES << 20
+
+
+def _resident() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
