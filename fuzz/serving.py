@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
+from opentelemetry.context import Context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from fuzz import serving_seeds as seeds
 from sealserve.errors import InvalidArgument, SealServeError, ServingError
@@ -260,6 +262,11 @@ def reload_request(data: bytes) -> None:
     """The models that a client would have served."""
     config = ReloadConfigRequest.FromString(data).config
     textconfig.models_in(config.model_config_list, "model_config_list")
+
+
+def traceparent(data: bytes) -> None:
+    """The trace that a caller says it is in, as `sealserve.serving.tracing` has it read."""
+    TraceContextTextMapPropagator().extract({"traceparent": data.decode("latin-1")}, Context())
 
 
 def _laid_over(sound: bytes, data: bytes) -> bytes:

@@ -16,6 +16,7 @@ from sealserve.messages.open_inference_pb2 import ModelInferRequest
 from sealserve.messages.predict_pb2 import PredictRequest, PredictResponse
 from sealserve.messages.prediction_log_pb2 import PredictionLog
 from sealserve.messages.saved_model_pb2 import SavedModel
+from sealserve.messages.status_pb2 import ReloadConfigRequest
 from sealserve.messages.tensors import fill_proto, to_proto
 from sealserve.models.saved_model import make_saved_model, tensor_info
 from sealserve.serving.formats.bundle import INDEX_NAME
@@ -249,3 +250,19 @@ def text_configs() -> list[bytes]:
         b"allowed_batch_sizes: 4 allowed_batch_sizes: 8",
         b'prometheus_config { enable: true, path: "/metrics" }',
     ]
+
+
+def reload_requests() -> list[bytes]:
+    """A list of models with policies and labels."""
+    request = ReloadConfigRequest()
+    for base in ("m/a", "../a"):
+        model = request.config.model_config_list.config.add(name=base, base_path=base)
+        model.model_platform = "tensorflow"
+        model.model_version_policy.specific.versions.extend([1, 2])
+        model.version_labels["stable"] = 1
+    return [request.SerializeToString()]
+
+
+def traceparents() -> list[bytes]:
+    """As W3C Trace Context spells them."""
+    return [b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"]

@@ -53,7 +53,16 @@ SERVING: Mapping[str, Target] = {
         _JSON_WORDS,
     ),
     "examples": Target(serving.examples, _REFUSED, seeds.inputs_of_examples),
-    "reload-request": Target(serving.reload_request, (DecodeError, ConfigError), lambda: [b""]),
+    "reload-request": Target(
+        serving.reload_request, (DecodeError, ConfigError), seeds.reload_requests
+    ),
+    "traceparent": Target(
+        serving.traceparent,
+        (),
+        seeds.traceparents,
+        lambda: {"long": b"0" * (64 << 10)},
+        longest=200,
+    ),
     "table": Target(serving.table_file, (FormatError,), seeds.tables, blocks),
     "table-blocks": Target(serving.table_blocks, (), seeds.bundle_entries),
     "bundle-entry": Target(serving.bundle_entry, (), seeds.bundle_entries),
