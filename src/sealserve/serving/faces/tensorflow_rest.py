@@ -8,11 +8,10 @@ Routes and texts: TensorFlow Serving 2.21, model_servers/{http_rest_api_util,htt
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import unquote
 
 from google.protobuf import json_format
@@ -22,6 +21,7 @@ from sealserve.messages.inference_pb2 import Input
 from sealserve.serving.calls import Call
 from sealserve.serving.dataplane import DataPlane, ModelQuery
 from sealserve.serving.faces.answers import SIGNATURE_DEF, status_response
+from sealserve.serving.faces.converting import in_thread_if_large
 from sealserve.serving.faces.rest import Answer, Asked, Route
 from sealserve.serving.faces.rest_examples import (
     decode_examples,
@@ -38,13 +38,9 @@ from sealserve.serving.faces.rest_json import (
 from sealserve.serving.inference import Inference
 from sealserve.serving.signature import Array, Signature
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 _MODEL = (
     r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d{1,19})|/labels/(?P<label>[^/:]+))?"
 )
-_INLINE_BYTES = 64 << 10  # up to here converting in the event loop is faster than a thread
 
 
 class TensorFlowRest:
@@ -112,15 +108,6 @@ class ExamplesRest:
         inferred = await self._inference.regress(query, examples, call)
         size = inferred.result.values.nbytes
         return Answer(await in_thread_if_large(size, encode_regression, inferred.result))
-
-
-async def in_thread_if_large(
-    size: int, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-) -> T:
-    """The step's result; in a thread if `size` bytes would keep the event loop from others."""
-    if size <= _INLINE_BYTES:
-        return step(*args, **kwargs)
-    return await asyncio.to_thread(step, *args, **kwargs)
 
 
 async def _examples(asked: Asked) -> tuple[ModelQuery, Input]:

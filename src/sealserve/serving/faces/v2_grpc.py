@@ -34,8 +34,8 @@ from sealserve.messages.services import (
 )
 from sealserve.serving.calls import Call
 from sealserve.serving.dataplane import DataPlane
+from sealserve.serving.faces.converting import in_thread_if_large
 from sealserve.serving.faces.grpc import Methods
-from sealserve.serving.faces.tensorflow_rest import in_thread_if_large
 from sealserve.serving.faces.v2_infer import Requests, encode_response
 from sealserve.serving.faces.v2_models import (
     ENGINE,

@@ -21,8 +21,8 @@ from urllib.parse import unquote
 from sealserve.errors import Unavailable
 from sealserve.serving.calls import Call
 from sealserve.serving.dataplane import DataPlane, ModelQuery
+from sealserve.serving.faces.converting import in_thread_if_large
 from sealserve.serving.faces.rest import Answer, Asked, Route
-from sealserve.serving.faces.tensorflow_rest import in_thread_if_large
 from sealserve.serving.faces.v2_json import decode_inputs, encode_response, parse_request
 from sealserve.serving.faces.v2_models import (
     ENGINE,
