@@ -11,8 +11,6 @@ InvalidArgument.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import math
 from collections.abc import Mapping
@@ -22,7 +20,7 @@ import numpy as np
 
 from sealserve.errors import InvalidArgument
 from sealserve.messages.inference_pb2 import Example, Feature, Input
-from sealserve.serving.faces.rest_json import plain_values
+from sealserve.serving.faces.rest_json import from_base64, is_base64, plain_values
 from sealserve.serving.inference import Classification, Regression
 
 _INT64 = np.iinfo(np.int64)
@@ -96,8 +94,8 @@ def _stored(name: str, value: Any) -> tuple[str, int | float | bytes]:
         return "float_list", _float32(name, value)
     if isinstance(value, str):
         return "bytes_list", value.encode("utf-8", "surrogatepass")
-    if isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str):
-        return "bytes_list", _decoded(value["b64"])
+    if is_base64(value):
+        return "bytes_list", from_base64(value)
     raise InvalidArgument(
         f"Feature: {name} has element with unexpected JSON type: {_json_type(value)}"
     )
@@ -113,13 +111,6 @@ def _float32(name: str, value: float) -> float:
     if math.isfinite(value) and abs(value) > _FLOAT32_MAX:
         raise InvalidArgument(f"Feature: {name} has a number outside the range of DT_FLOAT")
     return value
-
-
-def _decoded(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise InvalidArgument("Unable to base64 decode") from None
 
 
 def _json_type(value: Any) -> str:

@@ -192,8 +192,18 @@ def _require_types(values: Sequence[Any], types: tuple[type, ...], spec: TensorS
 def _bytes(value: Any, spec: TensorSpec) -> bytes:
     if isinstance(value, str):
         return value.encode("utf-8", "surrogatepass")
-    if not _is_base64(value):
+    if not is_base64(value):
         raise _type_error(value, spec)
+    return from_base64(value)
+
+
+def is_base64(value: Any) -> bool:
+    """Whether a value is `{"b64": "..."}`, which stands for bytes."""
+    return isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str)
+
+
+def from_base64(value: Mapping[str, str]) -> bytes:
+    """The bytes of a value that `is_base64`."""
     try:
         return base64.b64decode(value["b64"], validate=True)
     except (binascii.Error, ValueError):
@@ -220,12 +230,8 @@ def _text(value: bytes, *, binary: bool) -> str | dict[str, str]:
     return value.decode("utf-8", "replace")
 
 
-def _is_base64(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str)
-
-
 def _is_named(value: Any) -> bool:
-    return isinstance(value, dict) and not _is_base64(value)
+    return isinstance(value, dict) and not is_base64(value)
 
 
 def _type_error(value: Any, spec: TensorSpec) -> InvalidArgument:
