@@ -19,7 +19,6 @@ from dataclasses import replace
 from typing import Any
 
 from sealserve.errors import ConfigError, Unimplemented
-from sealserve.messages import tensor_pb2
 from sealserve.messages.graph_pb2 import GraphDef
 from sealserve.messages.metadata_pb2 import SignatureDefMap
 from sealserve.messages.tensors import dtype_name
@@ -27,7 +26,7 @@ from sealserve.serving.capacity import Capacity
 from sealserve.serving.engine import Loaded, Precision, VersionFiles
 from sealserve.serving.engines.openvino_graphs import GraphReader
 from sealserve.serving.engines.openvino_lone import lone
-from sealserve.serving.engines.openvino_models import ReadModel, read_model
+from sealserve.serving.engines.openvino_models import DATA_TYPES, ReadModel, read_model
 from sealserve.serving.engines.openvino_requests import OpenVinoExecutable
 from sealserve.serving.formats.found import Format, found_in
 from sealserve.serving.formats.saved_model import FILE_NAME, MetaGraph, parse_saved_model
@@ -39,22 +38,6 @@ from sealserve.serving.stages import STARTING
 
 log = logging.getLogger(__name__)
 
-DATA_TYPES = frozenset(
-    {
-        tensor_pb2.DT_FLOAT,
-        tensor_pb2.DT_DOUBLE,
-        tensor_pb2.DT_HALF,
-        tensor_pb2.DT_INT8,
-        tensor_pb2.DT_INT16,
-        tensor_pb2.DT_INT32,
-        tensor_pb2.DT_INT64,
-        tensor_pb2.DT_UINT8,
-        tensor_pb2.DT_UINT16,
-        tensor_pb2.DT_UINT32,
-        tensor_pb2.DT_UINT64,
-        tensor_pb2.DT_BOOL,
-    }
-)
 _PLATFORMS = {Format.ONNX: "onnx_onnxv1", Format.IR: "openvino_ir"}
 # What OpenVINO 2026 and 2025 say of operations that they do not know.
 _MISSING = re.compile(r"(?:No conversion rule found for operations|for operation\(s\)): (.+)")
@@ -148,7 +131,7 @@ class OpenVinoEngine:
 
     def _require_types(self, signature: Signature) -> None:
         for spec in (*signature.inputs.values(), *signature.outputs.values()):
-            if spec.data_type not in DATA_TYPES:
+            if spec.data_type not in DATA_TYPES.values():
                 raise Unimplemented(
                     f"tensor {spec.alias!r} is {dtype_name(spec.data_type)}, which {self.name} "
                     "does not compute with; --engine=tensorflow does"

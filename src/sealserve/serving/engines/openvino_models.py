@@ -27,7 +27,7 @@ from sealserve.serving.formats.subgraph import output_name
 log = logging.getLogger(__name__)
 
 METHOD = "tensorflow/serving/predict"
-_TYPES = {
+DATA_TYPES = {
     "f32": tensor_pb2.DT_FLOAT,
     "f64": tensor_pb2.DT_DOUBLE,
     "f16": tensor_pb2.DT_HALF,
@@ -41,6 +41,7 @@ _TYPES = {
     "u64": tensor_pb2.DT_UINT64,
     "boolean": tensor_pb2.DT_BOOL,
 }
+"""What is served of OpenVINO's element types, and what TensorFlow calls each."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +129,9 @@ def _aliases(ports: Iterable[Any], wanted: Sequence[str]) -> Iterator[str]:
 
 def _info(alias: str, port: Any) -> TensorInfo:
     type_ = port.get_element_type().get_type_name()
-    if type_ not in _TYPES:
+    if type_ not in DATA_TYPES:
         raise Unimplemented(f"tensor {alias!r} is of type {type_}, which is not served")
-    info = TensorInfo(name=alias if ":" in alias else f"{alias}:0", dtype=_TYPES[type_])
+    info = TensorInfo(name=alias if ":" in alias else f"{alias}:0", dtype=DATA_TYPES[type_])
     shape = port.get_partial_shape()
     info.tensor_shape.unknown_rank = shape.rank.is_dynamic
     for size in () if shape.rank.is_dynamic else shape:

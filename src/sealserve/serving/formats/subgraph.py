@@ -24,6 +24,7 @@ from sealserve.messages.graph_pb2 import (
     NodeDef,
     VersionDef,
 )
+from sealserve.messages.wire import number
 from sealserve.serving.formats.alike import computation
 from sealserve.serving.formats.lifting import Lifting, refuse_assignments
 from sealserve.serving.formats.references import NodeMap, in_order, place
@@ -66,7 +67,7 @@ class Subgraph:
             total += len(data) + 10
             if total > SIZE_LIMIT:
                 raise Unimplemented("the graph with its variables has more than 2 GiB")
-            yield _NODE_TAG + _varint(len(data))
+            yield _NODE_TAG + number(len(data))
             yield data
         yield last
 
@@ -171,12 +172,3 @@ def _placeholder(node: NodeDef, spec: TensorSpec) -> NodeDef:
 
 def _reference(tensor: str) -> str:
     return tensor.removesuffix(":0")  # how a GraphDef writes output 0
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
