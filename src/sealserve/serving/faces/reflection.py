@@ -25,6 +25,7 @@ from grpc_reflection.v1alpha.reflection import aio as ready_made
 
 from sealserve.errors import InvalidArgument, ServingError
 from sealserve.messages.services import Method
+from sealserve.serving.faces import health
 from sealserve.serving.faces.streams import OpenCalls, next_message
 
 OUR_PACKAGE = "sealserve.messages"
@@ -48,7 +49,7 @@ class ReflectionService:
         pool = described(methods)
         names = sorted(
             {method.service for method in methods}
-            | {"grpc.health.v1.Health", f"{OLD}.ServerReflection", f"{NEW}.ServerReflection"}
+            | {health.SERVICE, f"{OLD}.ServerReflection", f"{NEW}.ServerReflection"}
         )
         self._answers = ready_made.ReflectionServicer(names, pool=pool)
         self._calls = OpenCalls()

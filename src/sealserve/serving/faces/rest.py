@@ -125,10 +125,7 @@ class RestApplication:
         except ServingError as error:
             response, status = _error_response(error), error.status
         except ClientDisconnect:
-            response, status = (
-                Response(status_code=HTTPStatus.BAD_REQUEST),
-                "CANCELLED",
-            )  # to nobody
+            response, status = Response(status_code=HTTPStatus.BAD_REQUEST), "CANCELLED"
         except asyncio.CancelledError:
             if route.api is not None:
                 self._watch.end(call, "CANCELLED")

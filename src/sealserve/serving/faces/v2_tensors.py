@@ -21,7 +21,6 @@ from sealserve.messages.tensors import MAX_COUNT, MAX_DIMENSIONS
 from sealserve.serving.signature import Array, Shape, TensorSpec
 
 LENGTH_BYTES = 4  # before each element of BYTES
-MAX_ELEMENT = 2**32 - 1
 
 DTYPES: dict[str, np.dtype[np.generic]] = {
     "BOOL": np.dtype("?"),
