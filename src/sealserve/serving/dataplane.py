@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from sealserve.errors import InvalidArgument, NotFound
@@ -32,11 +32,13 @@ from sealserve.serving.threads import ended
 from sealserve.serving.versions import VersionRecord
 from sealserve.serving.watching import Observer, Unobserved
 
-Decode = Callable[[Signature], Awaitable[Mapping[str, Array]]]
+Inputs = Mapping[str, Array]
+Decode = Callable[[Signature], Inputs | Awaitable[Inputs]]
+
+ROUTES = 256  # that are remembered
 
 
-@dataclass(frozen=True)
-class ModelQuery:
+class ModelQuery(NamedTuple):
     """Which model, and which of its versions and signatures; what is left out is the default."""
 
     name: str
@@ -45,14 +47,22 @@ class ModelQuery:
     signature: str = ""
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """An answer, and who gave it."""
 
     outputs: Mapping[str, Array]
     name: str
     version: int
     signature: str
+
+
+class _Route(NamedTuple):
+    """Where a question leads, for as long as no model changes."""
+
+    servable: Servable
+    signature: Signature
+    runner: Runner
+    wanted: Sequence[str]
 
 
 class DataPlane:
@@ -73,6 +83,9 @@ class DataPlane:
         # By servable, which no runner holds: an executable is in its runner, and would never go.
         self._runners: WeakKeyDictionary[Servable, dict[Executable, Runner]] = WeakKeyDictionary()
         self._threads = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="engine")
+        # What is remembered keeps nothing loaded: it is forgotten with the first change.
+        self._routes: dict[tuple[ModelQuery, Sequence[str]], _Route] = {}
+        models.when_changed(self._routes.clear)
 
     async def predict(
         self, query: ModelQuery, decode: Decode, call: Call, output_filter: Sequence[str] = ()
@@ -82,20 +95,25 @@ class DataPlane:
         Raises NotFound, FailedPrecondition (no such signature), InvalidArgument, Unimplemented,
         Unavailable (batch queue), and what `decode` raises.
         """
-        with self.using(query, call) as servable:
-            executable = servable.executable(query.signature)
-            signature = executable.signature
-            call.signature = signature.name
-            inputs = signature.complete(await decode(signature))
+        asked = (query, tuple(output_filter))
+        servable, signature, runner, wanted = self._routes.get(asked) or self._find(*asked, call)
+        call.model, call.version, call.signature = servable.name, servable.version, signature.name
+        servable.begin()
+        try:
+            decoded = decode(signature)
+            inputs = signature.complete(decoded if isinstance(decoded, Mapping) else await decoded)
             call.rows = _rows(inputs)
-            wanted = signature.select(output_filter)
-            outputs = await self.run(servable, executable, inputs, call)
-            return Prediction(
-                outputs={alias: outputs[alias] for alias in wanted},
-                name=servable.name,
-                version=servable.version,
-                signature=signature.name,
-            )
+            outputs = runner.at_once(inputs, call)
+            if outputs is None:
+                outputs = await runner.run(inputs, call)
+        finally:
+            servable.end()
+        return Prediction(
+            {alias: outputs[alias] for alias in wanted},
+            servable.name,
+            servable.version,
+            signature.name,
+        )
 
     @contextmanager
     def using(self, query: ModelQuery, call: Call) -> Iterator[Servable]:
@@ -112,7 +130,9 @@ class DataPlane:
         self, servable: Servable, executable: Executable, inputs: Mapping[str, Array], call: Call
     ) -> Mapping[str, Array]:
         """All outputs of one of its executables, for inputs that its signature has completed."""
-        return await self._runner(servable, executable).run(inputs, call)
+        runner = self._runner(servable, executable)
+        outputs = runner.at_once(inputs, call)
+        return await runner.run(inputs, call) if outputs is None else outputs
 
     def metadata(self, query: ModelQuery) -> tuple[int, SignatureDefMap]:
         """The version asked for and its signatures, as exported."""
@@ -145,6 +165,18 @@ class DataPlane:
         """`close`, and whether what the engine computes ended within `seconds`."""
         return await ended(self._threads, seconds)
 
+    def _find(self, query: ModelQuery, output_filter: Sequence[str], call: Call) -> _Route:
+        servable = self._servable(query)
+        call.model, call.version = servable.name, servable.version
+        executable = servable.executable(query.signature)
+        signature = executable.signature
+        wanted = signature.select(output_filter)
+        route = _Route(servable, signature, self._runner(servable, executable), wanted)
+        if len(self._routes) >= ROUTES:  # labels and filters are the peer's to choose
+            self._routes.clear()
+        self._routes[query, output_filter] = route
+        return route
+
     def _servable(self, query: ModelQuery) -> Servable:
         if not query.name:
             raise InvalidArgument("ModelSpec has no name specified.")
@@ -173,5 +205,8 @@ class DataPlane:
 
 def _rows(inputs: Mapping[str, Array]) -> int:
     """The first dimension of the inputs, 0 if they do not share one."""
+    if len(inputs) == 1:
+        (array,) = inputs.values()
+        return array.shape[0] if array.ndim else 0
     sizes = {array.shape[0] if array.ndim else 0 for array in inputs.values()}
     return sizes.pop() if len(sizes) == 1 else 0

@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -85,6 +85,11 @@ class ModelManager:
         self._tasks: set[asyncio.Task[None]] = set()
         self._looking: set[asyncio.Future[Any]] = set()  # who asked for it may have gone
         self._one_looks = asyncio.Lock()
+        self._changed: Callable[[], None] = lambda: None
+
+    def when_changed(self, tell: Callable[[], None]) -> None:
+        """Call `tell` whenever `servable` may give another answer than before."""
+        self._changed = tell
 
     async def start(self, models: Iterable[ModelSettings]) -> None:
         """Load what there is of every model; raises the first reason why one is not available.
@@ -140,6 +145,7 @@ class ModelManager:
             self._retire(self._models.pop(name), keep=set())
         for name, settings in wanted.items():
             self._models.setdefault(name, Model(settings)).settings = settings
+        self._changed()
 
     async def watch(self) -> None:
         """Poll until cancelled; no trouble with one model ends it."""
@@ -256,6 +262,7 @@ class ModelManager:
 
     def _tell(self, name: str) -> None:
         """Let the observer know the states of a model's versions; none, once it is gone."""
+        self._changed()
         self._observer.states(name, {v: r.state for v, r in self.versions(name).items()})
 
     def _retire(self, model: Model, *, keep: set[int]) -> None:

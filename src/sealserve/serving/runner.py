@@ -57,17 +57,28 @@ class Runner:
         if self._batcher is not None:
             call.batched = True
             outputs, began, ended = await self._batcher.run(inputs, self._in_thread)
-        elif self._expected.quick and not self._under_way and is_small(inputs):
-            began = asked
-            outputs = self._executable.run(inputs)
-            ended = time.perf_counter()
-            self._expected.learn(ended - began)
         else:
             outputs, began, ended = await self._in_thread(lambda: inputs)
             if is_small(inputs):
                 self._expected.learn(ended - began)
         call.queue_seconds += began - asked
         call.engine_seconds += ended - began
+        return outputs
+
+    def at_once(self, inputs: Mapping[str, Array], call: Call) -> dict[str, Array] | None:
+        """The outputs of a run that is quick; None where it is not known to be."""
+        if (
+            self._batcher is not None
+            or self._under_way
+            or not self._expected.quick
+            or not is_small(inputs)
+        ):
+            return None
+        began = time.perf_counter()
+        outputs = self._executable.run(inputs)
+        seconds = time.perf_counter() - began
+        self._expected.learn(seconds)
+        call.engine_seconds += seconds
         return outputs
 
     async def _in_thread(self, gather: Callable[[], Mapping[str, Array]]) -> Timed:

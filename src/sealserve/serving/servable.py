@@ -55,14 +55,22 @@ class Servable:
     @contextmanager
     def used(self) -> Iterator[None]:
         """Keep it loaded for as long as the block lasts."""
-        self._users += 1
-        self._unused.clear()
+        self.begin()
         try:
             yield
         finally:
-            self._users -= 1
-            if not self._users:
-                self._unused.set()
+            self.end()
+
+    def begin(self) -> None:
+        """One more uses it; `end` must follow."""
+        self._users += 1
+        self._unused.clear()
+
+    def end(self) -> None:
+        """One fewer."""
+        self._users -= 1
+        if not self._users:
+            self._unused.set()
 
     async def drained(self) -> None:
         """Wait until nobody uses it."""
@@ -102,8 +110,10 @@ class Loader:
         if len(refusals) == len(loaded.executables):
             raise refusals[0]
         for refusal in refusals:
-            reason = refusal.message
-            log.warning(line("signature_not_served", model=name, version=version, reason=reason))
+            reason, hint = refusal.message, refusal.hint
+            log.warning(
+                line("signature_not_served", model=name, version=version, reason=reason, hint=hint)
+            )
         log.info(
             line(
                 "version_loaded",

@@ -40,7 +40,7 @@ class TensorFlowServing:
     async def _predict(self, data: bytes, call: Call) -> bytes:
         request = self._forms.read(data)
 
-        async def decode(signature: Signature) -> Mapping[str, Array]:
+        def decode(signature: Signature) -> Mapping[str, Array]:
             signature.require_names(request.aliases)
             return request.inputs()
 
