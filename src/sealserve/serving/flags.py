@@ -89,23 +89,28 @@ ACCEPTED: dict[str, tuple[type[object], str]] = {
     "grpc_max_threads": (str, "gRPC runs in one event loop"),
     "num_load_threads": (str, "versions are loaded one at a time, beside the event loop"),
     "num_unload_threads": (str, "versions are unloaded without a thread"),
-    "per_process_gpu_memory_fraction": (str, "the engine runs on the CPU"),
+    "per_process_gpu_memory_fraction": (str, "engines run on the CPU alone"),
     "remove_unused_fields_from_bundle_metagraph": (bool, "only signatures are kept"),
     "enable_serialization_as_tensor_content": (bool, "tensors are always sent so"),
     "enable_grpc_healthcheck_service": (bool, "the health service is always there"),
     "enable_profiler": (bool, "there is no profiler service"),
     "num_tflite_pools": (str, "there is no TensorFlow Lite"),
     "num_tflite_interpreters_per_pool": (str, "there is no TensorFlow Lite"),
-    "xla_cpu_compilation_enabled": (bool, "the engine compiles by itself"),
-    "xla_gpu_compilation_enabled": (bool, "the engine runs on the CPU"),
+    "xla_cpu_compilation_enabled": (
+        bool,
+        "OpenVINO compiles by itself, TensorFlow runs without XLA",
+    ),
+    "xla_gpu_compilation_enabled": (bool, "engines run on the CPU alone"),
     "skip_initialize_tpu": (bool, "there is no TPU"),
 }
 REFUSED: dict[str, str] = {
     "grpc_socket_path": "gRPC is served on a port alone",
     "rest_api_enable_cors_support": "browsers of other origins are not served",
     "use_alts_credentials": "TLS is configured by --ssl_config_file",
-    "platform_config_file": "there is one engine",
-    "tensorflow_session_config_file": "there is no TensorFlow session",
+    "platform_config_file": "what computes is chosen by --engine",
+    "tensorflow_session_config_file": (
+        "sessions are set by --tensorflow_*_parallelism and --precision"
+    ),
     "enable_per_model_batching_parameters": "--batching_parameters_file holds for all models",
     "prefer_tflite_model": "there is no TensorFlow Lite",
     "thread_pool_factory_config_file": "threads are set by --tensorflow_*_parallelism",

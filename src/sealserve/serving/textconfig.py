@@ -127,6 +127,11 @@ def _model(entry: ModelConfig, name: str) -> ModelSettings:
             f"{name}: model {entry.name!r} has platform {entry.model_platform!r}; "
             "expected 'tensorflow'"
         )
+    if entry.HasField("logging_config"):
+        raise ConfigError(
+            f"{name}: model {entry.name!r} has a logging_config; payloads are never logged",
+            hint="take it out; --access_log logs requests without what they hold",
+        )
     return ModelSettings(
         name=entry.name,
         base_path=entry.base_path,

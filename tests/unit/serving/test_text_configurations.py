@@ -103,6 +103,11 @@ def test_models_policies_and_labels_are_read() -> None:
             "model_version_policy { specific {} } } }",
             id="specific-without-versions",
         ),
+        pytest.param(
+            'model_config_list { config { name: "a" base_path: "a" '
+            "logging_config { sampling_config { sampling_rate: 1 } } } }",
+            id="logging",
+        ),
     ],
 )
 def test_a_wrong_model_configuration_is_refused(text: str) -> None:
