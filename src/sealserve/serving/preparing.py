@@ -40,7 +40,7 @@ from sealserve.serving.textconfig import (
     parse_monitoring,
     parse_tls,
 )
-from sealserve.serving.tls import fingerprint, grpc_credentials, ssl_context
+from sealserve.serving.tls import fingerprint, grpc_credentials, require_usable, ssl_context
 from sealserve.serving.vault import Files, Vault
 
 log = logging.getLogger(__name__)
@@ -48,10 +48,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Credentials:
-    """The TLS of both faces."""
+    """The TLS of both faces; none for REST where it is not served."""
 
     grpc: grpc.ServerCredentials
-    rest: ssl.SSLContext
+    rest: ssl.SSLContext | None
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Tls:
     """What credentials are made of. `expires`: the end of the certificate, seconds of the epoch."""
 
     settings: TlsSettings
-    rest: ssl.SSLContext
+    rest: ssl.SSLContext | None
     expires: float
 
 
@@ -203,7 +203,8 @@ def _tls(flags: Flags, vault: Files) -> Tls | None:
         log.warning(line("DANGEROUS", reason="requests and answers travel in plaintext"))
         return None
     tls = parse_tls(_config(vault, flags.ssl_config_file), flags.ssl_config_file)
-    context = ssl_context(tls)
+    require_usable(tls)
+    context = ssl_context(tls) if flags.rest_api_port is not None else None
     first = x509.load_pem_x509_certificates(tls.certificates)[0]
     if flags.dangerously_allow_reload_config and not tls.client_ca:
         raise ConfigError(

@@ -175,6 +175,8 @@ class ModelServer:
 
     async def _start_rest(self, host: str, flags: Flags) -> int:
         assert flags.rest_api_port is not None
+        tls = self._prepared.credentials
+        assert tls is None or tls.rest is not None  # never in plaintext where TLS was asked for
         return await self._rest.start(host, flags.rest_api_port, reuse_port=flags.processes > 1)
 
     def _describe(self) -> None:

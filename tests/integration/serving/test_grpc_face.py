@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import threading
 import time
@@ -14,8 +16,15 @@ import grpc
 import numpy as np
 import pytest
 
-from sealserve.errors import DeadlineExceeded, NetworkError, NotFound, UsageError
+from sealserve.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    NetworkError,
+    NotFound,
+    UsageError,
+)
 from sealserve.messages import SIGNATURE_DEF_MAP_TYPE_URL, tensor_pb2
+from sealserve.messages.inference_pb2 import ClassificationRequest
 from sealserve.messages.metadata_pb2 import GetModelMetadataRequest
 from sealserve.messages.predict_pb2 import PredictRequest, PredictResponse
 from sealserve.messages.services import CLASSIFY, GET_MODEL_METADATA, GET_MODEL_STATUS, PREDICT
@@ -94,6 +103,22 @@ def test_over_one_way_tls_no_client_needs_a_certificate(
     running = start(tmp_path / "scale", mutual=False)
     with running.client() as client:
         assert client.predict("scale", {"x": ONES})["sum"].tolist() == [4, 4]
+
+
+def test_without_rest_tls_needs_no_file_in_memory(
+    start: Any, publish: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: Any) -> int:
+        raise OSError(errno.ENOSYS, "as in Gramine")
+
+    monkeypatch.setattr(os, "memfd_create", none)
+    publish(tmp_path / "scale", 2)
+    running = start(tmp_path / "scale", rest_api_port=None)
+    assert running.listening.rest is None
+    with running.client(running.world.client) as client:
+        assert client.predict("scale", {"x": ONES})["sum"].tolist() == [4, 4]
+    with pytest.raises(FailedPrecondition, match="memory"):
+        start(tmp_path / "scale")
 
 
 def test_the_answer_says_which_model_version_and_signature_gave_it(
@@ -206,8 +231,26 @@ def test_bytes_that_are_no_request_are_an_invalid_argument(channel: grpc.Channel
         assert text == f"the bytes are no {method.request.DESCRIPTOR.name}"
 
 
-def test_methods_that_are_not_served_are_unimplemented(channel: grpc.Channel) -> None:
-    assert refused(channel, CLASSIFY.path, b"")[0] == "UNIMPLEMENTED"
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/tensorflow.serving.PredictionService/Divine",
+        "/tensorflow.serving.SessionService/SessionRun",
+        "/nowhere/Predict",
+    ],
+)
+def test_methods_that_are_not_served_are_unimplemented(path: str, channel: grpc.Channel) -> None:
+    assert refused(channel, path, b"")[0] == "UNIMPLEMENTED"
+
+
+def test_a_classification_by_a_signature_that_takes_no_examples_says_what_it_lacks(
+    channel: grpc.Channel,
+) -> None:
+    asked = ClassificationRequest(model_spec={"name": "scale"})
+    asked.input.example_list.examples.add()
+    told = refused(channel, CLASSIFY.path, asked.SerializeToString())
+    text = "No classification inputs found in SignatureDef: serving_default"
+    assert told == ("INVALID_ARGUMENT", text)
 
 
 def test_a_request_beyond_the_limit_is_refused_before_it_is_read(channel: grpc.Channel) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import ssl
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -13,7 +15,10 @@ from cryptography.hazmat.primitives import serialization
 from sealserve.deploy.certificates import Pair, Validity, make_authority, make_server
 from sealserve.errors import ConfigError
 from sealserve.serving.textconfig import TlsSettings
-from sealserve.serving.tls import fingerprint, grpc_credentials, ssl_context
+from sealserve.serving.tls import fingerprint, grpc_credentials, require_usable, ssl_context
+
+Use = Callable[[TlsSettings], object]
+both_faces = pytest.mark.parametrize("use", [ssl_context, require_usable])
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +54,26 @@ def test_the_fingerprint_is_that_of_the_servers_own_certificate(
     assert fingerprint(chain) == hashlib.sha256(der).hexdigest()
 
 
-def test_a_key_of_another_certificate_is_refused(tls: TlsSettings, authority: Pair) -> None:
+def test_what_belongs_together_is_usable_without_any_file(
+    tls: TlsSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "memfd_create")
+    require_usable(tls)
+    assert grpc_credentials(tls) is not None
+
+
+@both_faces
+def test_a_key_of_another_certificate_is_refused(
+    use: Use, tls: TlsSettings, authority: Pair
+) -> None:
     with pytest.raises(ConfigError, match="MISMATCH") as caught:
-        ssl_context(replace(tls, private_key=authority.key_pem))
+        use(replace(tls, private_key=authority.key_pem))
     assert caught.value.__cause__ is None
 
 
+@both_faces
 def test_a_key_with_a_password_is_refused_and_nobody_is_asked(
-    tls: TlsSettings, server: Pair
+    use: Use, tls: TlsSettings, server: Pair
 ) -> None:
     locked = server.key.private_bytes(
         serialization.Encoding.PEM,
@@ -64,10 +81,11 @@ def test_a_key_with_a_password_is_refused_and_nobody_is_asked(
         serialization.BestAvailableEncryption(b"password"),
     )
     with pytest.raises(ConfigError, match="encrypted with a password"):
-        ssl_context(replace(tls, private_key=locked))
+        use(replace(tls, private_key=locked))
 
 
+@both_faces
 @pytest.mark.parametrize("field", ["private_key", "certificates", "client_ca"])
-def test_what_is_not_pem_is_refused(field: str, tls: TlsSettings) -> None:
+def test_what_is_not_pem_is_refused(use: Use, field: str, tls: TlsSettings) -> None:
     with pytest.raises(ConfigError, match="cannot be used"):
-        ssl_context(replace(tls, **{field: b"not PEM"}))
+        use(replace(tls, **{field: b"not PEM"}))
