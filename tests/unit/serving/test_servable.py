@@ -16,6 +16,8 @@ from sealserve.errors import FailedPrecondition, FormatError, IntegrityError, Un
 from sealserve.messages import tensor_pb2
 from sealserve.messages.saved_model_pb2 import SavedModel
 from sealserve.sealing import ModelRecord, RecordedFile, seal
+from sealserve.serving.capacity import Capacity
+from sealserve.serving.engine import Loaded
 from sealserve.serving.engines.openvino import OpenVinoEngine
 from sealserve.serving.formats.saved_model import parse_saved_model
 from sealserve.serving.keys import WrapKey
@@ -58,6 +60,20 @@ def test_a_signature_that_cannot_run_does_not_keep_the_others_from_it(
         servable.executable("other")
     assert set(servable.definitions.signature_def) == {"serving_default", "texts"}
     assert "signature_not_served model=m version=3 reason=\"tensor 't' is DT_STRING" in caplog.text
+
+
+def test_the_log_says_what_to_do_about_a_signature_that_is_not_served(
+    model: SavedModel, engine: OpenVinoEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Advising(OpenVinoEngine):
+        def load(self, files: Any, tags: Any) -> Loaded:
+            loaded = super().load(files, tags)
+            refused = Unimplemented("it lacks something", hint="take another engine")
+            return Loaded(loaded.definitions, {**loaded.executables, "texts": refused})
+
+    advising = Advising(Capacity(streams=1, threads=1))
+    load(model, advising, tmp_path)
+    assert 'reason="it lacks something" hint="take another engine"' in caplog.text
 
 
 def test_a_model_of_which_nothing_can_run_is_refused(
