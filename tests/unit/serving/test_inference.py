@@ -20,17 +20,16 @@ from sealserve.messages.inference_pb2 import Input
 from sealserve.messages.saved_model_pb2 import SavedModel, SignatureDef
 from sealserve.serving.calls import Call
 from sealserve.serving.dataplane import DataPlane, ModelQuery
-from sealserve.serving.formats.saved_model import FILE_NAME
-from sealserve.serving.inference import (
+from sealserve.serving.example_methods import (
     CLASSIFY,
     REGRESS,
     Classification,
-    Inference,
     Regression,
-    Task,
     classification,
     regression,
 )
+from sealserve.serving.formats.saved_model import FILE_NAME
+from sealserve.serving.inference import Inference, Task
 from sealserve.serving.lifecycle import ModelManager, Pace
 from sealserve.serving.models import ModelSettings
 from sealserve.serving.servable import Loader

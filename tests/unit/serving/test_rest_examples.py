@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from sealserve.errors import InvalidArgument
 from sealserve.messages.inference_pb2 import Example
+from sealserve.serving.example_methods import Classification, Regression
 from sealserve.serving.faces.rest_examples import (
     decode_examples,
     encode_classification,
     encode_regression,
 )
 from sealserve.serving.faces.rest_json import parse_body
-from sealserve.serving.inference import Classification, Regression
 
 
 def features(example: Example) -> dict[str, tuple[str | None, list[Any]]]:

@@ -21,9 +21,10 @@ from sealserve.messages.inference_pb2 import (
 from sealserve.messages.predict_pb2 import ModelSpec
 from sealserve.messages.services import CLASSIFY, MULTI_INFERENCE, REGRESS
 from sealserve.serving.calls import Call
+from sealserve.serving.example_methods import Classification, Regression
 from sealserve.serving.faces.grpc import Methods
 from sealserve.serving.faces.tensorflow_grpc import model_query
-from sealserve.serving.inference import Classification, Inference, Inferred, Regression, Task
+from sealserve.serving.inference import Inference, Inferred, Task
 
 
 class ExamplesServing:

@@ -20,8 +20,8 @@ import numpy as np
 
 from sealserve.errors import InvalidArgument
 from sealserve.messages.inference_pb2 import Example, Feature, Input
+from sealserve.serving.example_methods import Classification, Regression
 from sealserve.serving.faces.rest_json import from_base64, is_base64, plain_values
-from sealserve.serving.inference import Classification, Regression
 
 _INT64 = np.iinfo(np.int64)
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
