@@ -7,11 +7,10 @@ no request ever waits.
 
 The SDK would let the environment choose what is sent, to whom and by what code. An enclave's
 environment is its host's, so every variable of OpenTelemetry's is taken away before the SDK is
-imported, everything is said here, and spans are sent by the HTTP client that the rest of SealServe
-uses, without its environment.
+imported, everything is said here, and `collector` sends the spans.
 
-Sources: W3C Trace Context, 3.2 (traceparent); OTLP 1.x, HTTP with protobuf; OpenTelemetry's
-semantic conventions 1.40, RPC and HTTP server spans.
+Sources: W3C Trace Context, 3.2 (traceparent); OpenTelemetry's semantic conventions 1.40, RPC and
+HTTP server spans.
 """
 
 from __future__ import annotations
@@ -20,50 +19,28 @@ import asyncio
 import importlib.util
 import logging
 import os
-import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from sealserve import __version__
-from sealserve.errors import ConfigError, UsageError
-from sealserve.hosts import is_loopback
+from sealserve.errors import UsageError
 from sealserve.logline import line
 from sealserve.serving.access_log import plain_peer
 from sealserve.serving.calls import Call
+from sealserve.serving.collector import SEND_SECONDS, Sender, collector_url
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
 log = logging.getLogger(__name__)
 
-PATH = "/v1/traces"
 QUEUE_SPANS = 2048
 BATCH_SPANS = 512
 DELAY_SECONDS = 2.0  # between batches that are not full
-SEND_SECONDS = 5.0
 CLOSE_SECONDS = 5.0
 _FAILED = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE"})
-
-
-def collector_url(endpoint: str) -> str:
-    """Where spans are sent; UsageError for what is no address, or neither TLS nor this machine."""
-    parts = urlsplit(endpoint)
-    bare = parts.path in ("", "/") and not (parts.query or parts.fragment or parts.username)
-    try:
-        known = bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        known = False
-    if parts.scheme not in ("https", "http") or not bare or not known:
-        raise UsageError(f"--trace_endpoint is https://HOST:PORT, not {endpoint!r}")
-    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        raise UsageError(
-            "--trace_endpoint: spans leave this machine over TLS alone",
-            hint="https://HOST:PORT, with --trace_ca for an authority of your own",
-        )
-    return f"{parts.scheme}://{parts.netloc}{PATH}"
 
 
 def require_packages() -> None:
@@ -95,7 +72,7 @@ class Tracer:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-        self._sender = _Sender(collector_url(endpoint), ca)
+        self._sender = Sender(collector_url(endpoint), ca)
         self._dropped = dropped
         self._made = 0
         self._no_context = Context()
@@ -201,59 +178,7 @@ def _attributes(call: Call) -> dict[str, str | int | float]:
     return found
 
 
-class _Sender:
-    """Posts batches; `done` counts the spans that were sent or given up. Belongs to one thread."""
-
-    def __init__(self, url: str, ca: bytes | None) -> None:
-        self.done = 0
-        self._url = url
-        self._end: float | None = None  # on the monotonic clock
-        self._away = False
-        import httpx  # a tenth of a second, and most servers send no spans
-
-        self._errors = (httpx.HTTPError, OSError)
-        # The collector's answer is its status alone: what else it writes is not read.
-        self._client = httpx.Client(
-            verify=_authorities(ca), trust_env=False, timeout=SEND_SECONDS, follow_redirects=False
-        )
-
-    def hurry(self, seconds: float) -> None:
-        """Send nothing after so many seconds."""
-        self._end = time.monotonic() + seconds
-
-    def send(self, body: bytes, spans: int) -> bool:
-        """Whether the collector took it."""
-        left = SEND_SECONDS if self._end is None else self._end - time.monotonic()
-        try:
-            if left <= 0:
-                return False
-            trouble = self._post(body, min(left, SEND_SECONDS))
-        finally:
-            self.done += spans
-        if trouble and not self._away:
-            log.warning(line("collector_away", reason=trouble))
-        elif self._away and not trouble:
-            log.info(line("collector_back"))
-        self._away = bool(trouble)
-        return not trouble
-
-    def _post(self, body: bytes, seconds: float) -> str:
-        """What went wrong; empty if nothing did."""
-        headers = {"content-type": "application/x-protobuf"}
-        try:
-            with self._client.stream(
-                "POST", self._url, content=body, headers=headers, timeout=seconds
-            ) as answer:
-                return "" if answer.is_success else f"HTTP {answer.status_code}"
-        except self._errors as error:
-            return type(error).__name__
-
-    def close(self) -> None:
-        """No more."""
-        self._client.close()
-
-
-def _exporter(sender: _Sender) -> Any:
+def _exporter(sender: Sender) -> Any:
     """The SDK's end of it: a class of the SDK's, which is imported late."""
     from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -267,17 +192,6 @@ def _exporter(sender: _Sender) -> Any:
             sender.close()
 
     return Exporter()
-
-
-def _authorities(ca: bytes | None) -> ssl.SSLContext:
-    if ca is None:
-        import httpx
-
-        return httpx.create_ssl_context(trust_env=False)
-    try:
-        return ssl.create_default_context(cadata=ca.decode("ascii"))
-    except (ssl.SSLError, UnicodeDecodeError):
-        raise ConfigError("--trace_ca: no certificates in PEM") from None
 
 
 def _forget_environment() -> None:

@@ -23,7 +23,8 @@ from sealserve.errors import ConfigError, NotFound, UsageError
 from sealserve.http_server import HttpServer
 from sealserve.serving import tracing
 from sealserve.serving.calls import Call
-from sealserve.serving.tracing import Tracer, collector_url
+from sealserve.serving.collector import collector_url
+from sealserve.serving.tracing import Tracer
 
 PATIENCE = 30.0
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
