@@ -4,29 +4,24 @@ While nothing assigns, a variable and its value are the same thing. So the node 
 becomes a constant, reading it becomes Identity, and wherever a handle travels (arguments and
 results of functions, loops and branches) its type becomes that of the value. Functions stay
 functions; nothing is inlined. On the way each body is cut to what its results depend on, as the
-graph is. What assigns while it answers is refused, and so is any operation on a handle that is not
-known here.
+graph is. What assigns while it answers is refused before (`assigning`), and here any operation on a
+handle that is not known.
 
 Source: TensorFlow 2.21, core/ops/{resource_variable_ops,state_ops,functional_ops,array_ops}.cc.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sealserve.errors import FormatError, Unimplemented
 from sealserve.messages import tensor_pb2
 from sealserve.messages.graph_pb2 import FunctionDef, NodeDef
+from sealserve.serving.formats.assigning import INSTEAD
 from sealserve.serving.formats.references import Place, data_inputs, in_order, place
 from sealserve.serving.formats.restoring import HANDLE_OPS
 
-INSTEAD = "serve it with --engine=tensorflow"
-_ASSIGNS = re.compile(
-    r"^Assign|Assign$|^(Resource)?Scatter(?!Nd$|NdNonAliasing)|^(Resource)?(Sparse)?Apply"
-    r"|CountUpTo$|^NegTrain$|^Sdca|^RngReadAndSkip$|^RngSkip$|^Stateful(Uniform|Standard|Trunc|Random)"
-)
 # What reads a handle, what it becomes, and how its attributes are called there.
 _READS = {
     "ReadVariableOp": "Identity",
@@ -186,36 +181,6 @@ class Lifting:
                 arguments_[position].type = type_  # type: ignore[assignment]
                 del arguments_[position].handle_data[:]
         return _Lifted(new, dict(arguments), results)
-
-
-def refuse_assignments(nodes: Iterable[NodeDef], library: Mapping[str, FunctionDef]) -> None:
-    """Unimplemented where these nodes, or what they call, change a variable when they run.
-
-    Functions count whole, for they also run what no result depends on.
-    """
-    waiting = list(nodes)
-    seen: set[str] = set()
-    while waiting:
-        node = waiting.pop()
-        for name in calls(node):
-            if name in library and name not in seen:
-                seen.add(name)
-                waiting += library[name].node_def
-        if _ASSIGNS.search(node.op):
-            raise Unimplemented(
-                f"it changes a variable while it answers ({node.name!r} is {node.op})",
-                code="serving.variables",
-                hint=INSTEAD,
-            )
-
-
-def calls(node: NodeDef) -> Iterator[str]:
-    """The functions that a node may call: any by an attribute, or by its op."""
-    yield node.op
-    for value in node.attr.values():
-        if value.HasField("func"):
-            yield value.func.name
-        yield from (function.name for function in value.list.func)
 
 
 def _called(node: NodeDef) -> list[str]:

@@ -26,7 +26,8 @@ from sealserve.messages.graph_pb2 import (
 )
 from sealserve.messages.wire import number
 from sealserve.serving.formats.alike import computation
-from sealserve.serving.formats.lifting import Lifting, refuse_assignments
+from sealserve.serving.formats.assigning import refuse_assignments
+from sealserve.serving.formats.lifting import Lifting
 from sealserve.serving.formats.references import NodeMap, in_order, place
 from sealserve.serving.formats.restoring import HANDLE_OPS
 from sealserve.serving.formats.variables import Variables

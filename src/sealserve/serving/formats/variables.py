@@ -11,8 +11,8 @@ from sealserve.errors import FormatError, Unimplemented
 from sealserve.messages.graph_pb2 import NodeDef
 from sealserve.messages.tensors import dtype_name
 from sealserve.serving.engine import VersionFiles
+from sealserve.serving.formats.assigning import INSTEAD
 from sealserve.serving.formats.bundle import INDEX_NAME, Bundle
-from sealserve.serving.formats.lifting import INSTEAD
 from sealserve.serving.formats.restoring import Stored, stored_variables
 from sealserve.serving.formats.saved_model import MetaGraph
 from sealserve.serving.signature import fits, parse_shape, shape_text
