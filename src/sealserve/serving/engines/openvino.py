@@ -11,6 +11,7 @@ Source: OpenVINO 2025.3 to 2026.4, `openvino.frontend` and the CPU device's prop
 from __future__ import annotations
 
 import copy
+import importlib
 import logging
 import re
 import sys
@@ -213,14 +214,15 @@ def _require_precision(core: Any, precision: Precision) -> None:
 
 def _import_openvino() -> Any:
     """The package, without the part of it that reports every import to its maker."""
-    if "openvino" in sys.modules:
-        return sys.modules["openvino"]
-    sys.modules[_TELEMETRY_HOME] = None  # type: ignore[assignment]  # makes its import fail
-    try:
-        import openvino
-    finally:
-        del sys.modules[_TELEMETRY_HOME]
+    if "openvino" not in sys.modules:
+        sys.modules[_TELEMETRY_HOME] = None  # type: ignore[assignment]  # makes its import fail
+        try:
+            importlib.import_module("openvino")
+        finally:
+            del sys.modules[_TELEMETRY_HOME]
+    openvino: Any = sys.modules["openvino"]
     # Its first view of a tensor as an array sets numpy up, under a lock that is held while it waits
-    # for the interpreter: two threads that come first together would wait for ever.
+    # for the interpreter: two threads that come first together would wait for ever. So that view is
+    # here, whoever imported the package: an engine is made before any thread loads, tries or runs.
     _ = openvino.Tensor(openvino.Type.f32, openvino.Shape([1])).data
     return openvino
