@@ -20,8 +20,8 @@ PATH = "/openapi.json"
 Json = dict[str, Any]
 
 _ERRORS = {
-    "400": "The request, or a value in it, is wrong",
-    "404": "No such model, version, label or signature",
+    "400": "The request, or a value in it, is wrong; or the model has no such label or signature",
+    "404": "No such model or version",
     "413": "The body is larger than the server takes",
     "415": "The body is compressed, which is not read",
     "429": "Too many requests are being served, or wait",
