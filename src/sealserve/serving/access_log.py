@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import logging
 import secrets
-from urllib.parse import unquote
 
 from sealserve.logline import line
 from sealserve.serving.calls import Call
+from sealserve.serving.peers import plain_peer
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +52,3 @@ class AccessLog:
                 worker=self._worker,
             )
         )
-
-
-def plain_peer(peer: str) -> str:
-    """An address as people write it; gRPC's is `ipv4:192.0.2.1:4711`, `ipv6:%5B::1%5D:4711`."""
-    kind, _, address = peer.partition(":")
-    return unquote(address) if kind in ("ipv4", "ipv6") else peer

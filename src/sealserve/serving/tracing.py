@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING, Any
 from sealserve import __version__
 from sealserve.errors import UsageError
 from sealserve.logline import line
-from sealserve.serving.access_log import plain_peer
 from sealserve.serving.calls import Call
 from sealserve.serving.collector import SEND_SECONDS, Sender, collector_url
+from sealserve.serving.peers import plain_peer
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -110,7 +110,7 @@ class Tracer:
             return
         end = time.time_ns()
         span = self._tracer.start_span(
-            f"{call.method} {call.api}" if call.entrypoint == "REST" else call.method,
+            f"{call.method} {call.api}".rstrip() if call.entrypoint == "REST" else call.method,
             context=self._parent(call.traceparent),
             kind=self._kind,
             attributes=_attributes(call),
