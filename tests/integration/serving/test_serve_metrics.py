@@ -89,6 +89,36 @@ def test_a_scraper_reads_what_has_happened(folder: Path, start: Any, world: Any)
     assert found[f"{OURS}certificate_expiry_timestamp_seconds"] > time.time()
 
 
+def test_requests_that_lead_nowhere_are_counted_and_logged_without_what_they_name(
+    folder: Path, start: Any, world: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = start(
+        folder / "models" / "scale",
+        monitoring_config_file=str(folder / "monitoring"),
+        access_log=True,
+    )
+    with (
+        caplog.at_level(logging.INFO, "sealserve.serving.access_log"),
+        server.http(folder, world.client) as http,
+    ):
+        assert http.get("/a-path-of-the-callers").status_code == 404
+        assert http.request("AMETHOD", "/v1/models/scale").status_code == 400
+        text = http.get(PATH).text
+    found = samples(text)
+    count = ":tensorflow:serving:request_count"
+    assert found[f'{count}{{model_name="",status="NOT_FOUND"}}'] == 1
+    assert found[f'{count}{{model_name="",status="INVALID_ARGUMENT"}}'] == 1
+    assert found[f'{OURS}requests_in_flight{{entrypoint="REST"}}'] == 0
+    assert "a-path-of-the-callers" not in text and "AMETHOD" not in text
+    events = [r.msg for r in caplog.records if isinstance(r.msg, Line) and r.msg.event == "request"]
+    told = [dict(event.facts) for event in events]
+    assert [(each["api"], each["status"]) for each in told] == [
+        ("", "NOT_FOUND"),
+        ("", "INVALID_ARGUMENT"),
+    ]
+    assert all("callers" not in str(event) and "AMETHOD" not in str(event) for event in events)
+
+
 def test_every_request_is_one_event_without_what_it_holds(
     folder: Path, start: Any, world: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -17,7 +17,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from http import HTTPStatus
+from http import HTTPMethod, HTTPStatus
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 TEXT_LIMIT = 500  # characters of an error: it may repeat what was sent
 PIECE_BYTES = 256 << 10  # of an answer
+_METHODS = frozenset(HTTPMethod)
+_OTHER_METHOD = "_OTHER"  # OpenTelemetry's semantic conventions, http.request.method
 _TOO_LARGE = "serving.request-size"
 _ENCODED = "serving.content-encoding"
 
@@ -113,13 +115,11 @@ class RestApplication:
         try:
             route, match = self._find(request.method, path)
         except ServingError as error:
-            return _error_response(error)
+            return self._nowhere(request, error)
         call = Call(route.api or "", "REST")
         if route.api is not None:
             self._watch.begin(call)
-        if self._watch.origins and request.client is not None:
-            call.method, call.peer = request.method, spell(*request.client)
-            call.traceparent = request.headers.get("traceparent", "")
+        self._tell_origin(call, request)
         try:
             answer = await self._bounded(route, match, request, call)
         except ServingError as error:
@@ -139,6 +139,21 @@ class RestApplication:
         if route.api is not None:
             self._watch.end(call, status)
         return response
+
+    def _nowhere(self, request: Request, error: ServingError) -> Response:
+        """The answer where no route leads: a call as well, but what it names is not repeated."""
+        call = self._watch.begin(Call("", "REST"))
+        self._tell_origin(call, request)
+        response = _error_response(error)
+        call.sent, call.http_status = len(response.body), response.status_code
+        self._watch.end(call, error.status)
+        return response
+
+    def _tell_origin(self, call: Call, request: Request) -> None:
+        if self._watch.origins and request.client is not None:
+            call.method = request.method if request.method in _METHODS else _OTHER_METHOD
+            call.peer = spell(*request.client)
+            call.traceparent = request.headers.get("traceparent", "")
 
     def _find(self, method: str, path: str) -> tuple[Route, re.Match[str]]:
         for route in self._routes:
