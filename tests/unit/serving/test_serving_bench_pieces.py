@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bench import _serving_peers, _serving_small, _serving_start
-from bench._serving_footprint import client_packages, closure
+from bench._serving_footprint import client_packages, closure, extras
 from bench._serving_load import Predict, ask, latencies, load
 from bench._serving_site import (
     DIGITS,
@@ -106,7 +106,13 @@ def test_an_extra_brings_what_it_requires_and_the_client_brings_no_server() -> N
     assert {"grpcio", "numpy", "cryptography", "sealserve"} <= closure("client")
     assert "openvino" not in closure("client") and "openvino" in closure("serving")
     assert {"grpcio", "numpy"} <= set(client_packages())
-    assert not {"openvino", "starlette", "uvicorn"} & set(client_packages())
+    not_the_clients = {"openvino", "starlette", "uvicorn", "grpcio-health-checking"}
+    assert not not_the_clients & set(client_packages())
+
+
+def test_the_extras_of_the_table_are_those_that_are_declared() -> None:
+    assert {"client", "serving", "tensorflow", "otel", "pkcs11", "postgresql"} <= set(extras())
+    assert not {"dev", "bench", "fuzz", "interop"} & set(extras())
 
 
 def test_addresses_of_subjects_can_go_to_a_client_of_another_process() -> None:
