@@ -58,9 +58,16 @@ def command(*words: str, folder: Path) -> Iterator[Server]:
             stderr=log,
             text=True,
         )
+    with ended_with_the_block(process):
+        yield Server(_announced(process, folder / "log"), process.pid)
+
+
+@contextmanager
+def ended_with_the_block(process: subprocess.Popen[Any]) -> Iterator[None]:
+    """A process that is asked to end when the block does, and then made to."""
     with process:
         try:
-            yield Server(_announced(process, folder / "log"), process.pid)
+            yield
         finally:
             process.terminate()
             try:

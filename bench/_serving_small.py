@@ -10,7 +10,6 @@ the rates.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -18,11 +17,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import grpc
-import grpc.aio
-import uvloop
-
-from bench._process import Tell, client, peer
+from bench._echo import serve_echo
+from bench._process import client, peer
 from bench._serving_load import Predict, Target, ask, load
 from bench._serving_peers import Work, best_ways, litserve_ways, missing, mlserver_ways
 from bench._serving_site import (
@@ -35,9 +31,6 @@ from bench._serving_site import (
     not_measured,
 )
 from bench.measure import Result, compared, interleave
-from sealserve.messages.services import PREDICT
-from sealserve.serving.textconfig import parse_tls
-from sealserve.serving.tls import grpc_credentials
 
 CONNECTIONS = 8
 REQUESTS = 1600  # of one round
@@ -137,7 +130,7 @@ def _measured(site: Site, stack: ExitStack) -> _Measured:
     add(REST_PLAINTEXT, plain.pid, plain.rest, rest=True)
     answer = ask_by(ask, ours.grpc, body)
     for name, loop in ((ECHO, "asyncio"), (UVLOOP, "uvloop")):
-        echo = stack.enter_context(peer(serve_echo, site, answer, loop))
+        echo = stack.enter_context(peer(serve_echo, site.tls / "ssl.cfg", answer, loop))
         add(name, echo.pid, Predict(echo.port, site.tls))
     _add_two(site, stack, add, measured.notes)
     _add_peers(site, stack, ask_by, measured)
@@ -176,26 +169,3 @@ def _add_peers(site: Site, stack: ExitStack, ask_by: Call, measured: _Measured) 
 def rest_request() -> bytes:
     """The image as a predict request over REST, by columns."""
     return json.dumps({"inputs": {INPUT: digit_image().tolist()}}).encode()
-
-
-def serve_echo(tell: Tell, site: Site, answer: bytes, loop: str) -> None:
-    """The bare server: `answer` to every request, for ever."""
-    run = uvloop.run if loop == "uvloop" else asyncio.run
-    run(_serve_echo(tell, site, answer))
-
-
-async def _serve_echo(tell: Tell, site: Site, answer: bytes) -> None:
-    async def behaviour(_request: bytes, _context: object) -> bytes:
-        return answer
-
-    method = grpc.unary_unary_rpc_method_handler(behaviour)
-    echo = grpc.aio.server()
-    echo.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler(PREDICT.service, {PREDICT.name: method}),)
-    )
-    configuration = site.tls / "ssl.cfg"
-    tls = parse_tls(configuration.read_bytes(), str(configuration))
-    port = echo.add_secure_port("127.0.0.1:0", grpc_credentials(tls))
-    await echo.start()
-    tell(port)
-    await echo.wait_for_termination()

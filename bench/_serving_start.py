@@ -24,7 +24,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench._process import READY_SECONDS, STOP_SECONDS, command
+from bench._process import READY_SECONDS, command, ended_with_the_block
 from bench._serving_load import Predict
 from bench._serving_site import (
     RESNET,
@@ -180,16 +180,9 @@ def _quoting_enclave(folder: Path) -> Iterator[None]:
     words = [sys.executable, "-m", "sealserve", "lab", "qe", "lab"]
     with (folder / "qe.log").open("wb") as log:
         process = subprocess.Popen(words, cwd=folder, stdout=log, stderr=log)
-    with process:
-        try:
-            _wait_for(folder / "lab" / "qe.sock", process, folder / "qe.log")
-            yield
-        finally:
-            process.terminate()
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
+    with ended_with_the_block(process):
+        _wait_for(folder / "lab" / "qe.sock", process, folder / "qe.log")
+        yield
 
 
 def _wait_for(path: Path, process: subprocess.Popen[bytes], log: Path) -> None:

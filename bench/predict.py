@@ -13,7 +13,6 @@ clock, of which the client has its part. The engine is in ours, with all its thr
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import tempfile
 from collections import defaultdict
@@ -23,21 +22,16 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-import grpc
-import grpc.aio
-
-from bench._process import Server, Tell, client, command, peer
+from bench._echo import serve_echo
+from bench._process import Server, client, command, peer
 from bench.measure import Result, compared, interleave
 from sealserve.client import Client, predict_request
 from sealserve.deploy.certificates import Validity
 from sealserve.deploy.tls_folder import write_twoway
-from sealserve.messages.services import PREDICT
 from sealserve.models.digits import INPUT, export_digits, held_out
 from sealserve.serving.capacity import available_processors, plan
 from sealserve.serving.engines.openvino import OpenVinoEngine
 from sealserve.serving.servable import Loader
-from sealserve.serving.textconfig import parse_tls
-from sealserve.serving.tls import grpc_credentials
 from sealserve.serving.vault import Vault
 
 REQUESTS = 1600
@@ -60,7 +54,7 @@ def run() -> Iterator[Result]:
         ours = stack.enter_context(command("serve", *FLAGS, folder=folder))
         call = stack.enter_context(client())
         answer = call(ask, folder, ours.port, request)
-        echo = stack.enter_context(peer(serve_echo, folder, answer))
+        echo = stack.enter_context(peer(serve_echo, folder / TLS_CONFIG, answer))
         taken: dict[str, list[float]] = defaultdict(list)
 
         def load(subject: str, server: Server) -> None:
@@ -112,27 +106,6 @@ def _clients(folder: Path, port: int) -> list[Client]:
         )
         for _ in range(CONNECTIONS)
     ]
-
-
-def serve_echo(tell: Tell, folder: Path, answer: bytes) -> None:
-    """The bare server: `answer` to every request, for ever."""
-    asyncio.run(_serve_echo(tell, folder, answer))
-
-
-async def _serve_echo(tell: Tell, folder: Path, answer: bytes) -> None:
-    async def behaviour(_request: bytes, _context: object) -> bytes:
-        return answer
-
-    method = grpc.unary_unary_rpc_method_handler(behaviour)
-    echo = grpc.aio.server()
-    echo.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler(PREDICT.service, {PREDICT.name: method}),)
-    )
-    tls = parse_tls((folder / TLS_CONFIG).read_bytes(), TLS_CONFIG)
-    port = echo.add_secure_port("127.0.0.1:0", grpc_credentials(tls))
-    await echo.start()
-    tell(port)
-    await echo.wait_for_termination()
 
 
 def engine_alone(folder: Path) -> Callable[[], None]:
