@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from sealserve.errors import Unimplemented
+from sealserve.errors import InvalidArgument, Unimplemented
 from sealserve.messages.metadata_pb2 import SignatureDefMap
-from sealserve.serving.signature import Array, Signature
+from sealserve.serving.signature import Array, Signature, shape_text
 
 SAVED_MODEL = "tensorflow_savedmodel"  # a platform in the Open Inference Protocol's sense
 
@@ -42,6 +42,12 @@ class Executable(Protocol):
         Blocks the calling thread and lets others run meanwhile; may be called from several threads
         at once. Raises InvalidArgument for shapes that the graph cannot take.
         """
+
+
+def cannot_compute(inputs: Mapping[str, Array]) -> InvalidArgument:
+    """The refusal of inputs whose shapes or values a graph does not take: it tells their shapes."""
+    shapes = ", ".join(f"{a!r} {shape_text(x.shape)}" for a, x in sorted(inputs.items()))
+    return InvalidArgument(f"the model cannot compute with inputs {shapes}")
 
 
 class VersionFiles(Protocol):

@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sealserve.errors import InvalidArgument, Unimplemented
+from sealserve.errors import Unimplemented
+from sealserve.serving.engine import cannot_compute
 from sealserve.serving.engines.openvino_memory import InferRequest
 from sealserve.serving.engines.openvino_shapes import KnownShapes
 from sealserve.serving.formats.subgraph import output_name
-from sealserve.serving.signature import Array, Shape, Signature, TensorSpec, merged, shape_text
+from sealserve.serving.signature import Array, Shape, Signature, TensorSpec, merged
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +74,7 @@ class OpenVinoExecutable:
                 pool.put(request)
         except RuntimeError as error:
             log.error("signature %r failed: %s", self.signature.name, error)
-            shapes = ", ".join(f"{a!r} {shape_text(x.shape)}" for a, x in sorted(inputs.items()))
-            raise InvalidArgument(f"the model cannot compute with inputs {shapes}") from error
+            raise cannot_compute(inputs) from error
 
 
 def _input_ports(signature: Signature, ports: Any) -> dict[str, int]:

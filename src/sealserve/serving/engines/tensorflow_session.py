@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from sealserve.errors import FormatError, InvalidArgument, ResourceExhausted, Unimplemented
+from sealserve.errors import FormatError, ResourceExhausted, Unimplemented
+from sealserve.serving.engine import cannot_compute
 from sealserve.serving.signature import (
     Array,
     Shape,
     Signature,
     TensorSpec,
     merged,
-    shape_text,
 )
 
 log = logging.getLogger(__name__)
@@ -56,8 +56,7 @@ class TensorFlowExecutable:
         except (self._errors.OpError, ValueError) as error:
             name = self.signature.name
             log.info("signature %r failed: %s", name, type(error).__name__)
-            shapes = ", ".join(f"{a!r} {shape_text(x.shape)}" for a, x in sorted(inputs.items()))
-            raise InvalidArgument(f"the model cannot compute with inputs {shapes}") from error
+            raise cannot_compute(inputs) from error
         return {
             spec.alias: np.asarray(value, spec.dtype)
             for spec, value in zip(self.signature.outputs.values(), found, strict=True)
