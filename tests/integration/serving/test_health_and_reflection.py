@@ -89,7 +89,7 @@ def test_there_is_a_limit_to_watches(
     start: Any, publish: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(tmp_path / "scale", 1)
-    monkeypatch.setattr(streams.OpenCalls.__init__, "__defaults__", (2,))
+    monkeypatch.setattr(streams, "OPEN_CALLS", 2)
     running = start(tmp_path / "scale")
     with running.channel() as channel:
         health = HealthStub(channel)

@@ -23,8 +23,7 @@ MESSAGE_SECONDS = 30.0  # from the call, or the last answer, to the next message
 class OpenCalls:
     """The calls of one service that are open now. Belongs to the event loop."""
 
-    def __init__(self, limit: int = OPEN_CALLS) -> None:
-        self._limit = limit
+    def __init__(self) -> None:
         self._open = 0
         self._end = asyncio.Event()
 
@@ -40,7 +39,7 @@ class OpenCalls:
     @contextmanager
     def one(self) -> Iterator[None]:
         """A call, for as long as the block lasts; ResourceExhausted where there are too many."""
-        if self._open >= self._limit:
+        if self._open >= OPEN_CALLS:
             raise ResourceExhausted(f"{self._open} calls of this kind are open; try again")
         self._open += 1
         try:
