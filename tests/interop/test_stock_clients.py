@@ -23,7 +23,6 @@ import grpc
 import numpy as np
 import pytest
 
-from sealserve.client import Client
 from sealserve.models.digits import export_digits, held_out
 from sealserve.models.saved_model import write_saved_model
 from sealserve.models.synth import resnet50, resnet50_model
@@ -50,12 +49,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture(scope="module")
 def ours(site: Site) -> np.ndarray:
     """What our own client is answered."""
-    with Client(
-        site.grpc,
-        ca=site.pem("ca_cert.pem"),
-        certificate=site.pem("client/cert.pem"),
-        private_key=site.pem("client/key.pem"),
-    ) as client:
+    with site.client() as client:
         return client.predict("digits", {"input": SAMPLE})["predict"]
 
 

@@ -27,7 +27,6 @@ from exported_models import (
     export_first_generation,
     export_words,
 )
-from sealserve.client import Client
 from sealserve.errors import (
     FailedPrecondition,
     FormatError,
@@ -407,12 +406,7 @@ def test_the_stock_client_sends_and_gets_strings(tf: Any, stock: SimpleNamespace
 
 
 def test_our_client_sends_and_gets_strings(site: Site) -> None:
-    with Client(
-        site.grpc,
-        ca=site.pem("ca_cert.pem"),
-        certificate=site.pem("client/cert.pem"),
-        private_key=site.pem("client/key.pem"),
-    ) as client:
+    with site.client() as client:
         answer = client.predict("words", {"words": np.array([b"dog"], object)})
     assert answer["ids"].tolist() == [1]
     assert answer["raw_bytes"].tolist() == [b"dog"]

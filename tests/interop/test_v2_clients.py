@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sealserve.client import Client
 from sealserve.messages import open_inference_pb2
 from sealserve.messages.graph_pb2 import GraphDef
 from sealserve.messages.tensor_pb2 import DT_STRING
@@ -122,12 +121,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture(scope="module")
 def ours(site: Site) -> np.ndarray:
     """What our own client is answered."""
-    with Client(
-        site.grpc,
-        ca=site.pem("ca_cert.pem"),
-        certificate=site.pem("client/cert.pem"),
-        private_key=site.pem("client/key.pem"),
-    ) as client:
+    with site.client() as client:
         return client.predict("digits", {"input": SAMPLE})["predict"]
 
 

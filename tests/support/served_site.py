@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sealserve.client import Client
 from sealserve.deploy.certificates import Validity
 from sealserve.deploy.tls_folder import write_twoway
 from sealserve.sealing import seal
@@ -31,6 +32,15 @@ class Site:
 
     def pem(self, name: str) -> bytes:
         return (self.folder / "tls" / name).read_bytes()
+
+    def client(self) -> Client:
+        """Our own, over gRPC."""
+        return Client(
+            self.grpc,
+            ca=self.pem("ca_cert.pem"),
+            certificate=self.pem("client/cert.pem"),
+            private_key=self.pem("client/key.pem"),
+        )
 
 
 def seal_folder(root: Path, folder: str, key: bytes) -> None:
