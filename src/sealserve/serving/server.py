@@ -5,7 +5,8 @@
 3. Run until SIGTERM or SIGINT; poll for versions and, if asked, for the model configuration.
 4. Stop: say that the server is not ready, and serve on for a while, so that whoever sends requests
    turns to others; then take nothing new, let what runs finish within a deadline, unload. A second
-   signal ends the process at once, and so does an engine that computes beyond the deadline.
+   signal ends the process at once, and so does an engine that computes beyond the deadline; an
+   event loop that is stuck, a while later (`last_resort`).
 
 Whatever fails in 1 and 2 is raised; nothing that fails later ends the server.
 """
@@ -29,7 +30,7 @@ from sealserve.serving import settings
 from sealserve.serving.calls import Call
 from sealserve.serving.dataplane import DataPlane
 from sealserve.serving.faces.examples_grpc import ExamplesServing
-from sealserve.serving.faces.grpc import GrpcServer
+from sealserve.serving.faces.grpc import GrpcServer, Methods
 from sealserve.serving.faces.health import HealthService
 from sealserve.serving.faces.openapi import openapi_route
 from sealserve.serving.faces.reflection import ReflectionService
@@ -40,18 +41,20 @@ from sealserve.serving.faces.tensorflow_rest import ExamplesRest, TensorFlowRest
 from sealserve.serving.faces.v2_grpc import OpenInference
 from sealserve.serving.faces.v2_rest import OpenInferenceRest
 from sealserve.serving.flags import Flags
-from sealserve.serving.health import Readiness
 from sealserve.serving.inference import Inference
+from sealserve.serving.last_resort import end_anyway
 from sealserve.serving.lifecycle import ModelManager
 from sealserve.serving.metrics import CONTENT_TYPE
 from sealserve.serving.observing import Observing
 from sealserve.serving.preparing import Prepared, read_models
+from sealserve.serving.readiness import Readiness
 from sealserve.serving.servable import Loader
 
 log = logging.getLogger(__name__)
 
 TWICE_SECONDS = 0.5  # a terminal's signal comes twice to a worker: by itself, and passed on
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+END_SECONDS = 15.0  # for the rest of the end, beyond what running requests are given
 UNINTERRUPTED_SECONDS = 1.0  # for runs and loads, which nothing can interrupt, at the very end
 
 
@@ -93,42 +96,22 @@ class ModelServer:
             batching=prepared.batching,
             observer=self._metrics,
         )
-        inference = Inference(
+        self._inference = Inference(
             self._plane,
             limit_bytes=flags.max_request_bytes,
             check_method_names=flags.enable_signature_method_name_check,
         )
+        methods = self._methods()
         tls = prepared.credentials
-        engine = prepared.engine.name
-        methods = {
-            **TensorFlowServing(self._plane, limit_bytes=flags.max_request_bytes).methods(),
-            **ExamplesServing(inference).methods(),
-            **ReloadConfig(self._models, allowed=flags.dangerously_allow_reload_config).methods(),
-            **OpenInference(self._plane, self.readiness, engine=engine).methods(),
-        }
         self._grpc = GrpcServer(
-            methods,
-            watch,
-            settings.grpc_settings(flags),
-            tls.grpc if tls else None,
+            methods, watch, settings.grpc_settings(flags), tls.grpc if tls else None
         )
         self._health = HealthService(self.readiness, {method.service for method in methods})
         self._reflection = ReflectionService(methods)
         self._grpc.add(self._health.register)
         self._grpc.add(self._reflection.register)
-        application = RestApplication(
-            [
-                *TensorFlowRest(self._plane).routes(),
-                *ExamplesRest(inference).routes(),
-                *OpenInferenceRest(self._plane, self.readiness, engine=engine).routes(),
-                openapi_route(),
-                *self._metrics_routes(),
-            ],
-            watch,
-            settings.rest_settings(flags),
-        )
         self._rest = HttpServer(
-            application,
+            RestApplication(self._routes(), watch, settings.rest_settings(flags)),
             tls.rest if tls else None,
             purpose="REST",
             handshake=self._metrics.handshake,
@@ -192,6 +175,27 @@ class ModelServer:
         if self._prepared.tls_expires is not None:
             self._metrics.certificate(self._prepared.tls_expires)
 
+    def _methods(self) -> Methods:
+        """What gRPC serves, by every face."""
+        flags, engine = self._prepared.flags, self._prepared.engine.name
+        return {
+            **TensorFlowServing(self._plane, limit_bytes=flags.max_request_bytes).methods(),
+            **ExamplesServing(self._inference).methods(),
+            **ReloadConfig(self._models, allowed=flags.dangerously_allow_reload_config).methods(),
+            **OpenInference(self._plane, self.readiness, engine=engine).methods(),
+        }
+
+    def _routes(self) -> list[Route]:
+        """What REST serves, by every face."""
+        engine = self._prepared.engine.name
+        return [
+            *TensorFlowRest(self._plane).routes(),
+            *ExamplesRest(self._inference).routes(),
+            *OpenInferenceRest(self._plane, self.readiness, engine=engine).routes(),
+            openapi_route(),
+            *self._metrics_routes(),
+        ]
+
     def _metrics_routes(self) -> list[Route]:
         path = self._prepared.metrics_path
         if path is None:
@@ -229,6 +233,9 @@ async def run(
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
         loop.add_signal_handler(number, stopping.set)
+    flags = prepared.flags
+    deadline = flags.shutdown_delay_seconds + flags.shutdown_timeout_seconds + END_SECONDS
+    end_anyway(_SIGNALS, deadline, twice=2 * TWICE_SECONDS)
     server = ModelServer(prepared, observing)
     starting = asyncio.create_task(server.start())
     stopped = asyncio.create_task(stopping.wait())
@@ -238,7 +245,7 @@ async def run(
         if starting.done():
             announce(starting.result())
             await stopped
-            await _leave(server, prepared.flags)
+            await _leave(server, flags)
     finally:
         starting.cancel()
         stopped.cancel()

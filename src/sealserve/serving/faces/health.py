@@ -19,7 +19,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from sealserve.errors import InvalidArgument, NotFound, ServingError
 from sealserve.serving.faces.streams import OpenCalls, only_message
-from sealserve.serving.health import Readiness
+from sealserve.serving.readiness import Readiness
 
 SERVICE = "grpc.health.v1.Health"
 OVERALL = ""

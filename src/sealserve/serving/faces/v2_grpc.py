@@ -47,7 +47,7 @@ from sealserve.serving.faces.v2_models import (
     model_metadata,
     model_query,
 )
-from sealserve.serving.health import Readiness
+from sealserve.serving.readiness import Readiness
 from sealserve.serving.signature import Array, Signature
 
 

@@ -33,7 +33,7 @@ from sealserve.serving.faces.v2_models import (
     model_metadata,
     model_query,
 )
-from sealserve.serving.health import Readiness
+from sealserve.serving.readiness import Readiness
 from sealserve.serving.signature import Array, Signature
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
