@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from operating import ALERTS, FILES
+from operating import FILES, KEYSERVICE_RULES
 from sealserve.deploy.keyservice import RULES
 from sealserve.hosts import Address, ListenAddress
 from sealserve.keyservice.metrics import Metrics
@@ -117,7 +117,7 @@ def test_it_reads_the_metrics_and_every_rule_holds_on_them(tmp_path: Path) -> No
                     "state"
                 ] != "firing":
                     await asyncio.sleep(0.2)
-                assert set(found) == set(ALERTS)
+                assert set(found) == set(KEYSERVICE_RULES.alerts)
                 assert {rule["health"] for rule in found.values()} == {"ok"}
                 firing = {name for name, rule in found.items() if rule["state"] == "firing"}
                 ends = {"KeyServiceCertificateExpires", "KeyServiceCertificateExpiresSoon"}

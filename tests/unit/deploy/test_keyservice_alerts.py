@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 import pytest
 
-from operating import (
-    ALERTS,
-    BOARD_EXPRESSIONS,
-    FILES,
-    OTHER_METRICS,
-    names_in,
-    names_made,
-    promtool,
-    rule_expressions,
-)
-from sealserve.deploy.keyservice import RULES
+from alert_rules import case, names_in, promtool
+from operating import BOARD_EXPRESSIONS, KEYSERVICE_RULES, OTHER_METRICS, names_made
 from sealserve.keyservice import measures
 from tools import needs_promtool
 
@@ -35,7 +25,10 @@ def test_the_reader_of_expressions_reads_names_and_nothing_else():
 
 @pytest.mark.parametrize(
     "expressions",
-    [pytest.param(rule_expressions(), id="rules"), pytest.param(BOARD_EXPRESSIONS, id="dashboard")],
+    [
+        pytest.param(KEYSERVICE_RULES.expressions(), id="rules"),
+        pytest.param(BOARD_EXPRESSIONS, id="dashboard"),
+    ],
 )
 def test_every_metric_that_is_named_is_one_that_the_service_has(expressions):
     assert len(expressions) > 20
@@ -44,7 +37,7 @@ def test_every_metric_that_is_named_is_one_that_the_service_has(expressions):
 
 
 def test_every_metric_that_the_service_has_is_looked_at():
-    text = "\n".join([*rule_expressions(), *BOARD_EXPRESSIONS])
+    text = "\n".join([*KEYSERVICE_RULES.expressions(), *BOARD_EXPRESSIONS])
     for each in measures.ALL:
         assert measures.PREFIX + each.name in text, each.name
 
@@ -53,8 +46,8 @@ def test_every_metric_and_every_alert_is_explained_in_the_page():
     for each in measures.ALL:
         assert f"`{measures.PREFIX}{each.name}`" in PAGE, each.name
     headings = {heading.lower() for heading in re.findall(r"^#+ (\w+)$", PAGE, re.MULTILINE)}
-    runbooks = re.findall(r'runbook: "docs/watching\.md#(\w+)"', FILES[RULES])
-    assert runbooks == [name.lower() for name in ALERTS]
+    runbooks = KEYSERVICE_RULES.runbooks
+    assert runbooks == [name.lower() for name in KEYSERVICE_RULES.alerts]
     assert set(runbooks) <= headings
 
 
@@ -181,50 +174,22 @@ FIRING = [
 ]
 
 
-def expected(alert: str, labels: dict[str, str]) -> dict[str, object]:
-    """The alert as it is to fire: its labels, and its own words about them."""
-    block = re.search(rf"- alert: {alert}\n(.*?)(?=\n\n|\Z)", FILES[RULES], re.DOTALL)[1]
-    severity = re.search(r"severity: (\w+)", block)[1]
-    words = dict(re.findall(r'(summary|runbook): "(.*)"', block))
-    for name, value in labels.items():
-        words["summary"] = words["summary"].replace(f"{{{{ $labels.{name} }}}}", value)
-    return {"exp_labels": {**labels, "severity": severity}, "exp_annotations": words}
-
-
-def failures(folder: Path, cases: list[dict[str, object]]) -> str | None:
-    """What promtool finds to be otherwise than the cases expect."""
-    (folder / RULES).write_text(FILES[RULES])
-    written = folder / "test.yml"  # JSON is YAML
-    written.write_text(
-        json.dumps({"rule_files": [RULES], "evaluation_interval": "1m", "tests": cases})
-    )
-    return promtool("test", "rules", written)
-
-
-def case(inputs: list[dict[str, str]], *expectations: tuple[str, str, list[object]]) -> dict:
-    """Series, and which alerts there are to be: a name, when, and each that fires."""
-    tests = [
-        {"alertname": alert, "eval_time": when, "exp_alerts": firing}
-        for alert, when, firing in expectations
-    ]
-    return {"interval": "1m", "input_series": inputs, "alert_rule_test": tests}
-
-
 def test_there_is_a_case_for_every_alert():
-    assert sorted(alert for alert, *_ in FIRING) == sorted(ALERTS)
+    assert sorted(alert for alert, *_ in FIRING) == sorted(KEYSERVICE_RULES.alerts)
 
 
 @needs_promtool
 def test_prometheus_takes_the_rules(tmp_path):
-    (tmp_path / RULES).write_text(FILES[RULES])
-    assert promtool("check", "rules", tmp_path / RULES) is None
+    assert promtool("check", "rules", KEYSERVICE_RULES.write(tmp_path)) is None
 
 
 @needs_promtool
 def test_a_healthy_service_and_a_lab_raise_no_alert(tmp_path):
     moments = [f"{minutes}m" for minutes in (0, 30, HOURS * 60)]
-    quiet = case(HEALTHY, *((alert, when, []) for alert in ALERTS for when in moments))
-    assert failures(tmp_path, [quiet]) is None
+    quiet = case(
+        HEALTHY, *((alert, when, []) for alert in KEYSERVICE_RULES.alerts for when in moments)
+    )
+    assert KEYSERVICE_RULES.failures(tmp_path, [quiet]) is None
 
 
 @needs_promtool
@@ -233,11 +198,13 @@ def test_each_alert_fires_on_its_own_trouble(tmp_path):
     for alert, changed, when, labels in FIRING:
         replaced = {each["series"] for each in changed}
         inputs = changed + [each for each in HEALTHY if each["series"] not in replaced]
-        cases.append(case(inputs, (alert, when, [expected(alert, labels)])))
-    assert failures(tmp_path, cases) is None
+        cases.append(case(inputs, (alert, when, [KEYSERVICE_RULES.expected(alert, labels)])))
+    assert KEYSERVICE_RULES.failures(tmp_path, cases) is None
 
 
 @needs_promtool
 def test_an_alert_that_did_not_fire_would_be_noticed(tmp_path):
-    missed = case(HEALTHY, ("KeyServiceDown", "5m", [expected("KeyServiceDown", TARGET)]))
-    assert "KeyServiceDown" in failures(tmp_path, [missed])
+    missed = case(
+        HEALTHY, ("KeyServiceDown", "5m", [KEYSERVICE_RULES.expected("KeyServiceDown", TARGET)])
+    )
+    assert "KeyServiceDown" in KEYSERVICE_RULES.failures(tmp_path, [missed])

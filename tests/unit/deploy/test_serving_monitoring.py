@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from itertools import combinations
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from operating import names_in, promtool
+from alert_rules import (
+    AlertRules,
+    case,
+    names_in,
+    overlapping,
+    promtool,
+    refused_expressions,
+)
 from sealserve.cli.monitoring import monitoring
 from sealserve.deploy.serving import DASHBOARD, RULES, watching_files
 from sealserve.errors import UsageError
@@ -23,7 +29,7 @@ FILES = {name: data.decode() for name, data in watching_files().items()}
 BOARD = json.loads(FILES[DASHBOARD])
 PANELS = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
 BOARD_EXPRESSIONS = [target["expr"] for panel in PANELS for target in panel["targets"]]
-ALERTS = re.findall(r"- alert: (\w+)", FILES[RULES])
+SERVING_RULES = AlertRules(RULES, FILES[RULES])
 MADE = {
     each.name + end
     for each in measures.ALL
@@ -33,7 +39,7 @@ OTHERS = {
     "up",
     "process_cpu_seconds_total",
     "process_resident_memory_bytes",
-    *re.findall(r"record: (\S+)", FILES[RULES]),
+    *SERVING_RULES.recorded,
 }
 REQUESTS = measures.REQUESTS.name
 QUEUE = measures.QUEUE_SECONDS.name + "_bucket"
@@ -119,15 +125,12 @@ FIRING = [
 ]
 
 
-def rule_expressions() -> list[str]:
-    found = re.findall(r"^ +expr: (?!\|)(.+)$", FILES[RULES], re.MULTILINE)
-    blocks = re.findall(r"^( +)expr: \|\n((?:\1  .*\n)+)", FILES[RULES], re.MULTILINE)
-    return found + [block for _, block in blocks]
-
-
 @pytest.mark.parametrize(
     "expressions",
-    [pytest.param(rule_expressions(), id="rules"), pytest.param(BOARD_EXPRESSIONS, id="dashboard")],
+    [
+        pytest.param(SERVING_RULES.expressions(), id="rules"),
+        pytest.param(BOARD_EXPRESSIONS, id="dashboard"),
+    ],
 )
 def test_every_metric_that_is_named_is_one_that_the_server_has(expressions: list[str]) -> None:
     assert len(expressions) > 10
@@ -136,44 +139,18 @@ def test_every_metric_that_is_named_is_one_that_the_server_has(expressions: list
 
 def test_every_alert_is_explained_in_the_page_and_has_a_case() -> None:
     headings = {heading.lower() for heading in re.findall(r"^#+ (\w+)$", PAGE, re.MULTILINE)}
-    runbooks = re.findall(r'runbook: "docs/watching\.md#(\w+)"', FILES[RULES])
-    assert runbooks == [name.lower() for name in ALERTS]
+    runbooks = SERVING_RULES.runbooks
+    assert runbooks == [name.lower() for name in SERVING_RULES.alerts]
     assert set(runbooks) <= headings
-    assert [alert for alert, *_ in FIRING] == ALERTS
-
-
-def expected(alert: str, labels: dict[str, str]) -> dict[str, object]:
-    block = re.search(rf"- alert: {alert}\n(.*?)(?=\n\n|\Z)", FILES[RULES], re.DOTALL)
-    assert block is not None
-    severity = re.findall(r"severity: (\w+)", block[1])[0]
-    words = dict(re.findall(r'(summary|runbook): "(.*)"', block[1]))
-    for name, value in labels.items():
-        words["summary"] = words["summary"].replace(f"{{{{ $labels.{name} }}}}", value)
-    return {"exp_labels": {**labels, "severity": severity}, "exp_annotations": words}
-
-
-def failures(folder: Path, cases: list[dict[str, object]]) -> str | None:
-    (folder / RULES).write_text(FILES[RULES])
-    written = folder / "test.yml"  # JSON is YAML
-    tests = {"rule_files": [RULES], "evaluation_interval": "1m", "tests": cases}
-    written.write_text(json.dumps(tests))
-    return promtool("test", "rules", written)
-
-
-def case(
-    inputs: list[dict[str, str]], *expectations: tuple[str, str, list[object]]
-) -> dict[str, object]:
-    tests = [
-        {"alertname": alert, "eval_time": when, "exp_alerts": firing}
-        for alert, when, firing in expectations
-    ]
-    return {"interval": "1m", "input_series": inputs, "alert_rule_test": tests}
+    assert [alert for alert, *_ in FIRING] == SERVING_RULES.alerts
 
 
 @needs_promtool
 def test_a_healthy_server_and_a_lab_raise_no_alert(tmp_path: Path) -> None:
-    quiet = case(HEALTHY, *((alert, when, []) for alert in ALERTS for when in ("30m", "80m")))
-    assert failures(tmp_path, [quiet]) is None
+    quiet = case(
+        HEALTHY, *((alert, when, []) for alert in SERVING_RULES.alerts for when in ("30m", "80m"))
+    )
+    assert SERVING_RULES.failures(tmp_path, [quiet]) is None
 
 
 @needs_promtool
@@ -182,22 +159,14 @@ def test_each_alert_fires_on_its_own_trouble(tmp_path: Path) -> None:
     for alert, changed, when, labels in FIRING:
         replaced = {each["series"] for each in changed}
         inputs = changed + [each for each in HEALTHY if each["series"] not in replaced]
-        cases.append(case(inputs, (alert, when, [expected(alert, labels)])))
-    assert failures(tmp_path, cases) is None
+        cases.append(case(inputs, (alert, when, [SERVING_RULES.expected(alert, labels)])))
+    assert SERVING_RULES.failures(tmp_path, cases) is None
 
 
 @needs_promtool
 def test_prometheus_takes_the_rules_and_every_expression_of_the_dashboard(tmp_path: Path) -> None:
-    (tmp_path / RULES).write_text(FILES[RULES])
-    assert promtool("check", "rules", tmp_path / RULES) is None
-    rules = []
-    for number, expression in enumerate(BOARD_EXPRESSIONS):
-        for name, value in {"$__rate_interval": "5m", "$job": ".+", "$instance": ".+"}.items():
-            expression = expression.replace(name, value)
-        rules.append({"record": f"x:{number}", "expr": expression})
-    written = tmp_path / "expressions.yml"
-    written.write_text(json.dumps({"groups": [{"name": "x", "rules": rules}]}))
-    assert promtool("check", "rules", written) is None
+    assert promtool("check", "rules", SERVING_RULES.write(tmp_path)) is None
+    assert refused_expressions(tmp_path, BOARD_EXPRESSIONS) is None
 
 
 def test_every_panel_says_what_it_shows_and_none_overlaps_another() -> None:
@@ -205,14 +174,7 @@ def test_every_panel_says_what_it_shows_and_none_overlaps_another() -> None:
         assert panel["description"].endswith("."), panel["title"]
         for target in panel["targets"]:
             assert 'job=~"$job", instance=~"$instance"' in target["expr"], panel["title"]
-    places = [panel["gridPos"] for panel in BOARD["panels"]]
-    for one, other in combinations(places, 2):
-        assert (
-            one["x"] + one["w"] <= other["x"]
-            or other["x"] + other["w"] <= one["x"]
-            or one["y"] + one["h"] <= other["y"]
-            or other["y"] + other["h"] <= one["y"]
-        ), (one, other)
+    assert overlapping(BOARD["panels"]) == []
 
 
 def test_the_files_are_written_and_nothing_over_another(tmp_path: Path) -> None:
