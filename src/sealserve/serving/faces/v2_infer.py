@@ -129,7 +129,7 @@ class Requests:
         Unimplemented for a parameter that asks for what there is not here.
         """
         known = self._known.get(len(data))
-        if known is not None and known[0].holds(data):
+        if known is not None and known[0].stencil.fits(data):
             form, description = known
             with suppress(UnicodeDecodeError):
                 return Request(description, form.id(data), form.raw(data))

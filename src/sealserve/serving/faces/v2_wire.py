@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sealserve.messages.open_inference_pb2 import ModelInferRequest
+from sealserve.messages.stencil import Stencil
 from sealserve.messages.wire import LEN, Unusual, fields, number
 from sealserve.serving.faces.v2_tensors import Data
 
@@ -40,14 +41,7 @@ class Form:
         """`parts` are those of `data`, with their holes."""
         self._id = parts.holes[0] if len(parts.holes) > len(parts.raw) else None
         self._raw = parts.holes[len(parts.holes) - len(parts.raw) :]
-        ordered = sorted(parts.holes, key=lambda hole: hole.start)
-        begins = (0, *(hole.stop for hole in ordered))
-        ends = (*(hole.start for hole in ordered), len(data))
-        self._fixed = [(data[a:b], a) for a, b in zip(begins, ends, strict=True)]
-
-    def holds(self, data: bytes) -> bool:
-        """Whether a request of the same length has this form."""
-        return all(data.startswith(part, at) for part, at in self._fixed)
+        self.stencil = Stencil(data, parts.holes)
 
     def id(self, data: bytes) -> str:
         """The id of a request of this form; UnicodeDecodeError if it is none."""
