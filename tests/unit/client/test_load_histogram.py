@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sealserve.client.load.histogram import MAX_PARTS, MAX_VALUE, RELATIVE_ERROR, Histogram
+from sealserve.client.load.histogram import MAX_VALUE, PART_BITS, RELATIVE_ERROR, Histogram
 from sealserve.errors import UsageError
 
 VALUES = st.lists(st.integers(0, MAX_VALUE), min_size=1, max_size=200)
+POWERS = MAX_VALUE.bit_length() - PART_BITS  # of two, that are divided; what is below is one more
+MAX_PARTS = (POWERS + 1) << PART_BITS
 PERCENTS = st.floats(0, 100, exclude_min=True)
 
 

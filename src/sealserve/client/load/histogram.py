@@ -16,7 +16,6 @@ from sealserve.errors import UsageError
 PART_BITS = 8
 RELATIVE_ERROR = 2.0**-PART_BITS
 MAX_VALUE = (1 << 43) - 1  # nanoseconds: two hours and a half
-MAX_PARTS = ((43 - PART_BITS - 1) << PART_BITS) + (1 << (PART_BITS + 1))
 
 
 @dataclass
