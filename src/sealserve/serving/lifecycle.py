@@ -28,7 +28,6 @@ from typing import Any
 
 from sealserve.errors import (
     ConfigError,
-    FailedPrecondition,
     InvalidArgument,
     ModelsUnavailable,
     NotFound,
@@ -47,6 +46,8 @@ from sealserve.serving.versions import (
     Model,
     VersionRecord,
     available,
+    checked,
+    require_available,
     require_labels,
     why_missing,
 )
@@ -99,7 +100,7 @@ class ModelManager:
         self.configure(models)
         for model in self._models.values():
             await self._reconcile(model)
-            self._require_available(model)
+            require_available(model, early_labels=self._early_labels)
 
     async def reload(self, models: Iterable[ModelSettings]) -> None:
         """Serve these models and no others, from now on; returns once new ones are available.
@@ -128,19 +129,7 @@ class ModelManager:
         Raises ConfigError, with nothing changed, for a name given twice or a model that moved, and
         FailedPrecondition for a label of a version that is not available.
         """
-        wanted: dict[str, ModelSettings] = {}
-        for settings in models:
-            known = self._models.get(settings.name)
-            if settings.name in wanted:
-                raise ConfigError(f"model {settings.name!r} is configured twice")
-            if known is not None and known.settings.base_path != settings.base_path:
-                raise ConfigError(
-                    f"model {settings.name!r} moved to {settings.base_path}",
-                    hint="give it another name, or restart the server",
-                )
-            if known is not None:
-                require_labels(settings, known, known.settings.labels, early=self._early_labels)
-            wanted[settings.name] = settings
+        wanted = checked(models, self._models, early=self._early_labels)
         for name in self._models.keys() - wanted.keys():
             self._retire(self._models.pop(name), keep=set())
         for name, settings in wanted.items():
@@ -274,22 +263,6 @@ class ModelManager:
                 task.add_done_callback(self._tasks.discard)
                 task.add_done_callback(lambda _: self._tell(model.settings.name))
         self._tell(model.settings.name)
-
-    def _require_available(self, model: Model) -> None:
-        for record in model.versions.values():
-            if record.error is not None:
-                raise record.error
-        ready = available(model)
-        if not ready:
-            raise ConfigError(
-                f"model {model.settings.name!r}: no version to serve under "
-                f"{model.settings.base_path}",
-                hint="a version is a folder with a number for a name: BASE_PATH/1/saved_model.pb",
-            )
-        try:
-            require_labels(model.settings, model, {}, early=self._early_labels)
-        except FailedPrecondition as error:
-            raise ConfigError(error.message, hint=error.hint) from None
 
 
 async def _unload(name: str, version: int, record: VersionRecord) -> None:

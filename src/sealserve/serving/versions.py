@@ -7,10 +7,10 @@ server_core.cc. Belongs to the event loop; `lifecycle` changes it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from sealserve.errors import FailedPrecondition
+from sealserve.errors import ConfigError, FailedPrecondition
 from sealserve.logline import line
 from sealserve.messages.status_pb2 import ModelVersionStatus
 from sealserve.serving.models import ModelSettings
@@ -79,6 +79,48 @@ def require_labels(
                 "which is not currently available for inference",
                 hint=f"label {label!r} names it",
             )
+
+
+def require_available(model: Model, *, early_labels: bool) -> None:
+    """Raise the first reason why this model cannot be served as it is configured.
+
+    It is what kept a version from being loaded, or ConfigError: no version, or a label without one.
+    """
+    for record in model.versions.values():
+        if record.error is not None:
+            raise record.error
+    if not available(model):
+        raise ConfigError(
+            f"model {model.settings.name!r}: no version to serve under {model.settings.base_path}",
+            hint="a version is a folder with a number for a name: BASE_PATH/1/saved_model.pb",
+        )
+    try:
+        require_labels(model.settings, model, {}, early=early_labels)
+    except FailedPrecondition as error:
+        raise ConfigError(error.message, hint=error.hint) from None
+
+
+def checked(
+    models: Iterable[ModelSettings], known: Mapping[str, Model], *, early: bool
+) -> dict[str, ModelSettings]:
+    """A configuration by name, if it may take the place of the `known` models'.
+
+    Raises ConfigError for a name given twice or a model that moved, and what `require_labels` does.
+    """
+    wanted: dict[str, ModelSettings] = {}
+    for settings in models:
+        before = known.get(settings.name)
+        if settings.name in wanted:
+            raise ConfigError(f"model {settings.name!r} is configured twice")
+        if before is not None and before.settings.base_path != settings.base_path:
+            raise ConfigError(
+                f"model {settings.name!r} moved to {settings.base_path}",
+                hint="give it another name, or restart the server",
+            )
+        if before is not None:
+            require_labels(settings, before, before.settings.labels, early=early)
+        wanted[settings.name] = settings
+    return wanted
 
 
 def why_missing(model: Model) -> str:
