@@ -15,7 +15,8 @@ from sealserve.logline import configure_logging, line
 from sealserve.serving import settings
 from sealserve.serving.flags import ACCEPTED, flag_table, parse_flags
 from sealserve.serving.preparing import prepare
-from sealserve.serving.server import Listening, run
+from sealserve.serving.process import run
+from sealserve.serving.server import Listening
 from sealserve.serving.stages import STARTING
 from sealserve.serving.workers import run_workers
 

@@ -1,12 +1,10 @@
-"""The whole server: prepared from flags, started, watched, stopped.
+"""The whole server, put together from what was prepared: started, watched, stopped.
 
 1. Prepare (`preparing`). Blocks.
 2. Start: load the models, and only then listen, so that whoever connects is served.
-3. Run until SIGTERM or SIGINT; poll for versions and, if asked, for the model configuration.
+3. Run until told to end (`process`); poll for versions and, if asked, for the model configuration.
 4. Stop: say that the server is not ready, and serve on for a while, so that whoever sends requests
-   turns to others; then take nothing new, let what runs finish within a deadline, unload. A second
-   signal ends the process at once, and so does an engine that computes beyond the deadline; an
-   event loop that is stuck, a while later (`last_resort`).
+   turns to others; then take nothing new, let what runs finish within a deadline, unload.
 
 Whatever fails in 1 and 2 is raised; nothing that fails later ends the server.
 """
@@ -15,11 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
-import signal
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sealserve.errors import ModelsUnavailable, SealServeError
@@ -42,7 +37,6 @@ from sealserve.serving.faces.v2_grpc import OpenInference
 from sealserve.serving.faces.v2_rest import OpenInferenceRest
 from sealserve.serving.flags import Flags
 from sealserve.serving.inference import Inference
-from sealserve.serving.last_resort import end_anyway
 from sealserve.serving.lifecycle import ModelManager
 from sealserve.serving.metrics import CONTENT_TYPE
 from sealserve.serving.observing import Observing
@@ -52,9 +46,6 @@ from sealserve.serving.servable import Loader
 
 log = logging.getLogger(__name__)
 
-TWICE_SECONDS = 0.5  # a terminal's signal comes twice to a worker: by itself, and passed on
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-END_SECONDS = 15.0  # for the rest of the end, beyond what running requests are given
 UNINTERRUPTED_SECONDS = 1.0  # for runs and loads, which nothing can interrupt, at the very end
 
 
@@ -223,55 +214,3 @@ class ModelServer:
                 log.error(line("models_unavailable", file=name, reason=error.message))
             except SealServeError as error:
                 log.error(line("models_not_read", file=name, code=error.code, reason=error.message))
-
-
-async def run(
-    prepared: Prepared, announce: Callable[[Listening], None], observing: Observing | None = None
-) -> None:
-    """Steps 2 to 4; `announce` is called once everything is loaded and listens."""
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, stopping.set)
-    flags = prepared.flags
-    deadline = flags.shutdown_delay_seconds + flags.shutdown_timeout_seconds + END_SECONDS
-    end_anyway(_SIGNALS, deadline, twice=2 * TWICE_SECONDS)
-    server = ModelServer(prepared, observing)
-    starting = asyncio.create_task(server.start())
-    stopped = asyncio.create_task(stopping.wait())
-    stopped.add_done_callback(lambda _: loop.call_later(TWICE_SECONDS, _let_go, loop))
-    try:
-        await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if starting.done():
-            announce(starting.result())
-            await stopped
-            await _leave(server, flags)
-    finally:
-        starting.cancel()
-        stopped.cancel()
-        whole = await server.stop()
-    if not whole:
-        log.warning(
-            line("left_behind", reason="the engine still computes or loads, or a client holds on")
-        )
-        _end_process()
-
-
-def _let_go(loop: asyncio.AbstractEventLoop) -> None:
-    """From here on a second signal ends the process at once."""
-    for number in _SIGNALS:
-        loop.remove_signal_handler(number)
-
-
-async def _leave(server: ModelServer, flags: Flags) -> None:
-    server.leave()
-    delay, grace = flags.shutdown_delay_seconds, flags.shutdown_timeout_seconds
-    log.info(line("stopping", serving_seconds=delay, then_seconds=grace))
-    await asyncio.sleep(delay)
-
-
-def _end_process() -> None:
-    """Leave without waiting for threads, as Python otherwise does."""
-    sys.stdout.flush()
-    logging.shutdown()
-    os._exit(0)

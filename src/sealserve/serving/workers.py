@@ -27,7 +27,8 @@ from sealserve.serving.flags import Flags
 from sealserve.serving.metrics import Metrics
 from sealserve.serving.observing import Observing
 from sealserve.serving.preparing import Gathered, equip, gather
-from sealserve.serving.server import Listening, run
+from sealserve.serving.process import run
+from sealserve.serving.server import Listening
 from sealserve.supervisor import Worker, supervise
 
 _NOTE_BYTES = 1 << 20

@@ -32,7 +32,7 @@ from dataclasses import replace
 from sealserve.serving.engine import Loaded
 from sealserve.serving.flags import parse_flags
 from sealserve.serving.preparing import prepare
-from sealserve.serving.server import run
+from sealserve.serving.process import run
 
 class Held:
     def __init__(self, inner):

@@ -25,13 +25,13 @@ PROGRAM = """
 import ctypes, pathlib, sys
 from dataclasses import replace
 import uvloop
-from sealserve.serving import server
+from sealserve.serving import process
 from sealserve.serving.engine import Loaded
 from sealserve.serving.flags import parse_flags
 from sealserve.serving.preparing import prepare
 
 stuck_in, end_seconds, *flags = sys.argv[1:]
-server.END_SECONDS = float(end_seconds)
+process.END_SECONDS = float(end_seconds)
 libc = ctypes.CDLL(None)
 mutex = ctypes.create_string_buffer(256)
 
@@ -60,7 +60,7 @@ class Engine:
 
 prepared = prepare(parse_flags(flags)[0])
 announce = lambda listening: print(listening.grpc, flush=True)
-uvloop.run(server.run(replace(prepared, engine=Engine(prepared.engine)), announce))
+uvloop.run(process.run(replace(prepared, engine=Engine(prepared.engine)), announce))
 """
 
 Begin = Callable[..., subprocess.Popen[str]]
