@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 from sealserve.errors import (
-    DeadlineExceeded,
     FailedPrecondition,
     NetworkError,
     NotFound,
@@ -300,24 +299,6 @@ def test_status_tells_the_state_of_versions(channel: grpc.Channel) -> None:
     other = GetModelStatusRequest(model_spec={"name": "other"}).SerializeToString()
     wrong = refused(channel, GET_MODEL_STATUS.path, other)
     assert wrong == ("NOT_FOUND", "Could not find any versions of model other")
-
-
-def test_a_request_whose_deadline_passes_in_the_queue_never_reaches_the_engine(
-    server: Any,
-) -> None:
-    server.engine.gate.clear()
-    server.engine.seen.clear()
-    with server.client(server.world.client) as client, ThreadPoolExecutor(1) as threads:
-        running = threads.submit(client.predict, "scale", {"x": ONES})
-        while not server.engine.seen:
-            time.sleep(0.01)
-        with pytest.raises(DeadlineExceeded):
-            client.predict("scale", {"x": np.ones((7, 2), np.float32)}, timeout=0.3)
-        time.sleep(1.0)  # the client's clock was first; the server hears of it a little later
-        server.engine.gate.set()
-        assert running.result()["y"].tolist() == [[3, 3], [3, 3]]
-        client.predict("scale", {"x": np.ones((5, 2), np.float32)})
-    assert server.engine.seen == [2, 5]
 
 
 def test_a_client_that_never_sends_its_message_loses_its_place(
