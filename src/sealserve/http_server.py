@@ -2,9 +2,10 @@
 
 Uvicorn handles signals itself, waits for ever for the head of a request and takes any number of
 connections; here the server's owner handles signals, a connection without a request is closed after
-a while, whether it is silent or sends its head byte by byte, and one too many is closed at once:
-also while its TLS handshake goes on, of which uvicorn knows nothing yet. So is one that does not
-take its answer, and at the end one that is idle, whatever it makes of being told so.
+a while, whether it is silent or sends its head byte by byte, and one too many is closed at once. Of
+TLS handshakes, of which uvicorn knows nothing yet, the oldest gives way: strangers that only
+connect keep nobody out. A connection that does not take its answer is closed too, and at the end
+one that is idle, whatever it makes of being told so.
 
 Where clients have to show a certificate, the application finds it in `peer_certificate(scope)`.
 """
@@ -17,6 +18,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -61,7 +63,7 @@ class _Server(uvicorn.Server):
         self._handshake = handshake if config.ssl else None
         self.listening = asyncio.Event()
         self._accepting: list[asyncio.Task[None]] = []
-        self._handshakes: set[asyncio.Task[None]] = set()
+        self._handshakes: dict[asyncio.Task[None], None] = {}  # in the order in which they began
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -91,11 +93,17 @@ class _Server(uvicorn.Server):
                     await asyncio.sleep(_PAUSE)
                 continue
             if len(self._handshakes) >= (self.config.limit_concurrency or MAX_CONNECTIONS):
-                connection.close()
-                continue
+                oldest = next(iter(self._handshakes))
+                del self._handshakes[oldest]
+                oldest.cancel()
             task = asyncio.create_task(self._begin(connection))
-            self._handshakes.add(task)
-            task.add_done_callback(self._handshakes.discard)
+            self._handshakes[task] = None
+            task.add_done_callback(partial(self._ended, connection))
+
+    def _ended(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
+        self._handshakes.pop(task, None)
+        if task.cancelled():  # perhaps before it began
+            connection.close()
 
     async def _begin(self, connection: socket.socket) -> None:
         """The TLS handshake, if there is to be one; then the connection is the protocol's."""
@@ -111,9 +119,6 @@ class _Server(uvicorn.Server):
         except OSError:  # also ssl.SSLError and TimeoutError: it came to nothing
             connection.close()
             self._tell(False)
-        except asyncio.CancelledError:
-            connection.close()
-            raise
         else:
             self._tell(True)
 
