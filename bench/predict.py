@@ -31,8 +31,8 @@ from sealserve.deploy.tls_folder import write_twoway
 from sealserve.models.digits import INPUT, export_digits, held_out
 from sealserve.serving.capacity import available_processors, plan
 from sealserve.serving.engines.openvino import OpenVinoEngine
-from sealserve.serving.servable import Loader
-from sealserve.serving.vault import Vault
+from sealserve.serving.life.servable import Loader
+from sealserve.serving.opening.vault import Vault
 
 REQUESTS = 1600
 CONNECTIONS = 8

@@ -40,9 +40,9 @@ from sealserve.serving.formats.saved_model import FILE_NAME, parse_saved_model
 from sealserve.serving.formats.subgraph import cut
 from sealserve.serving.formats.table import FOOTER_BYTES, MAGIC, masked_crc32c, read_table
 from sealserve.serving.formats.variables import stored_in
+from sealserve.serving.life.warmup import FILE_NAME as WARM_UP_NAME
+from sealserve.serving.life.warmup import WarmUp
 from sealserve.serving.signature import Array, parse_signature
-from sealserve.serving.warmup import FILE_NAME as WARM_UP_NAME
-from sealserve.serving.warmup import WarmUp
 from tests.support.made_versions import HeldFiles, block, bundle, table, varint
 
 LIMIT = 1 << 20  # bytes of a tensor
@@ -265,7 +265,7 @@ def reload_request(data: bytes) -> None:
 
 
 def traceparent(data: bytes) -> None:
-    """The trace that a caller says it is in, as `sealserve.serving.tracing` has it read."""
+    """The trace that a caller says it is in, as the server has it read."""
     TraceContextTextMapPropagator().extract({"traceparent": data.decode("latin-1")}, Context())
 
 

@@ -27,7 +27,7 @@ from soak._process import Helper, Told, helper
 from soak._world import ENCLAVE, NAME, SECRET, STRANGER, Launcher
 
 TELL_SECONDS = 0.1
-FIRST_PAUSE, LONGEST_PAUSE, TRY_SECONDS = 0.5, 15.0, 30.0  # as sealserve.serving.keys
+FIRST_PAUSE, LONGEST_PAUSE, TRY_SECONDS = 0.5, 15.0, 30.0  # as sealserve.serving.opening.keys
 TRIES = 12
 
 Role = Literal["gramine", "named", "stranger"]

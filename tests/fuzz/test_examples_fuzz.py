@@ -30,10 +30,10 @@ from sealserve.serving.faces.grpc import GrpcServer, GrpcSettings
 from sealserve.serving.faces.rest import RestApplication, RestSettings
 from sealserve.serving.faces.tensorflow_rest import ExamplesRest
 from sealserve.serving.inference import Inference
-from sealserve.serving.lifecycle import ModelManager, Pace
-from sealserve.serving.models import ModelSettings
-from sealserve.serving.servable import Loader
-from sealserve.serving.vault import Vault
+from sealserve.serving.life.lifecycle import ModelManager, Pace
+from sealserve.serving.life.models import ModelSettings
+from sealserve.serving.life.servable import Loader
+from sealserve.serving.opening.vault import Vault
 from string_engine import LengthEngine
 
 ROUNDS = 250

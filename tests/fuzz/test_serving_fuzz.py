@@ -31,11 +31,11 @@ from sealserve.serving.faces.rest import RestApplication, RestSettings
 from sealserve.serving.faces.rest_json import decode_inputs, parse_body
 from sealserve.serving.faces.tensorflow_grpc import TensorFlowServing
 from sealserve.serving.faces.tensorflow_rest import TensorFlowRest
-from sealserve.serving.lifecycle import ModelManager, Pace
-from sealserve.serving.models import ModelSettings
-from sealserve.serving.servable import Loader
+from sealserve.serving.life.lifecycle import ModelManager, Pace
+from sealserve.serving.life.models import ModelSettings
+from sealserve.serving.life.servable import Loader
+from sealserve.serving.opening.vault import Vault
 from sealserve.serving.signature import Signature, TensorSpec
-from sealserve.serving.vault import Vault
 
 ROUNDS = 250
 LIMIT = 1 << 20

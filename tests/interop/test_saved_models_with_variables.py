@@ -17,9 +17,9 @@ from sealserve.serving.capacity import plan
 from sealserve.serving.engine import Executable
 from sealserve.serving.engines.openvino import OpenVinoEngine
 from sealserve.serving.formats.bundle import INDEX_NAME, Bundle
-from sealserve.serving.servable import Loader, Servable
+from sealserve.serving.life.servable import Loader, Servable
+from sealserve.serving.opening.vault import Vault
 from sealserve.serving.signature import Signature
-from sealserve.serving.vault import Vault
 
 pytestmark = [pytest.mark.interop, pytest.mark.filterwarnings("default")]
 

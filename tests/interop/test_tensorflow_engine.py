@@ -39,9 +39,9 @@ from sealserve.sealing import seal
 from sealserve.serving.capacity import Capacity
 from sealserve.serving.engine import Precision
 from sealserve.serving.engines.tensorflow import TensorFlowEngine, has_bfloat16
-from sealserve.serving.keys import WrapKey
-from sealserve.serving.vault import Vault
-from sealserve.serving.version_files import FolderFiles
+from sealserve.serving.opening.keys import WrapKey
+from sealserve.serving.opening.vault import Vault
+from sealserve.serving.opening.version_files import FolderFiles
 from served_site import PATIENCE, Site, seal_folder, served
 
 pytestmark = [pytest.mark.interop, pytest.mark.filterwarnings("default")]

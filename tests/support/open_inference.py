@@ -22,11 +22,11 @@ from sealserve.serving.engines.openvino import OpenVinoEngine
 from sealserve.serving.faces.rest import Answer, Asked
 from sealserve.serving.faces.v2_grpc import OpenInference
 from sealserve.serving.faces.v2_rest import OpenInferenceRest
-from sealserve.serving.lifecycle import ModelManager, Pace
-from sealserve.serving.models import ModelSettings
+from sealserve.serving.life.lifecycle import ModelManager, Pace
+from sealserve.serving.life.models import ModelSettings
+from sealserve.serving.life.servable import Loader
+from sealserve.serving.opening.vault import Vault
 from sealserve.serving.readiness import Readiness
-from sealserve.serving.servable import Loader
-from sealserve.serving.vault import Vault
 
 TYPES = {
     "BOOL": tensor_pb2.DT_BOOL,

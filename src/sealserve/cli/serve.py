@@ -17,7 +17,7 @@ from sealserve.serving.flags import ACCEPTED, flag_table, parse_flags
 from sealserve.serving.preparing import prepare
 from sealserve.serving.process import run
 from sealserve.serving.server import Listening
-from sealserve.serving.stages import STARTING
+from sealserve.serving.watching.stages import STARTING
 from sealserve.serving.workers import run_workers
 
 log = logging.getLogger(__name__)

@@ -37,7 +37,7 @@ class Call:
     status: str = "INTERNAL"  # a gRPC status name, once it has ended
 
 
-Observer = Callable[[Call], None]
+Observe = Callable[[Call], None]
 
 
 class Watch:
@@ -49,9 +49,9 @@ class Watch:
 
     def __init__(
         self,
-        observers: Sequence[Observer] = (),
+        observers: Sequence[Observe] = (),
         *,
-        begun: Observer | None = None,
+        begun: Observe | None = None,
         origins: bool = False,
     ) -> None:
         self._observers = tuple(observers)

@@ -21,16 +21,16 @@ from weakref import WeakKeyDictionary
 
 from sealserve.errors import InvalidArgument, NotFound
 from sealserve.messages.metadata_pb2 import SignatureDefMap
-from sealserve.serving.batching import BatchSettings
 from sealserve.serving.calls import Call
 from sealserve.serving.engine import Executable
-from sealserve.serving.lifecycle import ModelManager
-from sealserve.serving.runner import Runner
-from sealserve.serving.servable import Servable
+from sealserve.serving.life.lifecycle import ModelManager
+from sealserve.serving.life.servable import Servable
+from sealserve.serving.life.versions import VersionRecord
+from sealserve.serving.running.batching import BatchSettings
+from sealserve.serving.running.runner import Runner
 from sealserve.serving.signature import Array, Signature
 from sealserve.serving.threads import ended
-from sealserve.serving.versions import VersionRecord
-from sealserve.serving.watching import Observer, Unobserved
+from sealserve.serving.watching.events import Observer, Unobserved
 
 Inputs = Mapping[str, Array]
 Decode = Callable[[Signature], Inputs | Awaitable[Inputs]]

@@ -51,7 +51,7 @@ def cannot_compute(inputs: Mapping[str, Array]) -> InvalidArgument:
 
 
 class VersionFiles(Protocol):
-    """The files of one version: `sealserve.serving.version_files`."""
+    """The files of one version: `sealserve.serving.opening.version_files`."""
 
     @property
     def names(self) -> Sequence[str]:

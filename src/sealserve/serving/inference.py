@@ -28,7 +28,7 @@ from sealserve.serving.example_methods import (
     Result,
 )
 from sealserve.serving.examples import example_array
-from sealserve.serving.servable import Servable
+from sealserve.serving.life.servable import Servable
 from sealserve.serving.signature import DEFAULT_SIGNATURE, Array
 
 

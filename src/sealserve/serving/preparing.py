@@ -23,15 +23,15 @@ from sealserve.errors import ConfigError
 from sealserve.logline import line
 from sealserve.sealing import ModelRecord
 from sealserve.serving import settings
-from sealserve.serving.batching import BatchSettings
 from sealserve.serving.engine import Engine
 from sealserve.serving.engines.openvino import OpenVinoEngine
 from sealserve.serving.engines.tensorflow import TensorFlowEngine, require_tensorflow
 from sealserve.serving.flags import Flags
-from sealserve.serving.keys import HeldKeys, key_from_file, keys_again, keys_by_attestation
-from sealserve.serving.models import ModelSettings
-from sealserve.serving.renewal import RenewingVault
-from sealserve.serving.stages import STARTING
+from sealserve.serving.life.models import ModelSettings
+from sealserve.serving.opening.keys import HeldKeys, key_from_file, keys_again, keys_by_attestation
+from sealserve.serving.opening.renewal import RenewingVault
+from sealserve.serving.opening.vault import Files, Vault
+from sealserve.serving.running.batching import BatchSettings
 from sealserve.serving.textconfig import (
     CONFIG_LIMIT,
     TlsSettings,
@@ -41,7 +41,7 @@ from sealserve.serving.textconfig import (
     parse_tls,
 )
 from sealserve.serving.tls import fingerprint, grpc_credentials, require_usable, ssl_context
-from sealserve.serving.vault import Files, Vault
+from sealserve.serving.watching.stages import STARTING
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from sealserve.logline import line
 from sealserve.serving.flags import Flags
 from sealserve.serving.last_resort import end_anyway
-from sealserve.serving.observing import Observing
 from sealserve.serving.preparing import Prepared
 from sealserve.serving.server import Listening, ModelServer
+from sealserve.serving.watching.observing import Observing
 
 log = logging.getLogger(__name__)
 

@@ -37,12 +37,12 @@ from sealserve.serving.faces.v2_grpc import OpenInference
 from sealserve.serving.faces.v2_rest import OpenInferenceRest
 from sealserve.serving.flags import Flags
 from sealserve.serving.inference import Inference
-from sealserve.serving.lifecycle import ModelManager
-from sealserve.serving.metrics import CONTENT_TYPE
-from sealserve.serving.observing import Observing
+from sealserve.serving.life.lifecycle import ModelManager
+from sealserve.serving.life.servable import Loader
 from sealserve.serving.preparing import Prepared, read_models
 from sealserve.serving.readiness import Readiness
-from sealserve.serving.servable import Loader
+from sealserve.serving.watching.metrics import CONTENT_TYPE
+from sealserve.serving.watching.observing import Observing
 
 log = logging.getLogger(__name__)
 

@@ -13,15 +13,15 @@ from sealserve.errors import UsageError
 from sealserve.hosts import parse_host
 from sealserve.logline import LogForm
 from sealserve.serving.capacity import Capacity, available_processors, plan
-from sealserve.serving.collector import collector_url
 from sealserve.serving.engine import Precision
 from sealserve.serving.faces.grpc import GrpcSettings
 from sealserve.serving.faces.rest import RestSettings
 from sealserve.serving.flags import Flags
-from sealserve.serving.keys import Attestation
-from sealserve.serving.lifecycle import Pace
-from sealserve.serving.tracing import require_packages
-from sealserve.serving.warmup import WarmUp
+from sealserve.serving.life.lifecycle import Pace
+from sealserve.serving.life.warmup import WarmUp
+from sealserve.serving.opening.keys import Attestation
+from sealserve.serving.watching.collector import collector_url
+from sealserve.serving.watching.tracing import require_packages
 
 ALL_ADDRESSES = "0.0.0.0"  # noqa: S104  # TensorFlow Serving's; TLS is on
 LOOPBACK = "127.0.0.1"

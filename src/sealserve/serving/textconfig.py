@@ -24,9 +24,9 @@ from sealserve.messages.config_pb2 import (
     MonitoringConfig,
     SSLConfig,
 )
-from sealserve.serving.batching import BatchSettings
-from sealserve.serving.metrics import DEFAULT_PATH
-from sealserve.serving.models import All, Latest, ModelSettings, Policy, Specific
+from sealserve.serving.life.models import All, Latest, ModelSettings, Policy, Specific
+from sealserve.serving.running.batching import BatchSettings
+from sealserve.serving.watching.metrics import DEFAULT_PATH
 
 CONFIG_LIMIT = 1 << 20  # bytes of any of these files
 PLATFORMS = ("", "tensorflow")

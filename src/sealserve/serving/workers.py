@@ -24,11 +24,11 @@ from sealserve.hosts import Address, ListenAddress
 from sealserve.ports import ReservedPort, check_free
 from sealserve.serving import settings
 from sealserve.serving.flags import Flags
-from sealserve.serving.metrics import Metrics
-from sealserve.serving.observing import Observing
 from sealserve.serving.preparing import Gathered, equip, gather
 from sealserve.serving.process import run
 from sealserve.serving.server import Listening
+from sealserve.serving.watching.metrics import Metrics
+from sealserve.serving.watching.observing import Observing
 from sealserve.supervisor import Worker, supervise
 
 _NOTE_BYTES = 1 << 20

@@ -14,7 +14,7 @@ import pytest
 from fixed_decisions import Quotes, by_name, released, serve
 from sealserve.errors import ConfigError, DeniedError, IntegrityError
 from sealserve.sealing import ModelRecord, RecordedFile, seal
-from sealserve.serving import keys, renewal
+from sealserve.serving.opening import keys, renewal
 
 OLD, NEW = b"an older wrapkey", b"the newest key !"
 

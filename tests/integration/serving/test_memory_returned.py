@@ -23,17 +23,17 @@ ROUNDS = 4
 PROGRAM = """
 import asyncio, pathlib, sys
 import numpy as np
-from sealserve.serving.batching import BatchSettings
+from sealserve.serving.running.batching import BatchSettings
 from sealserve.serving.calls import Call
 from sealserve.serving.capacity import plan
 from sealserve.serving.dataplane import DataPlane, ModelQuery
 from sealserve.serving.engines.openvino import OpenVinoEngine
-from sealserve.serving.lifecycle import ModelManager, Pace
-from sealserve.serving.versions import END
-from sealserve.serving.models import ModelSettings
-from sealserve.serving.servable import Loader
-from sealserve.serving.vault import Vault
-from sealserve.serving.warmup import WarmUp
+from sealserve.serving.life.lifecycle import ModelManager, Pace
+from sealserve.serving.life.versions import END
+from sealserve.serving.life.models import ModelSettings
+from sealserve.serving.life.servable import Loader
+from sealserve.serving.opening.vault import Vault
+from sealserve.serving.life.warmup import WarmUp
 
 def resident():
     status = pathlib.Path("/proc/self/status").read_text()

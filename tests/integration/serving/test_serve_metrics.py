@@ -98,7 +98,7 @@ def test_requests_that_lead_nowhere_are_counted_and_logged_without_what_they_nam
         access_log=True,
     )
     with (
-        caplog.at_level(logging.INFO, "sealserve.serving.access_log"),
+        caplog.at_level(logging.INFO, "sealserve.serving.watching.access_log"),
         server.http(folder, world.client) as http,
     ):
         assert http.get("/a-path-of-the-callers").status_code == 404
@@ -124,7 +124,7 @@ def test_every_request_is_one_event_without_what_it_holds(
 ) -> None:
     server = start(folder / "models" / "scale", access_log=True)
     with (
-        caplog.at_level(logging.INFO, "sealserve.serving.access_log"),
+        caplog.at_level(logging.INFO, "sealserve.serving.watching.access_log"),
         server.client(world.client) as client,
         server.http(folder, world.client) as http,
     ):

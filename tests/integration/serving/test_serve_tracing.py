@@ -21,10 +21,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from sealserve.errors import ConfigError, NotFound, UsageError
 from sealserve.http_server import HttpServer
-from sealserve.serving import tracing
 from sealserve.serving.calls import Call
-from sealserve.serving.collector import collector_url
-from sealserve.serving.tracing import Tracer
+from sealserve.serving.watching import tracing
+from sealserve.serving.watching.collector import collector_url
+from sealserve.serving.watching.tracing import Tracer
 
 PATIENCE = 30.0
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

@@ -20,8 +20,8 @@ from alert_rules import (
 from sealserve.cli.monitoring import monitoring
 from sealserve.deploy.serving import DASHBOARD, RULES, watching_files
 from sealserve.errors import UsageError
-from sealserve.serving import measures
-from sealserve.serving.measures import PREFIX, Kind
+from sealserve.serving.watching import measures
+from sealserve.serving.watching.measures import PREFIX, Kind
 from tools import needs_promtool
 
 PAGE = (Path(__file__).parents[3] / "docs" / "watching.md").read_text()

@@ -16,8 +16,8 @@ from sealserve.models.graph import shape_proto
 from sealserve.models.saved_model import tensor_info
 from sealserve.serving.capacity import plan
 from sealserve.serving.engines.openvino import OpenVinoEngine
-from sealserve.serving.servable import Loader
-from sealserve.serving.vault import Vault
+from sealserve.serving.life.servable import Loader
+from sealserve.serving.opening.vault import Vault
 
 Shape = Sequence[int | None] | None
 Tensors = dict[str, tuple[str, int, Shape]]  # alias: tensor, DataType, shape

@@ -8,9 +8,9 @@ import logging
 import pytest
 
 from sealserve.logline import JsonFormatter
-from sealserve.serving.access_log import AccessLog
 from sealserve.serving.calls import Call
-from sealserve.serving.peers import plain_peer
+from sealserve.serving.watching.access_log import AccessLog
+from sealserve.serving.watching.peers import plain_peer
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from sealserve.errors import FailedPrecondition, InvalidArgument, Unavailable
-from sealserve.serving import batching, merging
-from sealserve.serving.batching import Batcher, BatchSettings
+from sealserve.serving.running import batching, merging
+from sealserve.serving.running.batching import Batcher, BatchSettings
 
 
 class Engine:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from sealserve.errors import ConfigError
-from sealserve.serving.vault import Vault
-from sealserve.serving.version_files import COUNT_LIMIT, FolderFiles
+from sealserve.serving.opening.vault import Vault
+from sealserve.serving.opening.version_files import COUNT_LIMIT, FolderFiles
 
 
 def a_pipe(path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_folder_with_too_much_in_it_is_no_version(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit = 100
-    monkeypatch.setattr("sealserve.serving.version_files.COUNT_LIMIT", limit)
+    monkeypatch.setattr("sealserve.serving.opening.version_files.COUNT_LIMIT", limit)
     place = tmp_path
     for number in range(limit + 1):
         if kind == "files":

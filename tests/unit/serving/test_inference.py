@@ -30,11 +30,11 @@ from sealserve.serving.example_methods import (
 )
 from sealserve.serving.formats.saved_model import FILE_NAME
 from sealserve.serving.inference import Inference, Task
-from sealserve.serving.lifecycle import ModelManager, Pace
-from sealserve.serving.models import ModelSettings
-from sealserve.serving.servable import Loader
+from sealserve.serving.life.lifecycle import ModelManager, Pace
+from sealserve.serving.life.models import ModelSettings
+from sealserve.serving.life.servable import Loader
+from sealserve.serving.opening.vault import Vault
 from sealserve.serving.signature import Array
-from sealserve.serving.vault import Vault
 from string_engine import LengthEngine
 
 STRING, FLOAT = tensor_pb2.DT_STRING, tensor_pb2.DT_FLOAT

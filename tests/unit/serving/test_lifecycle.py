@@ -20,10 +20,10 @@ from sealserve.errors import (
     NotFound,
 )
 from sealserve.serving.faces.answers import status_response
-from sealserve.serving.lifecycle import ModelManager, Pace
-from sealserve.serving.models import All, Latest, ModelSettings, Specific
-from sealserve.serving.servable import Loader, Servable
-from sealserve.serving.versions import AVAILABLE, END
+from sealserve.serving.life.lifecycle import ModelManager, Pace
+from sealserve.serving.life.models import All, Latest, ModelSettings, Specific
+from sealserve.serving.life.servable import Loader, Servable
+from sealserve.serving.life.versions import AVAILABLE, END
 
 Publish = Callable[..., Path]
 PACE = Pace(poll=0.01, retries=1000, retry_interval=0)

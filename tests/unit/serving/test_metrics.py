@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from sealserve.messages.status_pb2 import ModelVersionStatus
-from sealserve.serving import measures
 from sealserve.serving.calls import Call
-from sealserve.serving.measures import PREFIX
-from sealserve.serving.metrics import PATHS, PEERS, Metrics
+from sealserve.serving.watching import measures
+from sealserve.serving.watching.measures import PREFIX
+from sealserve.serving.watching.metrics import PATHS, PEERS, Metrics
 from tools import needs_promtool
 
 PAGE = (Path(__file__).parents[3] / "docs" / "serving-watching.md").read_text()

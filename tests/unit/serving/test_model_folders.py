@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sealserve.errors import ConfigError
-from sealserve.serving.models import All, Latest, Policy, Specific, discover
+from sealserve.serving.life.models import All, Latest, Policy, Specific, discover
 
 
 def test_versions_are_folders_with_a_number_for_a_name(tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ from sealserve.errors import (
     WrongKeyOrHeader,
 )
 from sealserve.sealing import ModelRecord, RecordedFile, seal
-from sealserve.serving.keys import HeldKeys, WrapKey
-from sealserve.serving.renewal import RENEWAL_SECONDS, RenewingVault
-from sealserve.serving.vault import Vault
+from sealserve.serving.opening.keys import HeldKeys, WrapKey
+from sealserve.serving.opening.renewal import RENEWAL_SECONDS, RenewingVault
+from sealserve.serving.opening.vault import Vault
 
 OLD, NEW = HeldKeys((WrapKey(b"an older wrapkey"),)), HeldKeys((WrapKey(b"the newest key !"),))
 LIMIT = 1 << 20

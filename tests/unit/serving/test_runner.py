@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sealserve.serving.calls import Call
-from sealserve.serving.runner import Runner
+from sealserve.serving.running.runner import Runner
 from sealserve.serving.signature import Signature
 
 PATIENCE = 20

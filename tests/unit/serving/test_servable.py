@@ -20,9 +20,9 @@ from sealserve.serving.capacity import Capacity
 from sealserve.serving.engine import Loaded
 from sealserve.serving.engines.openvino import OpenVinoEngine
 from sealserve.serving.formats.saved_model import parse_saved_model
-from sealserve.serving.keys import WrapKey
-from sealserve.serving.servable import Loader
-from sealserve.serving.vault import Vault
+from sealserve.serving.life.servable import Loader
+from sealserve.serving.opening.keys import WrapKey
+from sealserve.serving.opening.vault import Vault
 
 FLOAT, STRING = tensor_pb2.DT_FLOAT, tensor_pb2.DT_STRING
 New = Callable[..., Any]

@@ -7,7 +7,7 @@ import pytest
 from sealserve.errors import UsageError
 from sealserve.serving import settings
 from sealserve.serving.flags import ACCEPTED, REFUSED, Flags, flag_table, parse_flags
-from sealserve.serving.lifecycle import Pace
+from sealserve.serving.life.lifecycle import Pace
 
 # What people pass to the stock server (facts of its guide and of the published start script).
 STOCK = [

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from sealserve.serving.stages import Stages, process_age
+from sealserve.serving.watching.stages import Stages, process_age
 
 
 def test_a_start_is_told_in_one_event_by_stage_in_the_order_in_which_they_ended() -> None:

@@ -9,8 +9,8 @@ import pytest
 from sealserve.deploy.certificates import Validity, make_authority, make_server
 from sealserve.deploy.tls_folder import render_ssl_config
 from sealserve.errors import ConfigError
-from sealserve.serving.batching import BatchSettings
-from sealserve.serving.models import All, Latest, ModelSettings, Specific
+from sealserve.serving.life.models import All, Latest, ModelSettings, Specific
+from sealserve.serving.running.batching import BatchSettings
 from sealserve.serving.textconfig import (
     parse_batching,
     parse_models,

@@ -24,7 +24,7 @@ from sealserve.messages.open_inference_pb2 import (
 )
 from sealserve.serving.engines.openvino import OpenVinoEngine
 from sealserve.serving.faces.v2_tensors import DTYPES
-from sealserve.serving.servable import Servable
+from sealserve.serving.life.servable import Servable
 
 EXTREMES: dict[str, list[Any]] = {
     name: [np.iinfo(dtype).min, np.iinfo(dtype).max]

@@ -18,8 +18,8 @@ from sealserve.errors import (
     WrongPath,
 )
 from sealserve.sealing import ModelRecord, RecordedFile, seal
-from sealserve.serving.keys import WrapKey
-from sealserve.serving.vault import Vault, _Recorded
+from sealserve.serving.opening.keys import WrapKey
+from sealserve.serving.opening.vault import Vault, _Recorded
 
 KEY = bytes(range(16))
 PLAIN = b"plaintext of a model " * 1000

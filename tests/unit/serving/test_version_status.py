@@ -14,14 +14,14 @@ from sealserve.messages.status_pb2 import Code, StatusProto
 from sealserve.sealing import seal
 from sealserve.serving.engines.openvino import OpenVinoEngine
 from sealserve.serving.faces.answers import status_response
-from sealserve.serving.keys import WrapKey
-from sealserve.serving.lifecycle import ModelManager, Pace
-from sealserve.serving.models import ModelSettings
-from sealserve.serving.reasons import status_of
-from sealserve.serving.servable import Loader
-from sealserve.serving.vault import Vault
-from sealserve.serving.versions import END
-from sealserve.serving.warmup import FILE_NAME, WarmUp
+from sealserve.serving.life.lifecycle import ModelManager, Pace
+from sealserve.serving.life.models import ModelSettings
+from sealserve.serving.life.reasons import status_of
+from sealserve.serving.life.servable import Loader
+from sealserve.serving.life.versions import END
+from sealserve.serving.life.warmup import FILE_NAME, WarmUp
+from sealserve.serving.opening.keys import WrapKey
+from sealserve.serving.opening.vault import Vault
 
 KEY, OTHER = bytes(range(16)), bytes(16)
 Publish = Callable[..., Path]

@@ -20,9 +20,9 @@ from sealserve.serving.engine import Loaded, VersionFiles
 from sealserve.serving.engines.openvino import OpenVinoEngine
 from sealserve.serving.formats.records import read_records
 from sealserve.serving.formats.table import masked_crc32c
-from sealserve.serving.servable import Loader
-from sealserve.serving.vault import Vault
-from sealserve.serving.warmup import FILE_NAME, WarmUp
+from sealserve.serving.life.servable import Loader
+from sealserve.serving.life.warmup import FILE_NAME, WarmUp
+from sealserve.serving.opening.vault import Vault
 
 Publish = Callable[..., Path]
 

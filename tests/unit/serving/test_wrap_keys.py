@@ -21,8 +21,8 @@ from sealserve.errors import (
     UsageError,
 )
 from sealserve.sealing import ModelRecord, RecordedFile
-from sealserve.serving import keys
-from sealserve.serving.keys import (
+from sealserve.serving.opening import keys
+from sealserve.serving.opening.keys import (
     Attestation,
     HeldKeys,
     WrapKey,

@@ -1,7 +1,7 @@
 """What operators watch the model server with, as files: Prometheus' rules, Grafana's dashboard.
 
 They are shipped as they are. The names of metrics in them are those of
-`sealserve.serving.measures`; tests hold them to it.
+`sealserve.serving.watching.measures`; tests hold them to it.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ from sealserve.serving.formats.subgraph import cut
 from sealserve.serving.formats.variables import Variables, stored_in
 from sealserve.serving.memory import has_memory_files, memory_file
 from sealserve.serving.signature import DEFAULT_SIGNATURE, Signature, parse_signature
-from sealserve.serving.stages import STARTING
+from sealserve.serving.watching.stages import STARTING
 
 log = logging.getLogger(__name__)
 

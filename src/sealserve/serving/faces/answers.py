@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from sealserve.messages import SIGNATURE_DEF_MAP_TYPE_URL
 from sealserve.messages.metadata_pb2 import GetModelMetadataResponse, SignatureDefMap
 from sealserve.messages.status_pb2 import GetModelStatusResponse
-from sealserve.serving.reasons import status_of
-from sealserve.serving.versions import VersionRecord
+from sealserve.serving.life.reasons import status_of
+from sealserve.serving.life.versions import VersionRecord
 
 SIGNATURE_DEF = "signature_def"  # the one metadata field that there is
 

@@ -19,7 +19,7 @@ from sealserve.messages.services import HANDLE_RELOAD_CONFIG_REQUEST
 from sealserve.messages.status_pb2 import Code, ReloadConfigRequest, ReloadConfigResponse
 from sealserve.serving.calls import Call
 from sealserve.serving.faces.grpc import Methods
-from sealserve.serving.lifecycle import ModelManager
+from sealserve.serving.life.lifecycle import ModelManager
 from sealserve.serving.textconfig import models_in
 
 log = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from sealserve.errors import FailedPrecondition, InvalidArgument, NotFound
 from sealserve.serving.calls import Call
 from sealserve.serving.dataplane import DataPlane, ModelQuery
 from sealserve.serving.faces.v2_tensors import datatype_of, wire_shape
+from sealserve.serving.life.versions import AVAILABLE
 from sealserve.serving.signature import DEFAULT_SIGNATURE, TensorSpec, parse_signature
-from sealserve.serving.versions import AVAILABLE
 
 SERVER_NAME = "sealserve"
 SERVER_VERSION = __version__

@@ -28,8 +28,8 @@ from sealserve import __version__
 from sealserve.errors import UsageError
 from sealserve.logline import line
 from sealserve.serving.calls import Call
-from sealserve.serving.collector import SEND_SECONDS, Sender, collector_url
-from sealserve.serving.peers import plain_peer
+from sealserve.serving.watching.collector import SEND_SECONDS, Sender, collector_url
+from sealserve.serving.watching.peers import plain_peer
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan

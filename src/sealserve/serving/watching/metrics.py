@@ -19,10 +19,10 @@ from typing import TypeAlias
 
 from sealserve import __version__
 from sealserve.board import Board, Row, Table
-from sealserve.serving import measures
 from sealserve.serving.calls import Call
-from sealserve.serving.exposition import CONTENT_TYPE, Samples, Values, exposed, joined
-from sealserve.serving.measures import Measure
+from sealserve.serving.watching import measures
+from sealserve.serving.watching.exposition import CONTENT_TYPE, Samples, Values, exposed, joined
+from sealserve.serving.watching.measures import Measure
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 

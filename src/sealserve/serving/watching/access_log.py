@@ -15,7 +15,7 @@ import secrets
 
 from sealserve.logline import line
 from sealserve.serving.calls import Call
-from sealserve.serving.peers import plain_peer
+from sealserve.serving.watching.peers import plain_peer
 
 log = logging.getLogger(__name__)
 

@@ -24,8 +24,8 @@ from typing import Protocol
 
 from sealserve.errors import ConfigError, IntegrityError
 from sealserve.sealing import MAGIC, ModelRecord, normalize_path, open_sealed_under
-from sealserve.serving.keys import WrapKey
-from sealserve.serving.stages import STARTING
+from sealserve.serving.opening.keys import WrapKey
+from sealserve.serving.watching.stages import STARTING
 
 
 class Files(Protocol):

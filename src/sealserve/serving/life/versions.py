@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from sealserve.errors import ConfigError, FailedPrecondition
 from sealserve.logline import line
 from sealserve.messages.status_pb2 import ModelVersionStatus
-from sealserve.serving.models import ModelSettings
-from sealserve.serving.reasons import status_of
-from sealserve.serving.servable import Servable
+from sealserve.serving.life.models import ModelSettings
+from sealserve.serving.life.reasons import status_of
+from sealserve.serving.life.servable import Servable
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from collections.abc import Callable
 
 from sealserve.errors import IntegrityError, SealServeError, WrongKeyOrHeader
 from sealserve.logline import line
-from sealserve.serving.keys import HeldKeys
-from sealserve.serving.vault import Vault
+from sealserve.serving.opening.keys import HeldKeys
+from sealserve.serving.opening.vault import Vault
 
 RENEWAL_SECONDS = 30.0
 

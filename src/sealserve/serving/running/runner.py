@@ -17,13 +17,13 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from sealserve.serving.batching import Batcher, BatchSettings
 from sealserve.serving.calls import Call
 from sealserve.serving.engine import Executable
-from sealserve.serving.merging import Timed
 from sealserve.serving.quick import Expectation, is_small
+from sealserve.serving.running.batching import Batcher, BatchSettings
+from sealserve.serving.running.merging import Timed
 from sealserve.serving.signature import Array
-from sealserve.serving.watching import Observer
+from sealserve.serving.watching.events import Observer
 
 
 class Runner:

@@ -26,7 +26,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from sealserve.errors import InvalidArgument, Unavailable
-from sealserve.serving.merging import (
+from sealserve.serving.running.merging import (
     BATCH_BYTES,
     Arrays,
     Timed,
@@ -39,7 +39,7 @@ from sealserve.serving.merging import (
     widest,
     widths_of,
 )
-from sealserve.serving.watching import Observer, Unobserved
+from sealserve.serving.watching.events import Observer, Unobserved
 
 Execute = Callable[[Callable[[], Arrays]], Awaitable[Timed]]
 """Gets the inputs, in the thread in which it then runs them, and gives the outputs."""

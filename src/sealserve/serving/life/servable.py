@@ -15,12 +15,12 @@ from contextlib import contextmanager
 from sealserve.errors import FailedPrecondition, SealServeError, Unimplemented
 from sealserve.logline import line
 from sealserve.serving.engine import Engine, Executable, Loaded, VersionFiles
+from sealserve.serving.life.warmup import Executables, WarmUp
+from sealserve.serving.opening.vault import Files
+from sealserve.serving.opening.version_files import FolderFiles
 from sealserve.serving.signature import DEFAULT_SIGNATURE
-from sealserve.serving.stages import STARTING
-from sealserve.serving.vault import Files
-from sealserve.serving.version_files import FolderFiles
-from sealserve.serving.warmup import Executables, WarmUp
-from sealserve.serving.watching import Observer, Unobserved
+from sealserve.serving.watching.events import Observer, Unobserved
+from sealserve.serving.watching.stages import STARTING
 
 log = logging.getLogger(__name__)
 

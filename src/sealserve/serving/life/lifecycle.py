@@ -34,10 +34,9 @@ from sealserve.errors import (
     SealServeError,
 )
 from sealserve.logline import line
-from sealserve.serving.models import ModelSettings, discover
-from sealserve.serving.servable import Loader, Servable
-from sealserve.serving.threads import ended
-from sealserve.serving.versions import (
+from sealserve.serving.life.models import ModelSettings, discover
+from sealserve.serving.life.servable import Loader, Servable
+from sealserve.serving.life.versions import (
     AVAILABLE,
     END,
     LOADING,
@@ -51,7 +50,8 @@ from sealserve.serving.versions import (
     require_labels,
     why_missing,
 )
-from sealserve.serving.watching import Observer, Unobserved
+from sealserve.serving.threads import ended
+from sealserve.serving.watching.events import Observer, Unobserved
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from sealserve.serving.measures import Joined, Kind, Measure
+from sealserve.serving.watching.measures import Joined, Kind, Measure
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

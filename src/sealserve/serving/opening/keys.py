@@ -25,7 +25,7 @@ from sealserve.errors import ConfigError, FormatError, NetworkError, OverloadedE
 from sealserve.files import read_secret
 from sealserve.logline import line
 from sealserve.sealing import WRAP_KEY_BYTES, ModelRecord, parse_record
-from sealserve.serving.stages import STARTING
+from sealserve.serving.watching.stages import STARTING
 
 log = logging.getLogger(__name__)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sealserve.serving.access_log import AccessLog
-from sealserve.serving.calls import Observer, Watch
+from sealserve.serving.calls import Observe, Watch
 from sealserve.serving.flags import Flags
-from sealserve.serving.metrics import Metrics
-from sealserve.serving.tracing import Tracer
+from sealserve.serving.watching.access_log import AccessLog
+from sealserve.serving.watching.metrics import Metrics
+from sealserve.serving.watching.tracing import Tracer
 
 
 class Observing:
@@ -23,7 +23,7 @@ class Observing:
         """`metrics` and `worker`, which of them this is, are for several processes."""
         self.metrics = metrics or Metrics(runtime=flags.engine)
         self._tracer: Tracer | None = None
-        observers: list[Observer] = [self.metrics.observe]
+        observers: list[Observe] = [self.metrics.observe]
         if flags.access_log:
             observers.append(AccessLog(worker).observe)
         if flags.trace_endpoint:

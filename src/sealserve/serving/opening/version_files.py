@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from sealserve.errors import ConfigError
-from sealserve.serving.vault import Files
+from sealserve.serving.opening.vault import Files
 
 FILE_LIMIT = (4 << 30) - 1  # bytes of one file
 COUNT_LIMIT = 10_000  # files and folders

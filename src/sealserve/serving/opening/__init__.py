@@ -1,0 +1,1 @@
+"""Where wrap keys come from, and every file through them."""

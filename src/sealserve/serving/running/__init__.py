@@ -1,0 +1,1 @@
+"""How a request reaches the engine: at once, through a thread, in a batch."""
