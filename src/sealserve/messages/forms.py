@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sealserve.errors import InvalidArgument
+from sealserve.messages.stencil import Stencil
 from sealserve.messages.tensors import is_plain
 from sealserve.messages.wire import Array, Request, Spec, decode_predict_request
 
@@ -48,7 +49,7 @@ class Forms:
     def read(self, data: bytes) -> Received:
         """The request of these bytes; protobuf's DecodeError if they are none."""
         form = self._known.get(len(data))
-        if form is not None and form.fits(data):
+        if form is not None and form.stencil.fits(data):
             return Received(form.spec, form.output_filter, form.aliases, partial(form.arrays, data))
         request = decode_predict_request(data)
         return Received(
@@ -74,7 +75,7 @@ class Forms:
             raise InvalidArgument(f"input {alias!r}: {error.message}") from error
 
     def _remember(self, form: _Form) -> None:
-        if form.size > MAX_FORM_BYTES:
+        if form.stencil.size > MAX_FORM_BYTES:
             return
         self._known.pop(form.length, None)
         while len(self._known) >= MAX_FORMS:
@@ -96,19 +97,7 @@ class _Form:
             (alias, array.shape, array.dtype, places[alias].start)
             for alias, array in arrays.items()
         )
-        ordered = sorted(places.values(), key=lambda place: place.start)
-        begins = (0, *(place.stop for place in ordered))
-        ends = (*(place.start for place in ordered), len(data))
-        self._fixed = tuple((data[a:b], a) for a, b in zip(begins, ends, strict=True))
-
-    @property
-    def size(self) -> int:
-        """The bytes outside of the numbers."""
-        return sum(len(part) for part, _ in self._fixed)
-
-    def fits(self, data: bytes) -> bool:
-        """Whether a request of the same length has this form."""
-        return all(data.startswith(part, at) for part, at in self._fixed)
+        self.stencil = Stencil(data, places.values())
 
     def arrays(self, data: bytes) -> dict[str, Array]:
         """The inputs of a request that has this form: read-only views of it."""
