@@ -42,9 +42,8 @@ class Runner:
         self._threads = threads
         self._expected = Expectation()
         self._under_way = 0
-        batchable = batching is not None and executable.signature.batchable
         self._batcher: Batcher | None = None
-        if batching is not None and batchable:
+        if batching is not None and executable.signature.batchable:
             self._batcher = Batcher(batching, parallel=parallel, observer=observer)
 
     async def run(self, inputs: Mapping[str, Array], call: Call) -> dict[str, Array]:
