@@ -16,6 +16,7 @@ import grpc
 import httpx
 import numpy as np
 import pytest
+import uvloop
 
 from sealserve.client import Client
 from sealserve.deploy.certificates import Pair, Validity, make_authority, make_client, make_server
@@ -207,7 +208,7 @@ def run_in_thread(running: Running, flags: Flags) -> None:
         await stopping.wait()
         await server.stop()
 
-    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread = threading.Thread(target=lambda: uvloop.run(serve()), daemon=True)
     thread.start()
     started = outcome.get(timeout=PATIENCE)
     if isinstance(started, Exception):
