@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,14 +45,14 @@ class Server:
 
 
 @contextmanager
-def command(*words: str, folder: Path) -> Iterator[Server]:
+def command(*words: str, folder: Path, options: Sequence[str] = ()) -> Iterator[Server]:
     """A `sealserve` command that serves, in `folder`; it logs to `folder/log`.
 
-    Raises RuntimeError if its ready line does not come.
+    `options` are the interpreter's. Raises RuntimeError if its ready line does not come.
     """
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "sealserve", *words],
+            [sys.executable, *options, "-m", "sealserve", *words],
             cwd=folder,
             stdout=subprocess.PIPE,
             stderr=log,

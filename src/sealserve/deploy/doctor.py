@@ -27,6 +27,8 @@ QCNL_CONFIG = "etc/sgx_default_qcnl.conf"
 _PACKAGE = "sealserve"
 # Extras that running does not need.
 _DEVELOPMENT = frozenset({"all", "bench", "dev", "fuzz", "interop", "train"})
+# Extras that a flag or a setting asks for, and `all` leaves out.
+_OPTIONS = frozenset({"otel", "pkcs11", "postgresql", "tensorflow"})
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)[^;]*(?:;.*\bextra == ['\"]([A-Za-z0-9._-]+)['\"])?")
 _QCNL_URL = re.compile(r"[\"']?pccs_url[\"']?\s*[:=]\s*[\"']?([^\s\"',]+)", re.IGNORECASE)
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})  # no proxy leads there
@@ -72,13 +74,13 @@ def _lab() -> Iterator[Finding]:
         found = "not installed, so the packages that it needs are not known"
         yield Finding("lab", "SealServe", False, found, f"pip install '{_PACKAGE}[all]'")
         return
-    for role, packages in roles.items():
+    for role, packages in sorted(roles.items(), key=lambda item: item[0] in _OPTIONS):
         versions = {name: _version_of(name) for name in packages}
         missing = [name for name, version in versions.items() if version is None]
         found = ", ".join(f"{name} {version or 'is missing'}" for name, version in versions.items())
         extra = f"[{role}]" if role else ""
         yield Finding(
-            "lab",
+            "options" if role in _OPTIONS else "lab",
             f"packages for {role}" if role else "packages of the core",
             not missing,
             found,

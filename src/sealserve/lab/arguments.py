@@ -40,6 +40,7 @@ TRUSTED_FILES: Mapping[str, str] = MappingProxyType(
         "batching_parameters_file": "decides what the server does",
         "monitoring_config_file": "decides what the server tells",
         "model_config_file": "decides what is served",
+        "trace_ca": "decides who is told of each request",
     }
 )
 # Every other flag is measured as it stands. So are the paths of protected files

@@ -223,6 +223,18 @@ def test_a_missing_package_keeps_the_lab_from_running(
     assert packages.advice == "pip install 'sealserve[lab]'"
 
 
+def test_a_missing_package_of_an_option_keeps_nothing_from_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = ['no-such-package>=2; extra == "tensorflow"', 'click>=8; extra == "lab"']
+    monkeypatch.setattr(metadata, "requires", lambda _name: packages)
+    report = examine(tmp_path)
+    assert report.lab_can_run
+    assert of(report, "packages for tensorflow").found == "no-such-package is missing"
+    areas = [finding.area for finding in report.findings]
+    assert areas.index("options") > max(at for at, area in enumerate(areas) if area == "lab")
+
+
 def test_the_packages_of_every_role_are_looked_for(tmp_path: Path) -> None:
     names = {finding.name for finding in examine(tmp_path).findings if finding.area == "lab"}
     assert {"packages of the core", "packages for serving", "packages for lab"} <= names
@@ -242,6 +254,7 @@ def test_the_command_line_prints_one_json_object(
     assert caught.value.code == (0 if report["lab_can_run"] else 1)
     assert {finding["area"] for finding in report["findings"]} == {
         "lab",
+        "options",
         "edge",
         "hardware",
         "collateral",

@@ -92,14 +92,17 @@ def test_whole_starts_are_stages_and_the_answer_and_a_ratio_is_of_the_same_round
     rounds = {
         _serving_start.PLAIN: [found(1.0), found(3.0), found(9.0)],
         _serving_start.KEY_FILE: [found(1.5), found(4.0), found(11.0)],
+        _serving_start.SOURCES: [found(1.0), found(4.0), found(15.0)],
         _serving_start.ATTESTED: [found(2.0), found(7.0), found(19.0)],
     }
     lines = {line.name: line for line in _serving_start.lines(rounds)}
     ratio = lines["start to first answer, ResNet-50, sealed, key file: times plain file"]
     assert ratio.value == 1.25 and ratio.holds is True
     assert lines["start, plain file: load"].value == 3.0
-    attested = lines["start to first answer, ResNet-50, sealed, attested: times plain file"]
-    assert attested.value == 2.0 and attested.holds is False
+    attested = "start to first answer, ResNet-50, sealed, attested: times plain file"
+    assert lines[attested].value == 2.0 and lines[attested].holds is None
+    no_bytecode = lines[f"{attested}, no bytecode"]
+    assert no_bytecode.value == 1.5 and no_bytecode.holds is False
 
 
 def test_an_extra_brings_what_it_requires_and_the_client_brings_no_server() -> None:
