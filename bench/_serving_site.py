@@ -12,7 +12,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,14 +28,14 @@ from sealserve.deploy.certificates import Validity
 from sealserve.deploy.tls_folder import write_twoway
 from sealserve.messages import tensor_pb2
 from sealserve.messages.saved_model_pb2 import SavedModel
-from sealserve.models.digits import export_digits, held_out
 from sealserve.models.graph import GraphBuilder
 from sealserve.models.saved_model import make_saved_model, tensor_info, write_saved_model
 from sealserve.models.synth import RESNET50, resnet50, resnet50_model
 
-RESNET, DIGITS, MEAN = RESNET50, "digits", "mean"
+RESNET, TWICE, MEAN = RESNET50, "twice", "mean"
 INPUT, OUTPUT = "input", "predict"
-COLUMNS = 1024
+COLUMNS, NUMBERS = 1024, 64
+Shape = Sequence[int | None]
 UNSEALED, PLAINTEXT = "--dangerously_serve_unsealed_models", "--dangerously_serve_plaintext"
 
 
@@ -99,11 +99,11 @@ def make_site(folder: Path) -> Site:
     """Everything but servers, in an empty folder."""
     site = Site(folder)
     write_twoway(site.tls, ["localhost"], "client", Validity(datetime.now(UTC), 1))
-    export_digits(site.model(DIGITS))
     write_saved_model(resnet50_model(resnet50(0)), site.model(RESNET), 1)
+    write_saved_model(_twice_model(), site.model(TWICE), 1)
     write_saved_model(_mean_model(), site.model(MEAN), 1)
     (folder / "bodies").mkdir()
-    for name, array in ((RESNET, resnet_image()), (DIGITS, digit_image())):
+    for name, array in ((RESNET, resnet_image()), (TWICE, small_input())):
         request = predict_request(name, {INPUT: array})
         site.body(name).write_bytes(request.SerializeToString())
     return site
@@ -114,9 +114,9 @@ def resnet_image() -> np.ndarray:
     return np.random.default_rng(0).random((1, 224, 224, 3), np.float32)
 
 
-def digit_image() -> np.ndarray:
-    """The image of all small requests, float32 [1,8,8,1]: 64 numbers."""
-    return held_out()[0][:1]
+def small_input() -> np.ndarray:
+    """The input of all small requests, float32 [1,64]."""
+    return np.random.default_rng(0).random((1, NUMBERS), np.float32)
 
 
 def large_input(size: int) -> np.ndarray:
@@ -195,15 +195,27 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def _twice_model() -> SavedModel:
+    """`predict` float32 [n,64]: `input`, float32 [n,64], and `input` once more."""
+    builder = GraphBuilder()
+    numbers = builder.placeholder(INPUT, [None, NUMBERS])
+    builder.add(OUTPUT, numbers, numbers)
+    return _exported(builder, [None, NUMBERS], [None, NUMBERS])
+
+
 def _mean_model() -> SavedModel:
     """`predict` float32 [n]: the mean of each row of `input`, float32 [n,1024].
 
     A request is large then, while its answer is not, and nothing is computed to speak of.
     """
-    builder, dtype = GraphBuilder(), tensor_pb2.DT_FLOAT
+    builder = GraphBuilder()
     builder.mean(OUTPUT, builder.placeholder(INPUT, [None, COLUMNS]), [1])
+    return _exported(builder, [None, COLUMNS], [None])
+
+
+def _exported(builder: GraphBuilder, taken: Shape, given: Shape) -> SavedModel:
     return make_saved_model(
         builder.graph,
-        inputs={INPUT: tensor_info(f"{INPUT}:0", dtype, [None, COLUMNS])},
-        outputs={OUTPUT: tensor_info(f"{OUTPUT}:0", dtype, [None])},
+        inputs={INPUT: tensor_info(f"{INPUT}:0", tensor_pb2.DT_FLOAT, taken)},
+        outputs={OUTPUT: tensor_info(f"{OUTPUT}:0", tensor_pb2.DT_FLOAT, given)},
     )

@@ -1,4 +1,4 @@
-"""Small requests: 64 numbers to the digit classifier, whose arithmetic is next to nothing.
+"""Small requests: 64 numbers to a model that adds them to themselves.
 
 What is measured is the way of a request through a server. The bare echo is `grpc.aio` with the same
 mutual TLS, which looks at no request and answers each with the bytes that ours answered to it, in
@@ -22,13 +22,13 @@ from bench._process import client, peer
 from bench._serving_load import Predict, Target, ask, load
 from bench._serving_peers import Work, best_ways, litserve_ways, missing, mlserver_ways
 from bench._serving_site import (
-    DIGITS,
     INPUT,
+    TWICE,
     Site,
-    digit_image,
     family,
     family_seconds,
     not_measured,
+    small_input,
 )
 from bench.measure import Result, compared, interleave
 
@@ -114,15 +114,15 @@ def _lines(
 
 def _measured(site: Site, stack: ExitStack) -> _Measured:
     measured, ask_by = _Measured(), stack.enter_context(client())
-    body, rest_body = site.body(DIGITS), site.body("digits-json")
+    body, rest_body = site.body(TWICE), site.body("twice-json")
     rest_body.write_bytes(rest_request())
 
     def add(name: str, pid: int, target: Target, *, rest: bool = False) -> None:
         sent = rest_body if rest else body
         measured.add(name, pid, partial(ask_by, load, target, sent, CONNECTIONS, REQUESTS))
 
-    ours = stack.enter_context(site.serve(DIGITS, rest=True))
-    plain = stack.enter_context(site.serve(DIGITS, tls=False, rest=True))
+    ours = stack.enter_context(site.serve(TWICE, rest=True))
+    plain = stack.enter_context(site.serve(TWICE, tls=False, rest=True))
     assert ours.rest is not None and plain.rest is not None
     add(OURS, ours.pid, ours.grpc)
     add(PLAINTEXT, plain.pid, plain.grpc)
@@ -139,7 +139,7 @@ def _measured(site: Site, stack: ExitStack) -> _Measured:
 
 def _add_two(site: Site, stack: ExitStack, add: Callable[..., None], notes: dict[str, str]) -> None:
     try:
-        two = stack.enter_context(site.serve(DIGITS, "--processes=2"))
+        two = stack.enter_context(site.serve(TWICE, "--processes=2"))
     except RuntimeError as error:
         notes[TWO] = f"--processes=2 does not start: {str(error)[-200:]}"
         return
@@ -154,7 +154,7 @@ def _add_peers(site: Site, stack: ExitStack, ask_by: Call, measured: _Measured) 
     if reason is not None:
         measured.notes |= dict.fromkeys((MLSERVER, MLSERVER_REST, LITSERVE), reason)
         return
-    work = Work(site, DIGITS, digit_image())
+    work = Work(site, TWICE, small_input())
     for ways, chosen in (
         (mlserver_ways, {MLSERVER: "gRPC", MLSERVER_REST: "REST"}),
         (litserve_ways, {LITSERVE: ""}),
@@ -167,5 +167,5 @@ def _add_peers(site: Site, stack: ExitStack, ask_by: Call, measured: _Measured) 
 
 
 def rest_request() -> bytes:
-    """The image as a predict request over REST, by columns."""
-    return json.dumps({"inputs": {INPUT: digit_image().tolist()}}).encode()
+    """The numbers as a predict request over REST, by columns."""
+    return json.dumps({"inputs": {INPUT: small_input().tolist()}}).encode()

@@ -10,13 +10,13 @@ from bench import _serving_peers, _serving_small, _serving_start
 from bench._serving_footprint import client_packages, closure, extras
 from bench._serving_load import Predict, ask, latencies, load
 from bench._serving_site import (
-    DIGITS,
     INPUT,
+    TWICE,
     Site,
-    digit_image,
     family,
     family_seconds,
     make_site,
+    small_input,
     started_stages,
 )
 from sealserve.messages.open_inference_pb2 import ModelInferRequest
@@ -29,16 +29,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 
 def test_a_server_of_ours_answers_over_mutual_tls_in_plaintext_and_over_rest(site: Site) -> None:
-    rest_body = site.body("digits-json")
+    rest_body = site.body("twice-json")
     rest_body.write_bytes(_serving_small.rest_request())
-    with site.serve(DIGITS, rest=True) as ours, site.serve(DIGITS, tls=False) as plain:
+    with site.serve(TWICE, rest=True) as ours, site.serve(TWICE, tls=False) as plain:
         for server in (ours, plain):
-            answer = PredictResponse.FromString(ask(server.grpc, site.body(DIGITS)))
+            answer = PredictResponse.FromString(ask(server.grpc, site.body(TWICE)))
             assert list(answer.outputs) == ["predict"]
         assert ours.rest is not None
         assert b"outputs" in ask(ours.rest, rest_body)
-        assert load(ours.grpc, site.body(DIGITS), 2, 4) > 0
-        assert len(latencies(ours.grpc, site.body(DIGITS), 3)) == 3
+        assert load(ours.grpc, site.body(TWICE), 2, 4) > 0
+        assert len(latencies(ours.grpc, site.body(TWICE), 3)) == 3
         assert ours.pid in family(os.getpid())
         assert family_seconds(ours.pid) > 0
         log = next(iter(site.folder.glob("serve-0/log")))
@@ -67,9 +67,9 @@ def test_a_log_without_the_event_is_an_error(tmp_path: Path) -> None:
 
 
 def test_peers_are_asked_about_the_same_numbers_in_every_form(site: Site) -> None:
-    image = digit_image()
-    work = _serving_peers.Work(site, DIGITS, image)
-    ours = PredictRequest.FromString(site.body(DIGITS).read_bytes())
+    image = small_input()
+    work = _serving_peers.Work(site, TWICE, image)
+    ours = PredictRequest.FromString(site.body(TWICE).read_bytes())
     assert ours.inputs[INPUT].tensor_content == image.tobytes()
     for form, body in _serving_peers.v2_bodies(work).items():
         request = ModelInferRequest.FromString(body)
