@@ -3,7 +3,8 @@
 1. Peers are tried in all their ways for a moment, and go on in their best.
 2. All take turns in rounds: ours for the most answers per second, the same engine in process by
    its own queue, TensorFlow in process, MLServer, LitServe, ours in bfloat16, ours in plaintext.
-3. Ours for the shortest wait takes turns with the engine in process, one request at a time.
+3. Ours for the shortest wait takes turns with the engine in process, one request at a time, and
+   with a server that only echoes, for what gRPC and TLS take of it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from bench._process import client
+from bench._echo import serve_echo
+from bench._process import client, peer
 from bench._serving_engines import (
     Plan,
     Threads,
@@ -26,7 +28,7 @@ from bench._serving_engines import (
     openvino_queue,
     tensorflow_run,
 )
-from bench._serving_load import Target, ask, latencies, load
+from bench._serving_load import Predict, Target, ask, latencies, load
 from bench._serving_peers import Work, best_ways, litserve_ways, missing, mlserver_ways
 from bench._serving_site import (
     OUTPUT,
@@ -85,12 +87,12 @@ def _throughput(times: Mapping[str, list[float]], notes: Mapping[str, str]) -> I
         yield beside(BF16, OURS, None)
     else:
         yield not_measured(BF16, "this processor has no bfloat16 instructions")
-    present = [peer for peer in (MLSERVER, LITSERVE) if peer in times]
-    best = min(present, key=lambda peer: min(times[peer]), default=None)
-    for peer in (MLSERVER, LITSERVE):
-        yield beside(OURS, peer, 1.5 if peer == best else None)
-    for peer in (NUMBERS, LISTS):
-        yield beside(OURS, peer, None)
+    present = [other for other in (MLSERVER, LITSERVE) if other in times]
+    best = min(present, key=lambda other: min(times[other]), default=None)
+    for other in (MLSERVER, LITSERVE):
+        yield beside(OURS, other, 1.5 if other == best else None)
+    for other in (NUMBERS, LISTS):
+        yield beside(OURS, other, None)
     yield beside(OURS, PLAINTEXT, None)
 
 
@@ -182,7 +184,12 @@ def _latency(site: Site, ask_by: Call) -> Iterator[Result]:
     body, image = site.body(RESNET), resnet_image()
     plan = Plan(streams=1, threads=cores())
     medians: dict[str, list[float]] = {}
-    with client() as compute, site.serve(RESNET) as ours, site.serve(RESNET, tls=False) as plain:
+    with ExitStack() as stack:
+        compute = stack.enter_context(client())
+        ours = stack.enter_context(site.serve(RESNET))
+        plain = stack.enter_context(site.serve(RESNET, tls=False))
+        answer = ask_by(ask, ours.grpc, body)
+        bare = stack.enter_context(peer(serve_echo, site.tls / "ssl.cfg", answer, "uvloop"))
 
         def note(name: str, taken: list[float]) -> None:
             medians.setdefault(name, []).append(statistics.median(taken))
@@ -198,11 +205,12 @@ def _latency(site: Site, ask_by: Call) -> Iterator[Result]:
                 "alone": alone,
                 "ours": lambda: served("ours", ours.grpc),
                 "plaintext": lambda: served("plaintext", plain.grpc),
+                "echo": lambda: served("echo", Predict(bare.port, site.tls)),
             },
             rounds=ROUNDS,
         )
-    alone_ms, ours_ms, plain_ms = (
-        np.array(medians[name][1:]) * 1e3 for name in ("alone", "ours", "plaintext")
+    alone_ms, ours_ms, plain_ms, echo_ms = (
+        np.array(medians[name][1:]) * 1e3 for name in ("alone", "ours", "plaintext", "echo")
     )
     yield limited(
         "ResNet-50, one at a time: more than in process",
@@ -210,6 +218,15 @@ def _latency(site: Site, ask_by: Call) -> Iterator[Result]:
         "ms",
         against=f"the same engine in process ({np.median(alone_ms):.3g} ms)",
         limit=2.0,
+    )
+    yield Result(
+        "ResNet-50, one at a time: a bare echo of the same request",
+        float(np.median(echo_ms)),
+        "ms",
+        "grpc.aio on uvloop with the same TLS, and nothing to compute",
+        None,
+        None,
+        None,
     )
     yield Result(
         "ResNet-50, one at a time, over mutual TLS",
