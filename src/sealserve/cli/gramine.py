@@ -1,0 +1,15 @@
+"""`sealserve gramine`: what an enclave is made of; each command is in a module beside this."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.group()
+def gramine() -> None:
+    """Make Gramine manifests from a description, look for their weaknesses, measure the enclave.
+
+    \b
+    Example:
+      sealserve gramine render sealserve.toml --out enclave
+    """
