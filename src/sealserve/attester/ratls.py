@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from sealserve.attester.source import EvidenceSource
+from sealserve.attester.quoted import EvidenceSource
 from sealserve.evidence.ratls import (
     DICE_OID,
     MALFORMED_LEGACY_OID,

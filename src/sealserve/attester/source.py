@@ -1,4 +1,4 @@
-"""Where quotes come from: Gramine's pseudo-files on hardware, the lab's quoting service without.
+"""Where quotes come from: Gramine or Linux's configfs-tsm on hardware, the lab's service without.
 
 A source is handed 64 bytes of report data and returns the quote over them. Its answer is bounded in
 size and time, and checked to be a quote over exactly those bytes; whether it is *genuine* is not
@@ -6,7 +6,7 @@ known here and is the verifier's business. Never ask for a quote per connection:
 takes tens of milliseconds, one at a time.
 
 Sources: Gramine, `Documentation/attestation.rst`, "/dev/attestation pseudo-filesystem"; the lab's
-service: `sealserve.lab`.
+service: `sealserve.lab`; trust domains are in `sealserve.attester.tsm`.
 """
 
 from __future__ import annotations
@@ -16,25 +16,21 @@ import socket
 import struct
 import threading
 from pathlib import Path
-from typing import Protocol
 
 from sealserve.attester.deadline import Deadline
+from sealserve.attester.quoted import (
+    QUOTE_SECONDS,
+    EvidenceSource,
+    check_report_data,
+    checked,
+)
+from sealserve.attester.tsm import TsmSource
 from sealserve.errors import DeniedError, SourceError, UsageError
-from sealserve.evidence.quote import parse_quote
 from sealserve.evidence.ratls import MAX_RATLS_QUOTE_BYTES
 
-REPORT_DATA_BYTES = 64
-QUOTE_SECONDS = 60.0  # the platform's quoting service may have to fetch certificates first
+HARDWARE = ("gramine", "tsm")  # what comes from anything else is SIMULATED
 
 log = logging.getLogger(__name__)
-
-
-class EvidenceSource(Protocol):
-    """Whatever makes quotes of the enclave that asks."""
-
-    def quote(self, report_data: bytes) -> bytes:
-        """A quote over 64 bytes of report data; raises SourceError when none is to be had."""
-        ...
 
 
 class GramineSource:
@@ -50,9 +46,9 @@ class GramineSource:
 
     def quote(self, report_data: bytes) -> bytes:
         """Write the report data, read the quote. The files know no timeout: a thread reads them."""
-        _check_report_data(report_data)
+        check_report_data(report_data)
         deadline = Deadline(self._timeout, task="reading a quote from Gramine")
-        return _checked(deadline.call(lambda: self._exchange(report_data)), report_data)
+        return checked(deadline.call(lambda: self._exchange(report_data)), report_data)
 
     def _exchange(self, report_data: bytes) -> bytes:
         with self._lock:
@@ -95,7 +91,7 @@ class QuotingServiceSource:
 
     def quote(self, report_data: bytes) -> bytes:
         """A quote that verifies under the lab's root and no other."""
-        _check_report_data(report_data)
+        check_report_data(report_data)
         if not self._told:
             self._told = True
             log.warning("SIMULATED: quotes come from the lab's quoting enclave at %s", self._path)
@@ -112,7 +108,7 @@ class QuotingServiceSource:
                 f"the lab's quoting enclave refused a quote: {code}",
                 hint="start this process with: sealserve lab enclave DIR -- serve ...",
             )
-        return _checked(payload, report_data)
+        return checked(payload, report_data)
 
     def _exchange(self, report_data: bytes) -> tuple[int, bytes]:
         deadline = Deadline(self._timeout, task="asking the lab's quoting enclave")
@@ -130,15 +126,23 @@ class QuotingServiceSource:
 
 
 def parse_source(text: str) -> EvidenceSource:
-    """The source that `gramine` or `lab:/path/to/qe.sock` names; raises UsageError otherwise."""
+    """The source that `gramine`, `tsm` or `lab:/path/to/qe.sock` names; raises UsageError."""
     if text == "gramine":
         return GramineSource()
+    if text == "tsm":
+        return TsmSource()
     scheme, _, path = text.partition(":")
     if scheme == "lab" and path:
         return QuotingServiceSource(Path(path))
     raise UsageError(
-        f"no evidence source is called {text!r}", hint="name `gramine`, or `lab:` and a socket path"
+        f"no evidence source is called {text!r}",
+        hint="name `gramine`, `tsm`, or `lab:` and a socket path",
     )
+
+
+def is_simulated(text: str) -> bool:
+    """Whether no hardware vouches for what the source of this name gives."""
+    return text not in HARDWARE
 
 
 def _receive(stream: socket.socket, size: int, deadline: Deadline) -> bytes:
@@ -152,16 +156,3 @@ def _receive(stream: socket.socket, size: int, deadline: Deadline) -> bytes:
             )
         received += piece
     return bytes(received)
-
-
-def _check_report_data(report_data: bytes) -> None:
-    if len(report_data) != REPORT_DATA_BYTES:
-        raise ValueError(f"report data has {REPORT_DATA_BYTES} bytes, not {len(report_data)}")
-
-
-def _checked(quote: bytes, report_data: bytes) -> bytes:
-    if len(quote) > MAX_RATLS_QUOTE_BYTES:
-        raise SourceError(f"a quote has at most {MAX_RATLS_QUOTE_BYTES} bytes; this one is larger")
-    if parse_quote(quote).body.report_data != report_data:
-        raise SourceError("the quote that came back is over other report data than we gave")
-    return quote

@@ -129,7 +129,7 @@ def _print_identity(
     "source",
     required=True,
     metavar="SOURCE",
-    help="`lab:SOCKET`, or `gramine` inside Gramine on SGX.",
+    help="`lab:SOCKET`; `gramine` inside Gramine on SGX; `tsm` in a TDX guest.",
 )
 @click.option(
     "--report-data",

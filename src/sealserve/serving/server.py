@@ -17,6 +17,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sealserve.attester.source import is_simulated
 from sealserve.errors import ModelsUnavailable, SealServeError
 from sealserve.hosts import Address
 from sealserve.http_server import HttpServer
@@ -157,7 +158,7 @@ class ModelServer:
         """What the metrics say of a server for as long as it runs."""
         flags = self._prepared.flags
         self._metrics.protections(
-            simulated=flags.attest and flags.evidence_source != "gramine",
+            simulated=flags.attest and is_simulated(flags.evidence_source),
             unattested=not flags.attest,
             unsealed=flags.dangerously_serve_unsealed_models,
             plaintext=flags.dangerously_serve_plaintext,

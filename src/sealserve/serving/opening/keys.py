@@ -20,7 +20,7 @@ from pathlib import Path
 from sealserve.attester.named import fetch_named
 from sealserve.attester.ratls import RatlsIdentity, make_certificate
 from sealserve.attester.secrets import fetch_secret
-from sealserve.attester.source import parse_source
+from sealserve.attester.source import is_simulated, parse_source
 from sealserve.errors import ConfigError, FormatError, NetworkError, OverloadedError
 from sealserve.files import read_secret
 from sealserve.logline import line
@@ -61,7 +61,7 @@ class WrapKey:
 class Attestation:
     """How to get keys by attestation."""
 
-    evidence_source: str  # `gramine`, or `lab:` and a socket path
+    evidence_source: str  # `gramine`, `tsm`, or `lab:` and a socket path
     key_service: str  # `host:port`, or several with `;` between them
     ca_file: Path
     server_name: str | None = None
@@ -159,7 +159,7 @@ def _ask(attestation: Attestation, identity: RatlsIdentity, seconds: float) -> H
         values = [version.value for version in secret.versions]
         record = None if secret.record is None else parse_record(secret.record)
     held = HeldKeys(tuple(WrapKey(_decode(value)) for value in values), record)
-    if attestation.evidence_source != "gramine":
+    if is_simulated(attestation.evidence_source):
         log.warning(line("SIMULATED", reason="no hardware vouches for the evidence"))
     log.info(line("key_received", evidence_sha256=identity.evidence_digest, keys=len(held.keys)))
     return held
