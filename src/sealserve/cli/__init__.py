@@ -56,6 +56,7 @@ COMMANDS = {
     "bench": Entry("bench", "bench", "client", "Put a load on a service, and measure it."),
     "lab": Entry("lab", "lab", "lab", "The simulated hardware: a world to try everything in."),
     "gramine": Entry("gramine", "gramine", "", "Make, check and measure Gramine manifests."),
+    "cloud": Entry("cloud", "cloud", "", "What is known of clouds, and their configuration."),
     "doctor": Entry("doctor", "doctor", "", "What this machine has and lacks, and what to do."),
 }
 EXIT_INTERRUPTED = 130

@@ -7,13 +7,15 @@ from dataclasses import asdict
 import click
 
 from sealserve.cli.output import json_option, print_json
+from sealserve.deploy.clouds import CLOUDS
 from sealserve.deploy.doctor import Report, examine
 
 
 @click.command()
 @click.option("--pccs", metavar="URL", help="The collateral service to ask for an answer.")
+@click.option("--cloud", type=click.Choice(CLOUDS), help="What a machine of this cloud needs, too.")
 @json_option
-def doctor(pccs: str | None, as_json: bool) -> int:
+def doctor(pccs: str | None, cloud: str | None, as_json: bool) -> int:
     """Report what this machine has and lacks for the lab and for hardware, and what to do.
 
     The exit code is 0 if the lab can run here, and 1 if it cannot. What hardware, edge and
@@ -22,9 +24,10 @@ def doctor(pccs: str | None, as_json: bool) -> int:
     \b
     Example:
       sealserve doctor
+      sealserve doctor --cloud azure
       sealserve doctor --pccs https://localhost:8081/sgx/certification/v4 --json
     """
-    report = examine(pccs=pccs)
+    report = examine(pccs=pccs, cloud=cloud)
     if as_json:
         print_json(
             {

@@ -11,11 +11,14 @@ import platform
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
 import httpx
 
+from sealserve.deploy.clouds import load_cloud
+from sealserve.deploy.clouds.machine import cloud_findings
 from sealserve.deploy.finding import Finding, command_output
 from sealserve.deploy.nginx import find_nginx
 from sealserve.deploy.sgx import sgx_findings
@@ -52,13 +55,25 @@ class Report:
         return all(finding.good for finding in self.findings if finding.area == "hardware")
 
 
-def examine(root: Path = Path("/"), *, pccs: str | None = None) -> Report:
-    """Look at the machine whose files are under `root`; `pccs` is the base URL of a service."""
+def examine(
+    root: Path = Path("/"),
+    *,
+    pccs: str | None = None,
+    cloud: str | None = None,
+    now: datetime | None = None,
+) -> Report:
+    """Look at the machine whose files are under `root`; `pccs` is the base URL of a service.
+
+    `cloud` is a name of `deploy.clouds`: UsageError for another. `now`, the present by default, is
+    for what ends there.
+    """
+    moment = now or datetime.now(UTC)
     return Report(
         (
             *_lab(),
             _nginx(),
             *sgx_findings(root),
+            *(() if cloud is None else cloud_findings(root, cloud, load_cloud(cloud), moment)),
             _collateral(pccs or _configured_pccs(root)),
             _kubectl(),
             _builder(),
