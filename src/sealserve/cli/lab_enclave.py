@@ -20,8 +20,9 @@ from sealserve.cli.output import json_option, note, print_json
 from sealserve.files import PUBLIC, write_file
 from sealserve.lab.folder import LabFolder
 from sealserve.lab.front import Launched, run_enclave
-from sealserve.lab.identity import read_mr_signer
-from sealserve.lab.measurement import EnclaveRequest, Interpreter, describe
+from sealserve.lab.identity import EnclaveIdentity, read_mr_signer
+from sealserve.lab.launched import Identity, identity_of
+from sealserve.lab.measurement import Interpreter, describe
 from sealserve.lab.measurement import measure as measure_enclave
 from sealserve.lab.trees import Digests
 
@@ -36,6 +37,14 @@ def _program(command: Callable[..., None]) -> Callable[..., None]:
             type=click.Path(path_type=Path, exists=True, file_okay=False),
             metavar="FOLDER",
             help="Import packages from FOLDER first, for a changed server; may be given again.",
+        ),
+        click.option(
+            "--tee",
+            type=click.Choice(("sgx", "tdx")),
+            default="sgx",
+            show_default=True,
+            callback=lambda _context, _option, value: value.upper(),
+            help="As what: an SGX enclave, or a TDX trust domain.",
         ),
     )
     for option in reversed(options):
@@ -57,7 +66,8 @@ def enclave(
 
     The quoting enclave (`sealserve lab qe DIR`) hashes the interpreter, all packages and the
     arguments, and starts the command itself; this process passes signals on and ends with its exit
-    code. The enclave has none of this process' environment.
+    code. The enclave has none of this process' environment. With `--tee tdx` it is a TDX trust
+    domain, as far as its quotes say.
 
     \b
     Example:
@@ -69,7 +79,9 @@ def enclave(
 
 
 def _tell(launched: Launched) -> None:
-    note(f"SIMULATED enclave {launched.pid} launched, mr_enclave {launched.mr_enclave}")
+    what = "enclave" if "mr_enclave" in launched.told else "trust domain"
+    values = ", ".join(f"{name} {value}" for name, value in launched.told.items())
+    note(f"SIMULATED {what} {launched.pid} launched, {values}")
 
 
 @click.command()
@@ -80,7 +92,8 @@ def _tell(launched: Launched) -> None:
     "--manifest",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Also write what was measured: JSON whose SHA-256 is mr_enclave; compare two to see why.",
+    help="Also write what was measured: JSON, to compare with another. mr_enclave is its SHA-256; "
+    "its SHA-384 is what rtmr3 of a trust domain is extended with.",
 )
 @json_option
 def measure(
@@ -91,7 +104,7 @@ def measure(
     as_json: bool,
     **attributes: Any,
 ) -> None:
-    """Print the measurement that a SIMULATED enclave would have, without running it.
+    """Print what a SIMULATED enclave or trust domain would measure, without running it.
 
     \b
     Example:
@@ -103,24 +116,27 @@ def measure(
     if manifest is not None:
         write_file(manifest, measurement.manifest, mode=PUBLIC)
     mr_signer = read_mr_signer(LabFolder(directory).enclave_signing_key)
-    _print_identity(measurement.mr_enclave, mr_signer, request, as_json=as_json)
+    _print_identity(identity_of(request, measurement, mr_signer), as_json=as_json)
 
 
-def _print_identity(
-    mr_enclave: bytes, mr_signer: bytes, request: EnclaveRequest, *, as_json: bool
-) -> None:
-    facts = {
-        "mr_enclave": mr_enclave.hex(),
-        "mr_signer": mr_signer.hex(),
-        "isv_prod_id": request.isv_prod_id,
-        "isv_svn": request.isv_svn,
-    }
+def _print_identity(identity: Identity, *, as_json: bool) -> None:
+    facts: dict[str, object]
+    if isinstance(identity, EnclaveIdentity):
+        facts = {
+            "mr_enclave": identity.mr_enclave.hex(),
+            "mr_signer": identity.mr_signer.hex(),
+            "isv_prod_id": identity.isv_prod_id,
+            "isv_svn": identity.isv_svn,
+        }
+    else:
+        rtmrs = {f"rtmr{number}": value.hex() for number, value in enumerate(identity.rtmrs)}
+        facts = {"mr_td": identity.mr_td.hex(), **rtmrs}
     if as_json:
-        print_json({**facts, "debug": request.debug, "simulated": True})
+        print_json({**facts, "debug": identity.debug, "simulated": True})
         return
     for name, value in facts.items():  # the form of `gramine-sgx-sigstruct-view`
         click.echo(f"{name + ':':<12} {value}")
-    note("SIMULATED: measured by the lab, not by SGX")
+    note("SIMULATED: measured by the lab, not by hardware")
 
 
 @click.command()

@@ -11,7 +11,7 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +34,11 @@ _EXPLANATIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """An enclave that runs."""
+    """An enclave, or a trust domain, that runs."""
 
     pid: int
-    mr_enclave: str
+    told: Mapping[str, str]
+    """What it is known by, in hex: `mr_enclave`; or `mr_td` and `rtmr3`."""
 
 
 def run_enclave(
@@ -90,7 +91,8 @@ def _ask(
             code=code,
             hint="the log of `sealserve lab qe` says more",
         )
-    return Launched(**json.loads(payload))
+    facts = json.loads(payload)
+    return Launched(facts.pop("pid"), facts)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 from sealserve.errors import UsageError
 from sealserve.lab import protocol
-from sealserve.lab.identity import EnclaveIdentity
+from sealserve.lab.launched import identity_of
 from sealserve.lab.measurement import ENVIRONMENT, EnclaveRequest, Measurement
 
 GRACE_SECONDS = 25.0  # between SIGTERM and SIGKILL: longer than a server takes to drain
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 class Enclave:
     """A running process that the hardware measured and started, in a process group of its own.
+
+    It is an enclave, or the one program of a trust domain.
 
     As its parent we keep it from being reaped until `reap`: as long as we know its process id, no
     other process can have it.
@@ -41,13 +43,7 @@ class Enclave:
         mr_signer: bytes,
         streams: Sequence[int],
     ) -> None:
-        self.identity = EnclaveIdentity(
-            mr_enclave=measurement.mr_enclave,
-            mr_signer=mr_signer,
-            isv_prod_id=request.isv_prod_id,
-            isv_svn=request.isv_svn,
-            debug=request.debug,
-        )
+        self.identity = identity_of(request, measurement, mr_signer)
         self._seen = measurement.seen
         self._check = threading.Lock()
         self._checked_ns = 0

@@ -16,7 +16,8 @@ standard library and of the folders from which it imports, its arguments in one 
 5. MRENCLAVE is the SHA-256 of the manifest: JSON in ASCII, keys sorted, no spaces. Files go by
    their names within their folder, so the same packages elsewhere measure the same.
 
-As in SGX, attributes, product id and security version are not part of MRENCLAVE.
+As in SGX, attributes, product id and security version are not part of MRENCLAVE. What is launched
+as a trust domain is measured in the same way: `sealserve.lab.launched` says where that shows.
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from sealserve.endorsements.collateral import Tee
 from sealserve.errors import UsageError
 from sealserve.lab.arguments import Arguments, normalize
 from sealserve.lab.trees import MISSING, Digests, Seen
@@ -73,9 +75,17 @@ class EnclaveRequest(BaseModel):
     """A `sealserve` command line."""
     folder: Text
     """The absolute working folder."""
+    tee: Tee = "SGX"
+    """What the hardware says that it is: an enclave, or a trust domain."""
     debug: bool = False
     isv_prod_id: Annotated[int, Field(ge=0, lt=1 << 16)] = 0
     isv_svn: Annotated[int, Field(ge=0, lt=1 << 16)] = 0
+
+    @model_validator(mode="after")
+    def _has_what_its_kind_has(self) -> Self:
+        if self.tee == "TDX" and (self.isv_prod_id or self.isv_svn):
+            raise ValueError("product id and security version are an enclave's: a TD has neither")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +134,7 @@ def describe(
     interpreter: Interpreter,
     *,
     code: Sequence[Path] = (),
+    tee: Tee = "SGX",
     debug: bool = False,
     isv_prod_id: int = 0,
     isv_svn: int = 0,
@@ -142,6 +153,7 @@ def describe(
             import_path=(*(str(folder.resolve()) for folder in code), *installed),
             arguments=tuple(arguments),
             folder=str(Path.cwd()),
+            tee=tee,
             debug=debug,
             isv_prod_id=isv_prod_id,
             isv_svn=isv_svn,

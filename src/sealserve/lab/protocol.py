@@ -4,10 +4,10 @@ One request per connection, told apart by its first four bytes; integers are big
 
 - Quote: `SSQ1`, 64 bytes of report data. Answer: 0, u32 length, the quote; or a refusal.
 - Launch: `SSL1` with the three standard streams of the enclave as ancillary data, u32 length, an
-  `EnclaveRequest` in JSON. Answer: 0, u32 length, the enclave's process id in decimal digits; or a
-  refusal. The connection then stays open while the enclave runs: the launching side sends one byte
-  for each signal to pass on, and is sent the exit status in the end, one signed 32-bit integer
-  (negative: the signal that ended it). If it closes, the enclave is ended.
+  `EnclaveRequest` in JSON. Answer: 0, u32 length, in JSON the process id and the measurements it is
+  known by; or a refusal. The connection then stays open while the enclave runs: the launching side
+  sends one byte for each signal to pass on, and is sent the exit status in the end, one signed
+  32-bit integer (negative: the signal that ended it). If it closes, the enclave is ended.
 
 A refusal is 1, u32 length, and a stable ASCII code.
 """

@@ -30,7 +30,8 @@ from sealserve.errors import DeniedError, FormatError, SealServeError, UsageErro
 from sealserve.files import PRIVATE
 from sealserve.lab import protocol
 from sealserve.lab.folder import LabFolder
-from sealserve.lab.identity import read_mr_signer
+from sealserve.lab.identity import EnclaveIdentity, read_mr_signer
+from sealserve.lab.launched import told
 from sealserve.lab.launcher import GRACE_SECONDS, Enclave
 from sealserve.lab.measurement import EnclaveRequest, Interpreter, measure
 from sealserve.lab.trees import Digests
@@ -146,7 +147,11 @@ class QuotingService:
                 f"{path}, measured at the launch of enclave {enclave.pid}, has changed since",
                 code="lab.changed-since-launch",
             )
-        quote = self._world.quote(enclave.identity.report(report_data))
+        identity = enclave.identity
+        if isinstance(identity, EnclaveIdentity):
+            quote = self._world.quote(identity.report(report_data))
+        else:
+            quote = self._world.td_quote(identity.report(report_data))
         connection.settimeout(deadline.remaining())
         protocol.send_answer(connection, quote)
         log.info("SIMULATED quote for enclave %d", enclave.pid)
@@ -197,14 +202,14 @@ class QuotingService:
         return enclave
 
     def _attend(self, connection: socket.socket, enclave: Enclave) -> None:
-        mr_enclave = enclave.identity.mr_enclave.hex()
+        facts = told(enclave.identity)
         log.info(
-            "SIMULATED enclave %d launched%s, mr_enclave %s",
+            "SIMULATED enclave %d launched%s, %s",
             enclave.pid,
             " for debugging" if enclave.identity.debug else "",
-            mr_enclave,
+            ", ".join(f"{name} {value}" for name, value in facts.items()),
         )
-        answer = json.dumps({"pid": enclave.pid, "mr_enclave": mr_enclave}).encode("ascii")
+        answer = json.dumps({"pid": enclave.pid, **facts}).encode("ascii")
         with suppress(OSError):  # then it has gone, which `supervise` notices
             protocol.send_answer(connection, answer)
         enclave.supervise(connection)

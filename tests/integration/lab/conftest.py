@@ -85,7 +85,7 @@ class RunningEnclave:
     """The launching side of an enclave, in this process."""
 
     pid: int
-    mr_enclave: str
+    mr_enclave: str  # nothing for a trust domain
     connection: socket.socket
     standard_input: int
     standard_output: int
@@ -198,7 +198,7 @@ def launch_at(
             assert granted, payload
             facts = json.loads(payload)
             return RunningEnclave(
-                facts["pid"], facts["mr_enclave"], connection, our_output, our_input
+                facts["pid"], facts.get("mr_enclave", ""), connection, our_output, our_input
             )
 
         yield launch_at
