@@ -28,7 +28,7 @@ class Revocations:
     """Everything that is revoked, as the hardware states it."""
 
     measurements: frozenset[bytes] = frozenset()
-    """MRENCLAVE, 32 bytes, or MRTD, 48 bytes."""
+    """MRENCLAVE, 32 bytes; MRTD or an RTMR, 48 bytes."""
     signers: frozenset[bytes] = frozenset()
     """MRSIGNER, 32 bytes."""
     platforms: frozenset[bytes] = frozenset()
@@ -81,11 +81,10 @@ def of_revocations(claims: Claims, revoked: Revocations) -> Iterator[Condition]:
 def _stated(claims: Claims, revoked: Revocations) -> Iterator[_Stated]:
     target, standing = claims.target, claims.standing
     enclave = isinstance(target, SgxEnclave)
-    measurement = target.mr_enclave if isinstance(target, SgxEnclave) else target.mr_td
     yield _Stated(
         MEASUREMENTS,
-        "MRENCLAVE" if enclave else "MRTD",
-        (measurement,),
+        "MRENCLAVE" if enclave else "MRTD or RTMR",
+        (target.mr_enclave,) if isinstance(target, SgxEnclave) else (target.mr_td, *target.rtmrs),
         revoked.measurements,
         "run a build that is not revoked",
     )

@@ -15,7 +15,7 @@ from sealserve.keyservice.administration.values import Target, TargetKind
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _HELP = {
-    TargetKind.MEASUREMENT: "An MRENCLAVE or MRTD: one build.",
+    TargetKind.MEASUREMENT: "An MRENCLAVE; an MRTD or RTMR: one build.",
     TargetKind.SIGNER: "An MRSIGNER: every build that it signed.",
     TargetKind.PLATFORM: "A platform's id (PPID), of 32 hex digits.",
     TargetKind.SECRET: "A secret, or one version of it.",

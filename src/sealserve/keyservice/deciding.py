@@ -78,9 +78,14 @@ class Judgement:
 
 
 def measurement(claims: Claims) -> str:
-    """What tells one build from another: MRENCLAVE or MRTD, in hex."""
+    """What tells one build from another, in hex: MRENCLAVE, or MRTD and all RTMRs.
+
+    MRTD alone is of a virtual firmware, which a cloud's customers have in common.
+    """
     target = claims.target
-    return (target.mr_enclave if isinstance(target, SgxEnclave) else target.mr_td).hex()
+    if isinstance(target, SgxEnclave):
+        return target.mr_enclave.hex()
+    return b"".join((target.mr_td, *target.rtmrs)).hex()
 
 
 def names_of(ask: Ask, key_domain: str | None) -> tuple[str | None, ...]:

@@ -35,6 +35,11 @@ ENCLAVE = claims(
     dcap_standing(ppid=PPID, platform_instance_id=INSTANCE),
 )
 DOMAIN = claims(trust_domain(mr_td=TD), dcap_standing(ppid=PPID, platform_instance_id=None))
+RTMR = b"\x06" * 48
+PROGRAM = claims(
+    trust_domain(mr_td=TD, rtmrs=(bytes(48), bytes(48), bytes(48), RTMR)),
+    dcap_standing(ppid=PPID, platform_instance_id=None),
+)
 AZURE = '[maa]\nissuers = ["https://a.example"]\npolicy_hashes = ["' + "A" * 43 + '"]'
 TOKEN = claims(
     sgx_enclave(mr_enclave=BUILD, mr_signer=SIGNER),
@@ -59,7 +64,13 @@ REVOKED = {
     "a signer": (ENCLAVE, ENCLAVES, revoked(signers=SIGNER), "MRSIGNER 0202"),
     "a machine": (ENCLAVE, ENCLAVES, revoked(platforms=PPID), "platform 0303"),
     "an instance": (ENCLAVE, ENCLAVES, revoked(platforms=INSTANCE), "platform 0404"),
-    "a trust domain": (DOMAIN, DOMAINS, revoked(measurements=TD), "MRTD 0505"),
+    "a trust domain": (DOMAIN, DOMAINS, revoked(measurements=TD), "MRTD or RTMR 0505"),
+    "a program in a trust domain": (
+        PROGRAM,
+        DOMAINS,
+        revoked(measurements=RTMR),
+        "MRTD or RTMR 0606",
+    ),
     "a trust domain's machine": (DOMAIN, DOMAINS, revoked(platforms=PPID), "platform 0303"),
     "a build by its token": (TOKEN, ENCLAVES, revoked(measurements=BUILD), "MRENCLAVE 0101"),
     "a machine, and nobody says which": (
