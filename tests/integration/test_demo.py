@@ -113,6 +113,22 @@ def test_the_demo_holds_in_every_step(played: tuple[Path, Watch, dict]) -> None:
     assert checks[-1]["check"] == "it is whole: 3 released, 2 denied"
 
 
+def test_it_holds_with_trust_domains_in_place_of_enclaves(tmp_path: Path) -> None:
+    words = ["demo", "--tee", "tdx", "--oneway", "--json", "--keep", str(tmp_path / "kept")]
+    ended = subprocess.run(
+        [sys.executable, "-m", "sealserve", *words],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    facts = [fact for step in json.loads(ended.stdout)["steps"] for fact in step["facts"]]
+    assert any("rtmr3 FAILS: " in fact for fact in facts)
+    policy = (tmp_path / "kept" / "owner" / "policy.toml").read_text()
+    assert 'tee = "TDX"' in policy
+
+
 def test_nothing_of_the_demo_runs_on(played: tuple[Path, Watch, dict]) -> None:
     folder, _, _ = played
     assert list(processes(str(folder).encode())) == []

@@ -19,6 +19,13 @@ from sealserve.errors import UsageError
 @click.command()
 @click.option("--oneway", is_flag=True, help="One-way TLS: every client may come.")
 @click.option(
+    "--tee",
+    type=click.Choice(("sgx", "tdx")),
+    default="sgx",
+    show_default=True,
+    help="What the lab simulates: SGX enclaves, or TDX trust domains.",
+)
+@click.option(
     "--keep",
     type=click.Path(path_type=Path),
     metavar="DIR",
@@ -26,11 +33,11 @@ from sealserve.errors import UsageError
 )
 @json_option
 @click.pass_context
-def demo(context: click.Context, oneway: bool, keep: Path | None, as_json: bool) -> None:
+def demo(context: click.Context, oneway: bool, tee: str, keep: Path | None, as_json: bool) -> None:
     """Seal a model, attest two servers, release the key, predict, and see four things refused.
 
-    Takes no SGX: the lab stands in for the hardware, and says SIMULATED. The exit code is 0 only if
-    everything held.
+    Takes no SGX and no TDX: the lab stands in for the hardware, and says SIMULATED. The exit code
+    is 0 only if everything held.
 
     \b
     Example:
@@ -41,7 +48,7 @@ def demo(context: click.Context, oneway: bool, keep: Path | None, as_json: bool)
     narrator = Narrator(quiet=as_json)
     with ExitStack() as stack:
         folder = _kept(keep) if keep else Path(stack.enter_context(_temporary()))
-        play(folder, narrator, mutual=not oneway)
+        play(folder, narrator, mutual=not oneway, tee="TDX" if tee == "tdx" else "SGX")
     narrator.close()
     if as_json:
         print_json(narrator.as_json())

@@ -15,15 +15,18 @@ from sealserve.demo.preparing import make_lab, make_model, make_tls, seal
 from sealserve.demo.refusals import refuse
 from sealserve.demo.running import start_edge, start_key_service, start_replicas
 from sealserve.demo.stage import Stage
+from sealserve.endorsements.collateral import Tee
 
 
-def play(folder: Path, narrator: Narrator, *, mutual: bool) -> None:
+def play(folder: Path, narrator: Narrator, *, mutual: bool, tee: Tee = "SGX") -> None:
     """All ten steps in `folder`, which must be empty; nothing of it runs on afterwards.
+
+    With `tee="TDX"` the servers are trust domains in place of enclaves.
 
     Raises SealServeError where a step cannot be made at all; what does not hold is the narrator's
     to tell.
     """
-    stage = Stage(folder, narrator)
+    stage = Stage(folder, narrator, tee)
     try:
         pccs = make_lab(stage)
         make_model(stage)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from sealserve.demo.stage import CLIENT, DOMAIN, MODEL, Stage
 from sealserve.endorsements.collateral import Collateral
 from sealserve.errors import VerificationError
+from sealserve.lab.folder import LabFolder
 from sealserve.sealing import MAGIC
 from sealserve.verifier import verify
 from sealserve.verifier.roots import INTEL_SGX_ROOT_CA
@@ -18,7 +19,9 @@ from sealserve.verifier.roots import INTEL_SGX_ROOT_CA
 
 def make_lab(stage: Stage) -> str:
     """1: the simulated world, its collateral service and its quoting enclave; the PCCS's URL."""
-    stage.tell.step("The lab: a small Intel-shaped world stands in for SGX hardware (SIMULATED)")
+    stage.tell.step(
+        f"The lab: a small Intel-shaped world stands in for {stage.tee} hardware (SIMULATED)"
+    )
     stage.do(["lab", "init", "lab"], folder=stage.platform)
     pccs = stage.start(
         "pccs", ["lab", "pccs", "lab", "--listen", "127.0.0.1:0"], folder=stage.platform
@@ -29,7 +32,8 @@ def make_lab(stage: Stage) -> str:
     )
     made = sorted(file.name for file in (stage.platform / "lab").iterdir() if file.is_file())
     stage.tell.say(f"collateral service at {url}; in platform/lab: {', '.join(made)}")
-    sample = ["lab", "quote", "lab", "--mr-enclave", "00" * 32, "--out", "sample.quote"]
+    said = ["--mr-enclave", "00" * 32] if stage.tee == "SGX" else ["--mr-td", "00" * 48]
+    sample = ["lab", "quote", "lab", *said, "--out", "sample.quote"]
     stage.do(sample, folder=stage.platform, quiet=True)
     own = (stage.platform / "lab" / "root_ca.pem").read_bytes()
     stage.tell.check(
@@ -41,7 +45,7 @@ def make_lab(stage: Stage) -> str:
 
 def _holds(stage: Stage, trust_root: bytes) -> bool:
     """Whether the lab's sample quote verifies under this root."""
-    folder = stage.platform / "lab" / "collateral"
+    folder = LabFolder(stage.platform / "lab").collateral_of(stage.tee, "standard")
     collateral = Collateral.from_files({file.name: file.read_bytes() for file in folder.iterdir()})
     quote = (stage.platform / "sample.quote").read_bytes()
     try:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import sealserve
 from sealserve.demo.asking import IMAGE
 from sealserve.demo.logged import audit
-from sealserve.demo.running import Edge, client_words, serve_words
+from sealserve.demo.running import Edge, client_words, on_hardware
 from sealserve.demo.stage import MODEL, Stage
 from sealserve.errors import DeniedError, IntegrityError, NetworkError
 
@@ -26,20 +27,21 @@ FLIPPED_OFFSET = 2 * 4096 + 1000  # in node 2, the first data node: after header
 def refuse(stage: Stage, edge: Edge, key_service_port: int, *, mutual: bool) -> None:
     """All four, in turn."""
     stage.tell.step("Four things that must fail, and do")
-    words = serve_words(key_service_port)
+    sgx = stage.tee == "SGX"
+    start = partial(on_hardware, stage, "enclave", key_service_port)
     _denied(
         stage,
         "a server whose code was changed",
-        ["lab", "enclave", "lab", "--code", _changed_code(stage), "--", *words],
-        because="mr_enclave",
+        start("--code", _changed_code(stage)),
+        because="mr_enclave" if sgx else "rtmr3",
     )
     _denied(
         stage,
-        "a debug enclave",
-        ["lab", "enclave", "lab", "--debug", "--", *words],
+        "a debug enclave" if sgx else "a debug trust domain",
+        start("--debug"),
         because="debug",
     )
-    _flipped_byte(stage, ["lab", "enclave", "lab", "--", *words])
+    _flipped_byte(stage, start())
     _unknown_client(stage, edge, mutual=mutual)
 
 

@@ -51,18 +51,16 @@ def start_key_service(stage: Stage, pccs: str) -> int:
     authority = (stage.owner / "key-service" / "server" / "cert.pem").read_bytes()
     (stage.platform / "key-service-ca.pem").write_bytes(authority)
     port = free_port()
-    shown = stage.do(
-        ["lab", "measure", "lab", "--json", "--", *serve_words(port)], folder=stage.platform
-    )
-    measured = json.loads(shown)
-    stage.tell.say(f"mr_enclave: {measured['mr_enclave']}")
+    shown = stage.do(on_hardware(stage, "measure", port, "--json"), folder=stage.platform)
+    identity = _identity(json.loads(shown))
+    stage.tell.say(identity)
     root = _fingerprint(stage.platform / "lab" / "root_ca.pem")
     (stage.owner / "policy.toml").write_text(
         "version = 2\n"
         f'trust_root = "{root}"  # the lab\'s own: SIMULATED\n'
         "[[identities]]\n"
         'name = "the digit server"\n'
-        f'mr_enclave = ["{measured["mr_enclave"]}"]\n'
+        f"{identity}\n"
         "[[rules]]\n"
         'name = "digits"\n'
         'identities = ["the digit server"]\n'
@@ -97,17 +95,25 @@ def start_key_service(stage: Stage, pccs: str) -> int:
     return port
 
 
+def _identity(measured: dict[str, str]) -> str:
+    """What a policy says of this measurement, line by line."""
+    if "mr_enclave" in measured:
+        return f'mr_enclave = ["{measured["mr_enclave"]}"]'
+    names = ("mr_td", "rtmr0", "rtmr1", "rtmr2", "rtmr3")
+    return "\n".join(['tee = "TDX"', *(f'{name} = ["{measured[name]}"]' for name in names)])
+
+
 def _fingerprint(certificate: Path) -> str:
     der = ssl.PEM_cert_to_DER_cert(certificate.read_text())
     return hashlib.sha256(der).hexdigest()
 
 
 def start_replicas(stage: Stage, key_service_port: int) -> list[Replica]:
-    """6: two enclaves attest, get the key, open the model in memory, and serve."""
+    """6: two enclaves or trust domains attest, get the key, open the model in memory, serve."""
     stage.tell.step(
         "Two replicas: each attests with its own key, gets the wrap key, opens the model"
     )
-    words = ["lab", "enclave", "lab", "--", *serve_words(key_service_port)]
+    words = on_hardware(stage, "enclave", key_service_port)
     services = [
         stage.start(f"replica-{number}", words, folder=stage.platform)
         for number in range(1, REPLICAS + 1)
@@ -165,9 +171,14 @@ def wait_listening(address: Address) -> None:
             return
 
 
-def serve_words(key_service_port: int) -> list[str]:
-    """The server as the platform starts it; all but where it listens is measured."""
+def on_hardware(stage: Stage, command: str, key_service_port: int, *options: str) -> list[str]:
+    """`sealserve lab COMMAND` with the server as the platform starts it.
+
+    All but where it listens is measured.
+    """
+    kind = [] if stage.tee == "SGX" else ["--tee", stage.tee.lower()]
     return [
+        *("lab", command, "lab", *kind, *options, "--"),
         "serve",
         "--host=127.0.0.1",
         "--port=0",

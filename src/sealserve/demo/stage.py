@@ -16,6 +16,7 @@ from pathlib import Path
 from sealserve.demo.narrator import Narrator
 from sealserve.demo.processes import COMMAND, Service, run
 from sealserve.demo.tap import Tap
+from sealserve.endorsements.collateral import Tee
 from sealserve.errors import SealServeError
 from sealserve.hosts import Address
 
@@ -33,9 +34,10 @@ class Unexpected(SealServeError):
 class Stage:
     """Runs commands as a person would type them, tells of them, and stops what it started."""
 
-    def __init__(self, folder: Path, narrator: Narrator) -> None:
+    def __init__(self, folder: Path, narrator: Narrator, tee: Tee = "SGX") -> None:
         self.folder = folder
         self.tell = narrator
+        self.tee = tee
         self.owner, self.platform, self.client, self.logs = (
             folder / name for name in ("owner", "platform", "client", "logs")
         )
