@@ -29,6 +29,8 @@ UNMEASURED: Mapping[str, str] = MappingProxyType(
         "port": "where to listen is the platform's choice; whom it serves, TLS decides",
         "host": "where to listen is the platform's choice",
         "rest_api_port": "where to listen is the platform's choice",
+        # Also between Gramine, configfs-tsm and the lab: a quote that is accepted is of what the
+        # policy names and over this process' own key, whoever carried it.
         "evidence_source": "where the hardware is reached; a false one gives no valid quote",
     }
 )
