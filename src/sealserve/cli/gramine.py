@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from sealserve.cli.gramine_measure import measure
+
 
 @click.group()
 def gramine() -> None:
@@ -13,3 +15,6 @@ def gramine() -> None:
     Example:
       sealserve gramine render sealserve.toml --out enclave
     """
+
+
+gramine.add_command(measure)

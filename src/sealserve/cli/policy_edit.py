@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,12 @@ import click
 
 from sealserve.cli.output import json_option, note, print_json
 from sealserve.cli.policy_files import counts, policy_argument, print_findings, read_text
+from sealserve.cli.sigstruct_file import add_to_policy
 from sealserve.errors import ConfigError, UsageError
-from sealserve.evidence.sigstruct import Sigstruct, check_signature, parse_sigstruct
-from sealserve.files import read_file, write_file
-from sealserve.policies import editing
+from sealserve.files import write_file
 from sealserve.policies.importing import Answer, Imported, Script, Wish, import_ra_config
 
 RA_CONFIG_LIMIT = 32 << 10  # bytes: the published server reads no more than a hundred enclaves
-SIGSTRUCT_LIMIT = 64 << 10  # bytes: what is longer than a SIGSTRUCT, the parser says
 SCRIPT_LIMIT = 256 << 10  # bytes
 PUBLIC = 0o644  # a policy holds no secret
 
@@ -141,37 +138,10 @@ def add_measurement(
       sealserve policy add-measurement policy.toml server.sig --identity 'digit server'
       sealserve policy add-measurement policy.toml server.sig --identity ours --by-signer --create
     """
-    path = file.resolve()
-    add = editing.add_signer if by_signer else editing.add_measurement
-    edited = add(read_text(path), identity, _reference(sig), create=create)
-    if edited.changed:
-        write_file(path, edited.text.encode(), mode=stat.S_IMODE(path.stat().st_mode))
+    edited = add_to_policy(file, sig, identity, by_signer=by_signer, create=create)
     if as_json:
         print_json({"file": str(file), "changed": edited.changed, "done": edited.done})
         return
     click.echo(f"{file}: {edited.done}")
     if edited.changed:
         note("a key service goes by it once it is in force: sealserve policy apply")
-
-
-def _reference(sig: Path) -> editing.Reference:
-    """What the SIGSTRUCT states; raises RejectedError, UsageError for one of a debug enclave."""
-    stated = parse_sigstruct(read_file(sig, limit=SIGSTRUCT_LIMIT))
-    check_signature(stated)
-    if stated.debug:
-        raise UsageError(
-            f"{sig} is of a debug enclave, whose memory its host can read",
-            hint="build and sign it without debug (sgx.debug = false in Gramine's manifest)",
-        )
-    return editing.Reference(
-        stated.mr_enclave,
-        stated.mr_signer,
-        stated.isv_prod_id,
-        stated.isv_svn,
-        f"{sig.name}, signed {_date(stated)}",
-    )
-
-
-def _date(stated: Sigstruct) -> str:
-    digits = f"{stated.date:08x}"  # binary-coded decimal
-    return f"{digits[:4]}-{digits[4:6]}-{digits[6:]}"
