@@ -28,7 +28,8 @@ class StandIn(TsmSource):
     ) -> None:
         super().__init__(folder, timeout=timeout)
         self.provider = "tdx_guest"
-        self.disturbed = 0  # entries, from the next on, to which somebody else writes, too
+        self.disturbed = 0  # entries, from the next on, that count `writes` in place of ours alone
+        self.writes = 2
         self.refusals: list[int] = []  # errno of the next tries, told when the entry is made
         self.written: list[bytes] = []
         self.names: list[str] = []
@@ -61,7 +62,7 @@ class StandIn(TsmSource):
             writes = 1
             if self.disturbed:
                 self.disturbed -= 1
-                writes = 2
+                writes = self.writes
             self._count(entry, self.before + writes)
             (entry / "outblob").write_bytes(self._answer(data))
         except (FileNotFoundError, BrokenPipeError):  # the entry is gone

@@ -83,11 +83,12 @@ def test_a_counter_that_others_have_moved_before_is_no_fault(
     assert source.quote(REPORT_DATA)
 
 
-def test_an_entry_that_somebody_else_writes_to_is_given_up_for_another(
-    tmp_path: Path, answer: Answer
+@pytest.mark.parametrize("writes", [0, 2, 3])
+def test_an_entry_that_counts_other_writes_than_ours_is_given_up_for_another(
+    tmp_path: Path, answer: Answer, writes: int
 ) -> None:
     source = StandIn(tmp_path, answer)
-    source.disturbed = tsm.TRIES - 1
+    source.disturbed, source.writes = tsm.TRIES - 1, writes
     assert parse_quote(source.quote(REPORT_DATA)).body.report_data == REPORT_DATA
     assert len(set(source.names)) == tsm.TRIES
 
