@@ -29,14 +29,16 @@ def cloud_rows(cloud: Cloud, region: str | None = None) -> Iterator[Row]:
     yield from map(_size, cloud.sizes)
     kernel = cloud.kernel
     yield _row("machines", "kernel", f"{kernel.minimum} or newer (tried: {kernel.release})", kernel)
-    yield _row("machines", "system", kernel.os, kernel)
+    yield _row("machines", "system", kernel.os, kernel)._replace(unconfirmed=None)
     for row in _service(cloud.service):
         yield row._replace(value=row.value.replace(REGION, filled))
     if cloud.regions is not None:
         names = ", ".join(cloud.regions.names)
         more = "" if cloud.regions.complete else ", and others"
-        named = f"{names}{more}; without --region {cloud.regions.default}"
-        yield _row("collateral", "regions", named, cloud.regions)
+        named = f"{names}{more}"
+        if REGION in cloud.service.pccs_url:
+            named += f"; {cloud.regions.default} unless another is named"
+        yield _row("regions", "names", named, cloud.regions)
     for row in _facts("services", cloud.services):
         yield row._replace(value=row.value.replace(REGION, filled))
     yield from _facts("Kubernetes", cloud.kubernetes)
