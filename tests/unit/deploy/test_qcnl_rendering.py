@@ -45,9 +45,17 @@ def test_a_region_names_the_host() -> None:
 
 
 def test_a_service_of_one_s_own_takes_the_place_of_the_cloud_s() -> None:
-    found = json.loads(render_qcnl(load_cloud("azure"), pccs="https://p:8081/sgx/certification/v4"))
+    text = render_qcnl(load_cloud("tencent"), pccs="https://p:8081/sgx/certification/v4")
+    found = json.loads(text)
     assert found["pccs_url"] == "https://p:8081/sgx/certification/v4/"
-    assert not {"collateral_service", "local_pck_url", "custom_request_options"} & set(found)
+    assert "collateral_service" not in found
+
+
+def test_beside_a_service_of_one_s_own_azure_s_pck_certificates_still_come_from_thim() -> None:
+    url = "https://p:8081/sgx/certification/v4/"
+    usual = json.loads(render_qcnl(load_cloud("azure")))
+    found = json.loads(render_qcnl(load_cloud("azure"), pccs=url))
+    assert found == usual | {"collateral_service": url}
 
 
 @pytest.mark.parametrize(

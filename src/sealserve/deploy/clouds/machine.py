@@ -65,6 +65,8 @@ def _kernel(root: Path, cloud: Cloud) -> Finding:
     release = _release(root)
     wanted = cloud.kernel
     found = f"Linux {release or 'unknown'}; {cloud.title}: {wanted.minimum} or newer, {wanted.os}"
+    if wanted.unconfirmed:
+        found += f" (unconfirmed: {wanted.unconfirmed})"
     good = bool(release) and _numbers(release) >= _numbers(wanted.minimum)
     return _finding("kernel for this cloud", good, found, f"{wanted.minimum} or newer")
 

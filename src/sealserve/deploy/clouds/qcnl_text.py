@@ -18,7 +18,7 @@ from typing import Any
 
 from sealserve.errors import FormatError
 
-QCNL_LIMIT = 1 << 16  # bytes; Intel's samples have two thousand
+QCNL_LIMIT = 1 << 14  # bytes; Intel's samples have two thousand
 _TOKEN = re.compile(
     r'(?P<string>"(?:\\.|[^"\\])*+"?)|//[^\n]*|/\*(?:(?!\*/).)*+(?:\*/|(?P<open>\Z))', re.DOTALL
 )
