@@ -22,6 +22,7 @@ from sealserve.deploy.clouds.machine import cloud_findings
 from sealserve.deploy.finding import Finding, command_output
 from sealserve.deploy.nginx import find_nginx
 from sealserve.deploy.sgx import sgx_findings
+from sealserve.deploy.tdx import tdx_findings
 from sealserve.endorsements.pccs import DEFAULT_PATH
 
 PCCS_SECONDS = 3.0
@@ -73,6 +74,7 @@ def examine(
             *_lab(),
             _nginx(),
             *sgx_findings(root),
+            *tdx_findings(root),
             *(() if cloud is None else cloud_findings(root, cloud, load_cloud(cloud), moment)),
             _collateral(pccs or _configured_pccs(root)),
             _kubectl(),

@@ -9,7 +9,7 @@ from typing import Literal
 
 COMMAND_SECONDS = 5.0
 
-Area = Literal["lab", "options", "edge", "hardware", "cloud", "collateral", "deployment"]
+Area = Literal["lab", "options", "edge", "hardware", "guest", "cloud", "collateral", "deployment"]
 
 
 @dataclass(frozen=True)

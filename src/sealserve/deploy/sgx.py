@@ -32,7 +32,7 @@ _HERE = Path("/")
 
 def sgx_findings(root: Path) -> Iterator[Finding]:
     """All of it, from the processor up, on the machine whose files are under `root`."""
-    flags = _cpu_flags(root)
+    flags = cpu_flags(root)
     yield _processor(flags)
     yield _launch_control(flags)
     yield _epc(root)
@@ -48,8 +48,9 @@ def _finding(name: str, good: bool, found: str, advice: str) -> Finding:
     return Finding("hardware", name, good, found, "" if good else advice)
 
 
-def _cpu_flags(root: Path) -> frozenset[str]:
-    for line in _text(root / "proc/cpuinfo").splitlines():
+def cpu_flags(root: Path) -> frozenset[str]:
+    """What the kernel says of the first processor; nothing where it does not say."""
+    for line in text_of(root / "proc/cpuinfo").splitlines():
         name, _, value = line.partition(":")
         if name.strip() == "flags":
             return frozenset(value.split())
@@ -77,7 +78,7 @@ def _launch_control(flags: frozenset[str]) -> Finding:
 
 
 def _epc(root: Path) -> Finding:
-    sizes = [_text(path).strip() for path in sorted(root.glob(_EPC_SIZES))]
+    sizes = [text_of(path).strip() for path in sorted(root.glob(_EPC_SIZES))]
     total = sum(int(size) for size in sizes if size.isdecimal())
     found = f"{total / (1 << 30):.1f} GiB" if total else "none, or the kernel does not say"
     return _finding(
@@ -86,8 +87,8 @@ def _epc(root: Path) -> Finding:
 
 
 def _kernel(root: Path) -> Finding:
-    release = _text(root / "proc/sys/kernel/osrelease").strip() or "unknown"
-    version = _version(release)
+    release = text_of(root / "proc/sys/kernel/osrelease").strip() or "unknown"
+    version = version_in(release)
     found = f"Linux {release}"
     if version < DRIVER_KERNEL:
         return _finding("kernel", False, found, "5.11 or newer brings the SGX driver")
@@ -141,23 +142,25 @@ def _gramine() -> Finding:
     if output is None:
         return _finding("Gramine", False, "no gramine-sgx", "install Gramine, best from 1.9")
     found = output.strip().partition("\n")[0] or "a version that it does not tell"
-    good = _version(found) >= PROTECTED_FILES_V2
+    good = version_in(found) >= PROTECTED_FILES_V2
     advice = "before 1.9 it reads protected files of version 1 alone: seal with --format v1"
     return _finding("Gramine", good, found, advice)
 
 
 def _inside(root: Path) -> Finding:
-    kind = _text(root / "dev/attestation/attestation_type").strip()
+    kind = text_of(root / "dev/attestation/attestation_type").strip()
     found = f"yes, attestation {kind}" if kind else "no, this process runs outside"
     return _finding("in a Gramine enclave", True, found, "")
 
 
-def _version(text: str) -> tuple[int, int]:
+def version_in(text: str) -> tuple[int, int]:
+    """The first version in a text, (0, 0) without one."""
     match = re.search(r"(\d{1,4})\.(\d{1,4})", text)
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """A small file, empty where it cannot be read."""
     try:
         with path.open("rb") as stream:
             return stream.read(1 << 20).decode(errors="replace")
