@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from sealserve.cli.gramine_measure import measure
+from sealserve.cli.gramine_render import render
 
 
 @click.group()
@@ -17,4 +18,5 @@ def gramine() -> None:
     """
 
 
+gramine.add_command(render)
 gramine.add_command(measure)

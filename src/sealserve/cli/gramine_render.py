@@ -1,0 +1,55 @@
+"""`sealserve gramine render`: a manifest template from a description."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sealserve.cli.output import json_option, note, print_json
+from sealserve.deploy.description_reading import load_description
+from sealserve.deploy.gramine.render import render as render_manifest
+from sealserve.deploy.writing import write_new
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The folder to write into; nothing there is overwritten.",
+)
+@json_option
+def render(file: Path, out: Path, as_json: bool) -> None:
+    """Render a manifest template, and what goes with it, from the description FILE.
+
+    The same description gives the same bytes. Threads and enclave size are reckoned, with the
+    reasoning, and were measured on no SGX hardware.
+
+    \b
+    Example:
+      sealserve gramine render sealserve.toml --out enclave
+    """
+    description = load_description(file)
+    rendered = render_manifest(description)
+    written = [str(path) for path in write_new(out, rendered.files)]
+    if as_json:
+        print_json(
+            {
+                "description_sha256": description.digest,
+                "files": written,
+                "to_seal": list(rendered.to_seal),
+                "max_threads": rendered.sizing.threads,
+                "enclave_size": rendered.sizing.size,
+                "reasoning": list(rendered.sizing.reasoning),
+            }
+        )
+        return
+    click.echo(f"description  sha256 {description.digest}")
+    for path in written:
+        click.echo(f"written      {path}")
+    for line in rendered.sizing.reasoning:
+        click.echo(line)
+    for name in rendered.to_seal:
+        note(f"{out / name}: seal it for {name.removeprefix('to-seal/')}")

@@ -1,0 +1,210 @@
+"""`sealserve.toml`: one description of a service, from which all that runs it is rendered.
+
+It holds names, addresses and sizes, and no secret: keys are named, never written. What a person may
+write is checked here key by key; `description_rules.py` has what must hold between keys, and
+`description_reading.py` reads the text. Every text that is rendered into another file has letters,
+digits and a few signs alone, so none can end a string there. Nothing here opens a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from sealserve.errors import UsageError
+from sealserve.hosts import parse_address, parse_dns_name
+
+GRAMINE_VERSIONS: Final = ("1.5", "1.6", "1.7", "1.8", "1.9")
+LARGEST_MIB: Final = 512 << 10
+AUTOMATIC: Final = "automatic"
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_LABEL: Final = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
+_PATH: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+_SIZE: Final = re.compile(r"([1-9][0-9]{0,5})([MG])")
+_PATH_LIMIT: Final = 200  # a protected file's path has 512 bytes at most in Gramine
+_MODELS: Final = 100
+_TOO_OLD: Final = (
+    "Gramine before 1.5 has other manifest keys, and before 1.3 starts without the key that it was "
+    "refused"
+)
+
+
+def size_in_mib(text: str) -> int:
+    """`"98M"` or `"4G"` in MiB; ValueError for what is no size, or beyond 512G."""
+    match = _SIZE.fullmatch(text)
+    size = int(match[1]) * (1024 if match[2] == "G" else 1) if match else 0
+    if not 1 <= size <= LARGEST_MIB:
+        raise ValueError(f"found {text!r:.80}, expected a size from 1M to 512G")
+    return size
+
+
+def _matching(pattern: re.Pattern[str], expected: str) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise ValueError(f"found {text!r:.80}, expected {expected}")
+        return text
+
+    return check
+
+
+def _path(text: str) -> str:
+    if len(text) > _PATH_LIMIT or not _PATH.fullmatch(text):
+        raise ValueError(f"found {text!r:.80}, expected a path below the enclave's folder")
+    return text
+
+
+def _host(text: str) -> str:
+    try:
+        return parse_dns_name(text)
+    except UsageError as error:
+        raise ValueError(error.message) from None
+
+
+def _address(text: str) -> str:
+    try:
+        return str(parse_address(text))
+    except UsageError as error:
+        raise ValueError(error.message) from None
+
+
+def _size(text: str) -> str:
+    size_in_mib(text)
+    return text
+
+
+def _enclave_size(text: str) -> str:
+    if text == AUTOMATIC:
+        return text
+    size = size_in_mib(text)
+    if size & (size - 1):
+        raise ValueError(f"found {text!r}: SGX takes a power of two alone")
+    return text
+
+
+def _gramine(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError(f"found {value!r:.80}, expected text: a number loses the zero of 1.10")
+    numbers = re.fullmatch(r"([0-9]{1,4})\.([0-9]{1,4})", value)
+    if numbers and (int(numbers[1]), int(numbers[2])) < (1, 5):
+        raise ValueError(f"found {value!r}: {_TOO_OLD}")
+    if value not in GRAMINE_VERSIONS:
+        raise ValueError(f"found {value!r:.80}, expected one of {', '.join(GRAMINE_VERSIONS)}")
+    return value
+
+
+Name = Annotated[
+    str, AfterValidator(_matching(_NAME, "1 to 64 letters, digits, dots, hyphens, underscores"))
+]
+Label = Annotated[
+    str, AfterValidator(_matching(_LABEL, "a small letter, then small letters, digits, hyphens"))
+]
+RelativePath = Annotated[str, AfterValidator(_path)]
+Host = Annotated[str, AfterValidator(_host)]
+HostPort = Annotated[str, AfterValidator(_address)]
+Size = Annotated[str, AfterValidator(_size)]
+EnclaveSize = Annotated[str, AfterValidator(_enclave_size)]
+
+
+def _key(description: str, example: Any, **rest: Any) -> Any:
+    """A key of the file; its description and example are the hint for whoever gets it wrong."""
+    return Field(description=description, examples=[example], **rest)
+
+
+class Table(BaseModel):
+    """A table of the file: frozen, exact in its types, and without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Model(Table):
+    """One model."""
+
+    name: Name = _key("the name that clients ask for", "digits")
+    base_path: RelativePath = _key(
+        "the folder of its versions, sealed for this very path", "models/digits"
+    )
+    key: Name = _key("the name of the secret that it is sealed with", "digits")
+    size: Size = _key("what a version's files take, not less", "98M")
+    signature: Name = _key(
+        "the signature that clients call", "serving_default", default="serving_default"
+    )
+
+
+def _some(models: tuple[Model, ...]) -> tuple[Model, ...]:
+    if not 1 <= len(models) <= _MODELS:
+        raise ValueError(f"found {len(models)} models, expected 1 to {_MODELS}")
+    return models
+
+
+class Server(Table):
+    """The program in the enclave."""
+
+    kind: Literal["tensorflow-serving", "sealserve"] = _key(
+        "the stock server, or SealServe's own", "tensorflow-serving"
+    )
+    port: int = _key("the port of gRPC", 8500, default=8500, ge=1024, le=65535)
+    threads: int = _key("threads that compute", 4, default=4, ge=1, le=256)
+    enclave_size: EnclaveSize = _key("automatic, or a power of two", AUTOMATIC, default=AUTOMATIC)
+    batching: bool = _key("run waiting requests as one", False, default=False)
+
+
+class Tls(Table):
+    """TLS between clients and the enclave."""
+
+    mode: Literal["oneway", "mutual"] = _key("mutual: clients show a certificate too", "oneway")
+    config: RelativePath = _key(
+        "the sealed ssl.cfg, sealed for this path", "ssl.cfg", default="ssl.cfg"
+    )
+
+
+class KeyServiceAddress(Table):
+    """Who releases the key."""
+
+    address: HostPort = _key("host and port", "keys.example.com:4433")
+    ca: RelativePath = _key("the authority that signed its certificate, PEM", "key-service-ca.pem")
+
+
+class Gramine(Table):
+    """What runs the program in SGX."""
+
+    version: Annotated[str, BeforeValidator(_gramine)] = _key(
+        "the version that is installed, 1.5 to 1.9", "1.9"
+    )
+    edmm: bool = _key("memory added while it runs: SGX2, Linux 6.0", False, default=False)
+    product: int = _key("ISV product id", 0, default=0, ge=0, le=65535)
+    svn: int = _key("ISV security version, raised with each fix", 0, default=0, ge=0, le=65535)
+
+
+class Description(Table):
+    """The whole file."""
+
+    cluster: Label = _key("the name of the service, in all that is rendered", "digits")
+    domain: Host = _key("the host name that clients connect to", "grpc.example.com")
+    cloud: Literal["alibaba", "anolis", "azure", "bytedance", "generic", "tencent"] = _key(
+        "where it runs; `sealserve cloud list` has them all", "generic", default="generic"
+    )
+    replicas: int = _key("how many enclaves serve", 2, default=1, ge=1, le=1000)
+    models: Annotated[tuple[Model, ...], AfterValidator(_some)] = _key(
+        "the models, each a [[models]] table", [], strict=False
+    )
+    server: Server = _key("the [server] table", {})
+    tls: Tls = _key("the [tls] table", {})
+    key_service: KeyServiceAddress = _key("the [key_service] table", {})
+    gramine: Gramine = _key("the [gramine] table", {})
+
+    @property
+    def key(self) -> str:
+        """The one secret of all models and of ssl.cfg."""
+        return self.models[0].key
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what the file means: layout, comments and spelt-out defaults do not count."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,0 +1,209 @@
+"""Manifest templates: known bytes, TOML that pins what the host must not choose, every version."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sealserve.deploy.description import GRAMINE_VERSIONS, Description, Model
+from sealserve.deploy.description_reading import check_description
+from sealserve.deploy.description_writing import Answers, describe
+from sealserve.deploy.gramine.render import render
+from sealserve.deploy.gramine.sizing import sizing
+from sealserve.errors import ConfigError
+from sealserve.serving import settings as serving_settings
+from sealserve.serving.flags import parse_flags
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "gramine"
+TWO_MODELS = """
+[[models]]
+name = "two"
+base_path = "models/two"
+key = "digits"
+size = "3G"
+
+[server]"""
+LOOP = "{% for path in python.get_sys_path(entrypoint) %}\n"
+
+
+def described(**answers: Any) -> str:
+    return describe(Answers(**answers))
+
+
+def read(text: str) -> Description:
+    checked = check_description(text)
+    assert checked.description is not None, checked.findings
+    return checked.description
+
+
+DESCRIPTIONS = {
+    "stock-1.9": described(),
+    "stock-1.5-two-models": described(gramine="1.5", tls="mutual", cloud="azure")
+    .replace("\n[server]", TWO_MODELS)
+    .replace("batching = false", "batching = true"),
+    "sealserve-1.9": described(kind="sealserve"),
+    "sealserve-1.7-edmm-two-models": described(kind="sealserve", gramine="1.7")
+    .replace("\n[server]", TWO_MODELS)
+    .replace("edmm = false", "edmm = true")
+    .replace("batching = false", "batching = true"),
+}
+
+
+def filled(template: str) -> dict[str, Any]:
+    """A template as `gramine-manifest` would fill it in, for one machine, and read back."""
+    while LOOP in template:
+        before, _, rest = template.partition(LOOP)
+        body, _, after = rest.partition("{% endfor %}\n")
+        paths = [Path("/usr/lib/python3.11"), Path("/usr/lib/python311.zip")]
+        template = before + "".join(_path(body, each) for each in paths) + after
+    for name, value in {
+        "gramine.libos": "/usr/lib/gramine/libsysdb.so",
+        "gramine.runtimedir()": "/usr/lib/gramine/runtime/glibc",
+        "arch_libdir": "/lib/x86_64-linux-gnu",
+        "entrypoint": "/usr/bin/python3.11",
+    }.items():
+        template = template.replace(f"{{{{ {name} }}}}", value)
+    assert "{{" not in template
+    assert "{%" not in template
+    return tomllib.loads(template)
+
+
+def _path(body: str, path: Path) -> str:
+    slash = "" if path.suffix == ".zip" else "/"
+    body = body.replace("{{ '/' if path.is_dir() else '' }}", slash)
+    return body.replace("{{ path }}", str(path))
+
+
+def manifest(description: Description) -> dict[str, Any]:
+    rendered = render(description)
+    return filled(rendered.files[rendered.manifest].decode())
+
+
+@pytest.mark.parametrize("name", DESCRIPTIONS)
+def test_a_description_renders_to_the_known_bytes(name: str) -> None:
+    """With REWRITE_GOLDEN=1 the files are written anew, for `git diff` to show."""
+    found = render(read(DESCRIPTIONS[name])).files
+    folder = GOLDEN / name
+    if os.environ.get("REWRITE_GOLDEN"):
+        for file, data in found.items():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_bytes(data)
+    files = (path for path in folder.rglob("*") if path.is_file())
+    assert found == {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def encrypted(made: dict[str, Any]) -> list[tuple[str, str, str]]:
+    mounts = (each for each in made["fs"]["mounts"] if each.get("type") == "encrypted")
+    return [(each["path"], each["uri"], each["key_name"]) for each in mounts]
+
+
+def test_the_stock_server_is_given_its_key_by_gramine_for_models_and_ssl_cfg() -> None:
+    made = manifest(read(DESCRIPTIONS["stock-1.5-two-models"]))
+    assert encrypted(made) == [
+        ("/models/digits", "file:models/digits", "digits"),
+        ("/models/two", "file:models/two", "digits"),
+        ("/ssl.cfg", "file:ssl.cfg", "digits"),
+    ]
+    environment = made["loader"]["env"]
+    assert environment["LD_PRELOAD"] == "libsecret_prov_attest.so"
+    assert environment["SECRET_PROVISION_SET_KEY"] == "digits"
+    assert environment["SECRET_PROVISION_SERVERS"] == "keys.example.com:4433"
+    assert "file:key-service-ca.pem" in made["sgx"]["trusted_files"]
+    assert "file:config/models.config" in made["sgx"]["trusted_files"]
+
+
+@pytest.mark.parametrize("name", ["sealserve-1.9", "sealserve-1.7-edmm-two-models"])
+def test_our_server_accepts_the_arguments_that_are_pinned_for_it(name: str) -> None:
+    made = manifest(read(DESCRIPTIONS[name]))
+    arguments = made["loader"]["argv"]
+    assert arguments[:6] == ["python3", "-I", "-B", "-m", "sealserve", "serve"]
+    flags, notes = parse_flags(arguments[6:])
+    serving_settings.check(flags)
+    assert notes == []
+    assert flags.attest
+    assert flags.rest_api_port is None
+    assert flags.secret_name == "digits"
+
+
+def test_what_our_server_opens_by_itself_is_measured_as_it_is_sealed() -> None:
+    made = manifest(read(DESCRIPTIONS["sealserve-1.9"]))
+    assert encrypted(made) == []
+    assert {"file:models/digits/", "file:ssl.cfg"} <= set(made["sgx"]["trusted_files"])
+    assert not any(name.startswith("SECRET_PROVISION") for name in made["loader"]["env"])
+
+
+@pytest.mark.parametrize("version", GRAMINE_VERSIONS)
+def test_the_libos_is_named_where_the_version_wants_it_named(version: str) -> None:
+    made = manifest(read(described(gramine=version)))
+    named = version in ("1.5", "1.6", "1.7")
+    libos = "file:/usr/lib/gramine/libsysdb.so"
+    assert made["loader"].get("entrypoint") == (libos if named else None)
+    assert (libos in made["sgx"]["trusted_files"]) is named
+
+
+def test_every_output_shows_the_digest_of_its_description() -> None:
+    for text in DESCRIPTIONS.values():
+        description = read(text)
+        rendered = render(description)
+        assert description.digest in rendered.files[rendered.manifest].decode()
+
+
+def test_a_larger_model_or_more_threads_never_make_a_smaller_enclave() -> None:
+    found = [
+        sizing(read(described(size=size).replace("threads = 4", f"threads = {threads}")))
+        for size, threads in [("1M", 1), ("100M", 4), ("4G", 4), ("4G", 64)]
+    ]
+    sizes = [int(each.size.removesuffix("G")) for each in found]
+    assert sizes == sorted(sizes)
+    assert [each.threads for each in found] == sorted(each.threads for each in found)
+    assert "not measured on SGX hardware" in found[0].reasoning[-1]
+
+
+def test_models_beyond_any_enclave_are_refused() -> None:
+    with pytest.raises(ConfigError, match="more than any enclave"):
+        render(read(described(size="400G")))
+
+
+NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
+
+
+@st.composite
+def valid(draw: st.DrawFn) -> Description:
+    text = described(
+        kind=draw(st.sampled_from(["tensorflow-serving", "sealserve"])),
+        gramine=draw(st.sampled_from(GRAMINE_VERSIONS)),
+        cluster=draw(st.from_regex(r"[a-z][a-z0-9]{0,10}", fullmatch=True)),
+        key=(key := draw(NAMES)),
+    )
+    for name in ("batching", "edmm"):
+        text = text.replace(f"{name} = false", f"{name} = {str(draw(st.booleans())).lower()}")
+    text = text.replace("threads = 4", f"threads = {draw(st.integers(1, 256))}")
+    models = tuple(
+        Model(name=name, base_path=f"models/m{at}", key=key, size=f"{draw(st.integers(1, 4096))}M")
+        for at, name in enumerate(draw(st.lists(NAMES, min_size=1, max_size=4, unique=True)))
+    )
+    return read(text).model_copy(update={"models": models})
+
+
+@settings(max_examples=60, deadline=None)
+@given(valid())
+def test_every_valid_description_renders_to_toml_that_leaves_the_host_no_choice(
+    description: Description,
+) -> None:
+    assert render(description) == render(description)
+    made = manifest(description)
+    assert made["sgx"]["debug"] is False
+    assert made["sgx"]["remote_attestation"] == "dcap"
+    assert made["sgx"]["edmm_enable"] is description.gramine.edmm
+    assert made["loader"]["argv"]
+    assert "allowed_files" not in made["sgx"]
+    assert not any("insecure" in key for table in made.values() for key in table)
+    assert all(isinstance(value, str) for value in made["loader"]["env"].values())
+    paths = [each["path"] for each in made["fs"]["mounts"]]
+    assert len(set(paths)) == len(paths)
