@@ -9,6 +9,7 @@ import click
 from sealserve.cli.output import json_option, note, print_json
 from sealserve.deploy.description_reading import load_description
 from sealserve.deploy.gramine.render import render as render_manifest
+from sealserve.deploy.gramine.servers import seal_format
 from sealserve.deploy.writing import write_new
 
 
@@ -39,6 +40,7 @@ def render(file: Path, out: Path, as_json: bool) -> None:
             {
                 "description_sha256": description.digest,
                 "files": written,
+                "seal_format": seal_format(description),
                 "to_seal": list(rendered.to_seal),
                 "max_threads": rendered.sizing.threads,
                 "enclave_size": rendered.sizing.size,
@@ -49,6 +51,7 @@ def render(file: Path, out: Path, as_json: bool) -> None:
     click.echo(f"description  sha256 {description.digest}")
     for path in written:
         click.echo(f"written      {path}")
+    click.echo(f"seal with    --format {seal_format(description)}")
     for line in rendered.sizing.reasoning:
         click.echo(line)
     for name in rendered.to_seal:

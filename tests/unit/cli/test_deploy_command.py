@@ -122,3 +122,21 @@ def test_render_refuses_a_bad_description_with_every_line(
     code, _, err = run(capsys, "gramine", "render", str(file), "--out", str(out))
     assert (code, out.exists()) == (1, False)
     assert "line 7: replicas" in err
+
+
+@pytest.mark.parametrize(
+    ("kind", "version", "form"),
+    [
+        ("tensorflow-serving", "1.9", "v2"),
+        ("tensorflow-serving", "1.8", "v1"),
+        ("sealserve", "1.5", "v2"),
+    ],
+)
+def test_render_names_the_format_that_the_server_can_open(
+    kind: str, version: str, form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "other.toml"
+    words = ["--yes", "--kind", kind, "--gramine", version, "--out", str(file)]
+    in_json(capsys, "deploy", "init", *words)
+    found = in_json(capsys, "gramine", "render", str(file), "--out", str(tmp_path / "out"))
+    assert found["seal_format"] == form

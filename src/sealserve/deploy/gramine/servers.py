@@ -44,6 +44,12 @@ def program(description: Description) -> Program:
     return _stock(description) if stock else _ours(description)
 
 
+def seal_format(description: Description) -> str:
+    """The format of sealed files that will be opened: Gramine before 1.9 reads the first alone."""
+    stock = description.server.kind == "tensorflow-serving"
+    return "v1" if stock and description.gramine.version != "1.9" else "v2"
+
+
 def _stock(description: Description) -> Program:
     threads = description.server.threads
     service = description.key_service
