@@ -178,7 +178,7 @@ class Gramine(Table):
     )
     edmm: bool = _key("memory added while it runs: SGX2, Linux 6.0", False, default=False)
     product: int = _key("ISV product id", 0, default=0, ge=0, le=65535)
-    svn: int = _key("ISV security version, raised with each fix", 0, default=0, ge=0, le=65535)
+    svn: int = _key("ISV security version, raised with each fix", 1, default=1, ge=0, le=65535)
 
 
 class Description(Table):

@@ -83,5 +83,5 @@ ca = "key-service-ca.pem"    # decides whose key service the enclave believes: i
 version = "{gramine}"
 edmm = false    # memory added while it runs: SGX2 and Linux 6.0
 product = 0
-svn = 0    # raise it with each fix that old enclaves must not outlive
+svn = 1    # raise it with each fix that old enclaves must not outlive
 """
