@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sealserve.deploy.clouds import CLOUDS
 from sealserve.deploy.description import Description
@@ -209,3 +211,33 @@ def test_the_page_on_deployment_describes_every_key() -> None:
     tables = [schema, *schema["$defs"].values()]
     keys = {key for table in tables for key in table["properties"]} - {"key_service", "gramine"}
     assert {key for key in keys if f"`{key}`" not in page and f"[{key}]" not in page} == set()
+
+
+PIECES = st.sampled_from(
+    ["5", "nan", "1979-05-27", "[1]", "{ x = 1 }", '"{{ x }}"', "[server]", "[[tls]]", "=", "\n"]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, len(GOOD)), st.integers(0, 12), st.one_of(PIECES, st.text(max_size=12)))
+def test_whatever_is_written_is_a_description_or_has_a_fault_on_a_line_of_its_own(
+    at: int, cut: int, piece: str
+) -> None:
+    text = GOOD[:at] + piece + GOOD[at + cut :]
+    checked = check_description(text)
+    wrong = [each for each in checked.findings if each.severity is Severity.ERROR]
+    assert bool(wrong) is (checked.description is None)
+    assert all(1 <= each.line <= text.count("\n") + 1 for each in wrong)
+    assert all(each.message and each.hint for each in wrong)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [(b"cluster = '\xff'", "not UTF-8"), (b"#" * (65 << 10), "larger than")],
+    ids=["no text", "too long"],
+)
+def test_what_is_no_text_or_too_long_is_refused(data: bytes, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "sealserve.toml"
+    file.write_bytes(data)
+    with pytest.raises(ConfigError, match=message):
+        load_description(file)
