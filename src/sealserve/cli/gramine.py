@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from sealserve.cli.gramine_lint import lint
 from sealserve.cli.gramine_measure import measure
 from sealserve.cli.gramine_render import render
 
@@ -19,4 +20,5 @@ def gramine() -> None:
 
 
 gramine.add_command(render)
+gramine.add_command(lint)
 gramine.add_command(measure)
