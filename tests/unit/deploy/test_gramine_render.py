@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 from sealserve.deploy.description import GRAMINE_VERSIONS, Description, Model
 from sealserve.deploy.description_reading import check_description
 from sealserve.deploy.description_writing import Answers, describe
+from sealserve.deploy.gramine.lint import lint_manifest
 from sealserve.deploy.gramine.render import render
+from sealserve.deploy.gramine.schema import parse_version
 from sealserve.deploy.gramine.sizing import sizing
+from sealserve.deploy.gramine.weakness import Severity
 from sealserve.errors import ConfigError
 from sealserve.serving import settings as serving_settings
 from sealserve.serving.flags import parse_flags
@@ -207,3 +210,12 @@ def test_every_valid_description_renders_to_toml_that_leaves_the_host_no_choice(
     assert all(isinstance(value, str) for value in made["loader"]["env"].values())
     paths = [each["path"] for each in made["fs"]["mounts"]]
     assert len(set(paths)) == len(paths)
+
+
+@pytest.mark.parametrize("name", DESCRIPTIONS)
+def test_the_linter_finds_neither_error_nor_warning_in_what_is_rendered(name: str) -> None:
+    description = read(DESCRIPTIONS[name])
+    rendered = render(description)
+    text = rendered.files[rendered.manifest].decode()
+    found = lint_manifest(text, parse_version(description.gramine.version))
+    assert [each for each in found if each.severity is not Severity.NOTE] == []
