@@ -27,6 +27,7 @@ from sealserve.appraisal.ear_model import MEDIA_TYPE
 from sealserve.appraisal.ear_reading import verify_result
 from sealserve.attester.messages import FRAME, AnswerParser
 from sealserve.attester.protocol import ResponseParser
+from sealserve.deploy.gramine.lint import lint_manifest
 from sealserve.endorsements import der
 from sealserve.endorsements.collateral import Collateral
 from sealserve.endorsements.crl import parse_crl, to_der
@@ -238,6 +239,14 @@ def result_claims(data: bytes) -> None:
 def ra_config(data: bytes) -> None:
     """The published key server's list of enclaves."""
     parse_ra_config(_text(data))
+
+
+def gramine_manifest(data: bytes) -> None:
+    """A manifest or a template, for the oldest Gramine and the newest; each line is one it has."""
+    text = _text(data)
+    for version in ((1, 0), (1, 9)):
+        for each in lint_manifest(text, version):
+            assert 1 <= each.line <= text.count("\n") + 1
 
 
 def recorded_claims(data: bytes) -> None:

@@ -365,6 +365,18 @@ def ra_configs() -> list[bytes]:
     return [json.dumps({**switches, "mrs": [entry]}, indent=2).encode()]
 
 
+def gramine_manifests() -> list[bytes]:
+    """The templates that we render, and a manifest in the oldest forms."""
+    golden = (PROJECT / "tests" / "golden" / "gramine").glob("*/*.manifest.template")
+    old = (
+        b'loader.preload = "file:libsysdb.so"\nfs.mount.etc.type = "chroot"\n'
+        b'fs.mount.etc.path = "/etc"\nfs.mount.etc.uri = "file:/etc"\nsgx.thread_num = 8\n'
+        b'sgx.allowed_files.ssl = "file:ssl.cfg"\nsgx.protected_files.m = "file:models/"\n'
+        b"sgx.remote_attestation = true\nloader.env.X = { passthrough = true }\n"
+    )
+    return [*(path.read_bytes() for path in sorted(golden)), old]
+
+
 def _payload(token: bytes) -> bytes:
     text = token.split(b".")[1]
     return base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4))

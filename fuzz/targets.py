@@ -9,6 +9,7 @@ from sealserve.appraisal.ear_reading import RESULT_LIMIT
 from sealserve.appraisal.policy import POLICY_LIMIT
 from sealserve.attester.messages import ANSWER_LIMIT, REQUEST_LIMIT
 from sealserve.cli.policy_edit import RA_CONFIG_LIMIT
+from sealserve.deploy.gramine.manifest import MANIFEST_LIMIT
 from sealserve.endorsements.chain import parse_certificate, parse_chain
 from sealserve.endorsements.collateral import Collateral
 from sealserve.endorsements.pck import parse_pck_extension
@@ -171,6 +172,13 @@ TARGETS: dict[str, Target] = {
         seeds.ra_configs,
         lambda: hostile.json(RA_CONFIG_LIMIT, b'{"mrs":', b"}"),
         seconds=2.0,
+    ),
+    # An operator's, or somebody else's, read once.
+    "gramine-manifest": Target(
+        parsers.gramine_manifest,
+        *((ConfigError,), seeds.gramine_manifests, lambda: hostile.toml(MANIFEST_LIMIT)),
+        words=(b"{{ ", b" }}", b"{% ", b" %}", b"sgx.", b"fs.mounts", b"insecure__", b"file:"),
+        seconds=1.0,
     ),
     **SERVING,
 }

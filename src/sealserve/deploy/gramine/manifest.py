@@ -18,7 +18,7 @@ from sealserve.deploy.gramine.jinja import without_jinja
 from sealserve.errors import ConfigError
 from sealserve.policies.places import Path, Places
 
-MANIFEST_LIMIT: Final = 256 << 10
+MANIFEST_LIMIT: Final = 80 << 10
 """Characters; a signed manifest with the hash of every file may have more."""
 ENTRY_LIMIT: Final = 8192
 """Keys and values of a manifest."""
