@@ -68,7 +68,9 @@ class Flags:
     shutdown_delay_seconds: int = _flag(0, "after SIGTERM: not ready, but serving, for so long")
     host: str = _flag("", "address to listen on; all, but loopback for plaintext")
     attest: bool = _flag(False, "get the wrap key by attestation")
-    evidence_source: str = _flag("gramine", "where quotes come from: gramine, tsm (a TDX guest), lab:SOCKET")
+    evidence_source: str = _flag(
+        "gramine", "where quotes come from: gramine, tsm (a TDX guest), lab:SOCKET"
+    )
     key_service: str = _flag("", "key service: HOST:PORT, or several with `;` between them")
     key_service_ca: str = _flag("", "the authority that signed the key service's certificate")
     key_service_name: str = _flag("", "the name to ask under, if not the host's")
