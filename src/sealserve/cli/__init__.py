@@ -55,6 +55,7 @@ COMMANDS = {
     "predict": Entry("predict", "predict", "client", "Send a request, and print the answer."),
     "bench": Entry("bench", "bench", "client", "Put a load on a service, and measure it."),
     "lab": Entry("lab", "lab", "lab", "The simulated hardware: a world to try everything in."),
+    "migrate": Entry("migrate", "migrate", "", "Come from the published solution's folder."),
     "deploy": Entry("deploy", "deploy", "", "Describe a service in one file, and check it."),
     "gramine": Entry("gramine", "gramine", "", "Make, check and measure Gramine manifests."),
     "cloud": Entry("cloud", "cloud", "", "What is known of clouds, and their configuration."),

@@ -1,0 +1,99 @@
+"""`sealserve migrate`: from the published solution's folder to a description and a policy."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from sealserve.cli.output import json_option, note, print_json
+from sealserve.deploy.gramine.weakness import Severity
+from sealserve.deploy.migration.fault import Fault
+from sealserve.deploy.migration.migrating import Migration, write
+from sealserve.deploy.migration.migrating import migrate as read_folder
+
+_COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
+
+
+@click.command()
+@click.option(
+    "--from",
+    "folder",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The folder of the published solution, as it is in use; nothing in it is changed.",
+)
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The folder to make; it must not exist.",
+)
+@click.option(
+    "--secret",
+    default="wrap-key",
+    show_default=True,
+    help="The name of the key in the key service.",
+)
+@json_option
+def migrate(folder: Path, out: Path, secret: str, as_json: bool) -> None:
+    """Make a description and a policy of a TensorFlow Serving Cluster PPML folder.
+
+    Finds ra_config.json, the manifest template, Dockerfiles, scripts, Kubernetes files, keys,
+    certificates and models by name, and lists their faults: where, what follows, what to do. What
+    is guessed for sealserve.toml is said. Keys are neither printed nor copied. Where ra_config.json
+    cannot be carried over, policy.toml denies everything.
+
+    The exit code is 0 when both files are written, whatever the faults.
+
+    \b
+    Example:
+      sealserve migrate --from tensorflow-serving-cluster --out service
+    """
+    found = read_folder(folder, secret, datetime.now(UTC))
+    written = [str(path) for path in write(found, out)]
+    number = {f"{each}s": sum(one.severity is each for one in found.faults) for each in Severity}
+    if as_json:
+        print_json(
+            {
+                "written": written,
+                "recognised": list(found.recognised),
+                "enclaves": found.enclaves,
+                "policy_from": found.policy_source,
+                **number,
+                "faults": [each.as_dict() for each in found.faults],
+                "guesses": [
+                    {"key": each.key, "value": each.value, "source": each.source}
+                    for each in found.guesses
+                ],
+            }
+        )
+        return
+    for fault in found.faults:
+        _print(fault)
+    _print_rest(found)
+    counted = ", ".join(f"{name} {count}" for name, count in number.items())
+    click.echo(f"{', '.join(written)}: written; {counted} in {folder}")
+    if found.enclaves:
+        note("the policy names the old enclaves; add the new one: sealserve policy add-measurement")
+    note("read both files before they are in force: sealserve deploy check, sealserve policy check")
+
+
+def _print(fault: Fault) -> None:
+    severity = click.style(f"{fault.severity}:", fg=_COLOURS[fault.severity], bold=True)
+    place = fault.file if fault.line is None else f"{fault.file}:{fault.line}"
+    click.echo(f"{place}: {severity} {fault.message} [{fault.code}]")
+    click.echo(f"  so: {fault.consequence}")
+    click.echo(f"  hint: {fault.cure}")
+
+
+def _print_rest(found: Migration) -> None:
+    width = max(len(each.key) for each in found.guesses)
+    click.secho("guessed", bold=True)
+    for each in found.guesses:
+        click.echo(f"  {each.key:<{width}}  {each.value}  ({each.source})")
+    if found.policy_source is None:
+        click.echo("policy: denies everything, for want of a sound ra_config.json")
+    else:
+        click.echo(f"policy: enclaves {found.enclaves}, from {found.policy_source}")

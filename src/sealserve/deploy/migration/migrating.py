@@ -1,0 +1,123 @@
+"""`sealserve migrate`: a folder of the published solution -> faults, guesses, and two files.
+
+The files are `sealserve.toml` and `policy.toml`, written whole or not at all into a folder that is
+new. No key is copied, and no file of the old folder is changed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from sealserve.deploy.description_writing import describe
+from sealserve.deploy.gramine.weakness import Rule, Severity
+from sealserve.deploy.migration.attestation import Policy, in_manifest, in_qcnl, make_policy
+from sealserve.deploy.migration.cluster import in_cluster
+from sealserve.deploy.migration.fault import Fault, of_rule
+from sealserve.deploy.migration.files import Gathered, Item, Kind, gather
+from sealserve.deploy.migration.guesses import Guess, guess
+from sealserve.deploy.migration.images import in_image, in_requirements, in_script
+from sealserve.deploy.migration.keys import in_keys
+from sealserve.errors import UsageError
+from sealserve.files import PUBLIC, sync_folder, write_file
+
+DESCRIPTION: Final = "sealserve.toml"
+POLICY: Final = "policy.toml"
+FAULTS_OF_ONE_FILE: Final = 200
+
+SKIPPED: Final = Rule(
+    "migrate.not-read",
+    Severity.WARNING,
+    "its faults are not known, and nothing of it is carried over",
+    "put a plain file of the usual size and place there, and migrate again",
+)
+CUT: Final = Rule(
+    "migrate.more",
+    Severity.WARNING,
+    "the rest is not listed",
+    "mend those that are listed, and migrate again",
+)
+_BY_KIND: Final[dict[Kind, Callable[[Item], Iterator[Fault]]]] = {
+    Kind.MANIFEST: in_manifest,
+    Kind.QCNL: in_qcnl,
+    Kind.IMAGE: in_image,
+    Kind.SCRIPT: in_script,
+    Kind.REQUIREMENTS: in_requirements,
+    Kind.CLUSTER: in_cluster,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """What was found, what was guessed, and the texts to write."""
+
+    recognised: tuple[str, ...]
+    faults: tuple[Fault, ...]
+    guesses: tuple[Guess, ...]
+    enclaves: int
+    policy_source: str | None
+    description: str
+    policy: str
+
+
+def migrate(folder: Path, secret: str, now: datetime) -> Migration:
+    """Read `folder`; UsageError where nothing of the published solution is in it."""
+    gathered = gather(folder)
+    policy = make_policy(gathered.of(Kind.RA_CONFIG), secret, now)
+    answers, guesses = guess(gathered, secret)
+    return Migration(
+        tuple(each.shown for each in gathered.items),
+        tuple(sorted(_faults(gathered, policy, now), key=_order)),
+        guesses,
+        policy.enclaves,
+        policy.source,
+        describe(answers),
+        policy.text,
+    )
+
+
+def write(migration: Migration, out: Path) -> tuple[Path, ...]:
+    """Both files into the new folder `out`; UsageError where it exists or cannot be made."""
+    if out.exists() or out.is_symlink():
+        raise UsageError(f"{out} exists and is not overwritten", hint="name another folder")
+    files = {DESCRIPTION: migration.description, POLICY: migration.policy}
+    temporary: Path | None = None
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name[:40]}.", dir=out.parent))
+        for name, text in files.items():
+            write_file(temporary / name, text.encode(), mode=PUBLIC, replace=False)
+        temporary.rename(out)
+        sync_folder(out.parent)
+    except OSError as error:
+        raise UsageError(f"cannot write {out}: {error.strerror}") from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return tuple(out / name for name in files)
+
+
+def _order(fault: Fault) -> tuple[str, int]:
+    return fault.file, fault.line or 0
+
+
+def _faults(gathered: Gathered, policy: Policy, now: datetime) -> Iterator[Fault]:
+    yield from policy.faults
+    for item in gathered.items:
+        if item.kind in _BY_KIND:
+            yield from _some(item, _BY_KIND[item.kind](item))
+    yield from in_keys(gathered, now)
+    for each in gathered.skipped:
+        yield of_rule(SKIPPED, each.path, None, each.reason)
+
+
+def _some(item: Item, found: Iterator[Fault]) -> Iterator[Fault]:
+    for number, each in enumerate(found):
+        if number == FAULTS_OF_ONE_FILE:
+            yield of_rule(CUT, item.shown, None, f"more than {FAULTS_OF_ONE_FILE} faults")
+            return
+        yield each
