@@ -37,7 +37,9 @@ FILES: dict[str, str | bytes] = {
     "export RA_TLS_ALLOW_OUTDATED_TCB_INSECURE=1\n"
     "export RA_TLS_ALLOW_HW_CONFIG_NEEDED=1\n"
     "export RA_TLS_ALLOW_SW_HARDENING_NEEDED=1\n",
-    "prov/run_secret_prov.sh": '#!/bin/sh\n"docker run -p 4433:4433 provider"\n',
+    "prov/run_secret_prov.sh": '#!/bin/sh\n"docker run -p 4433:4433 provider"\n'
+    "config='readlink -f ra_config.json'\n"
+    "echo 'docker run'\n",
     "prov/sgx_default_qcnl.conf": '{\n "pccs_url": "https://pccs.example.com/sgx/certification/v4/"'
     ',\n "use_secure_cert": false\n}\n',
     "prov/key.dockerfile": "FROM ubuntu\nCOPY files/wrap-key /\n",
@@ -85,7 +87,8 @@ FILES: dict[str, str | bytes] = {
     '    kubernetes.io/ingress.class: "nginx"\n'
     "  - host: faces.bank.example\n"
     "              number: 8500\n",
-    "kubernetes/coredns_custom.yaml": "  hosts {\n    10.0.0.1 attestation.bank.example\n",
+    "kubernetes/coredns_custom.yaml": "  name: coredns-custom\n"
+    "  hosts {\n    10.0.0.1 attestation.bank.example\n",
 }
 TABLE = [
     ("prov/start_key_server.sh", 2, "ra-config.insecure"),
@@ -93,6 +96,7 @@ TABLE = [
     ("prov/start_key_server.sh", 4, "ra-config.insecure"),
     ("prov/start_key_server.sh", 5, "ra-config.insecure"),
     ("prov/run_secret_prov.sh", 2, "script.quoted-command"),
+    ("prov/run_secret_prov.sh", 3, "script.quoted-command"),
     ("prov/sgx_default_qcnl.conf", 3, "qcnl.use-secure-cert"),
     ("prov/key.dockerfile", 2, "image.baked-key"),
     ("prov/ca.key", None, "keys.ca-key"),
@@ -119,7 +123,7 @@ TABLE = [
     ("kubernetes/deploy.yaml", 13, "kubernetes.plain-rest"),
     ("kubernetes/deploy.yaml", 15, "kubernetes.privileged"),
     ("kubernetes/ingress.yaml", 2, "kubernetes.retired-ingress"),
-    ("kubernetes/coredns_custom.yaml", 1, "kubernetes.hosts-edit"),
+    ("kubernetes/coredns_custom.yaml", 2, "kubernetes.hosts-edit"),
 ]
 
 
@@ -295,6 +299,11 @@ def test_what_ours_makes_of_certificates_has_no_fault_but_the_keys(tmp_path: Pat
     assert (said["domain"], said["tls"]) == ("faces.example", "mutual")
     later = migrate(tmp_path, "wrap-key", datetime(2027, 1, 1, tzinfo=UTC))
     assert "keys.expired" in codes(later)
+
+
+def test_a_client_of_another_kind_does_not_make_tls_mutual(tmp_path: Path) -> None:
+    lay_out(tmp_path, {"client/ca.crt": "", "wrap-key": b"k"})
+    assert {each.key: each.value for each in read(tmp_path).guesses}["tls"] == "oneway"
 
 
 def test_a_guess_that_no_description_takes_stays_as_suggested(tmp_path: Path) -> None:

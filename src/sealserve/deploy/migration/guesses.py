@@ -20,7 +20,11 @@ from sealserve.errors import UsageError
 
 _MIB: Final = 1 << 20
 _VALUE: Final = r"[ \t]*[\"']?([A-Za-z0-9][A-Za-z0-9.:_-]{0,252})"
-_CLUSTER: Final = re.compile(rf"^  name:{_VALUE}", re.MULTILINE)
+_CLUSTER: Final = re.compile(
+    r"^kind:[ \t]*[\"']?Deployment[\"']?[ \t]*\nmetadata:[ \t]*\n"
+    rf"(?:  [^\n]{{0,300}}\n){{0,20}}?  name:{_VALUE}",
+    re.MULTILINE,
+)
 _REPLICAS: Final = re.compile(r"^  replicas:[ \t]*([0-9]{1,4})\b", re.MULTILINE)
 _HOST: Final = re.compile(rf"^[ \t]*(?:- )?host:{_VALUE}", re.MULTILINE)
 _MODEL: Final = (
@@ -70,9 +74,7 @@ def guess(gathered: Gathered, secret: str) -> tuple[Answers, tuple[Guess, ...]]:
         if tried is not None:
             answers = tried
         elif value is not None:
-            source = (
-                f"{source} has {printable(str(value))!r}, which no description takes: suggested"
-            )
+            source = f"{source} has {printable(str(value))}, which no description takes: suggested"
         guesses.append(Guess(each.name, str(getattr(answers, each.name)), source))
     return answers, tuple(guesses)
 
@@ -157,6 +159,6 @@ def _tls(gathered: Gathered) -> Iterator[tuple[str, tuple[str, str]]]:
             yield "tls", ("mutual", f"{item.shown}: client_verify is true")
             return
     for item in gathered.of(Kind.PEM):
-        if "/client/" in f"/{item.path}":
+        if "ssl_configure/client/" in item.path:
             yield "tls", ("mutual", f"{item.shown}: clients have certificates")
             return

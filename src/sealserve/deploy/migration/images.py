@@ -109,7 +109,10 @@ _IN_SCRIPTS: Final = (
     (PRIVILEGED, re.compile(r"--privileged\b(?!=false)"), "a privileged container is started"),
     (
         QUOTED_COMMAND,
-        re.compile(r"^\s*(['\"`])(?:docker|cd|cp|mkdir|sudo|exec|openssl)\s[^'\"`]*\1\s*$"),
+        re.compile(
+            r"^\s*(?:(['\"])(?:docker|cd|cp|mkdir|sudo|exec|openssl)|"
+            r"\w+=(['\"])(?:readlink|realpath|dirname|basename))\s[^'\"]*['\"]\s*$"
+        ),
         "a command stands in quotes",
     ),
 )
