@@ -20,7 +20,7 @@ from sealserve.errors import FormatError
 
 QCNL_LIMIT = 1 << 14  # bytes; Intel's samples have two thousand
 _TOKEN = re.compile(
-    r'(?P<string>"(?:\\.|[^"\\])*+"?)|//[^\n]*|/\*(?:(?!\*/).)*+(?:\*/|(?P<open>\Z))', re.DOTALL
+    r'(?P<string>"[^"\\]*+(?:\\.[^"\\]*+)*"?)|//[^\n]*|/\*.*?(?:\*/|(?P<open>\Z))', re.DOTALL
 )
 _LINE = re.compile(r"(?P<key>[A-Z_]+)=(?P<value>.*)")
 _NUMBER = re.compile(r"[0-9]{1,9}")

@@ -16,10 +16,13 @@ from sealserve.errors import ConfigError
 _OPENING: Final = re.compile(r"\{([{%#])")
 _CLOSING: Final = {"{": "}}", "%": "%}", "#": "#}"}
 _NOT_IN_A_STRING: Final = re.compile(r"""["'\\{}\x00-\x1f\x7f]""")
-# What ends nowhere is taken to the end of its line, so that no text is read twice.
+# What ends nowhere is taken to the end of its line, so that no text is read twice. Possessive are
+# sets of characters alone: Python to 3.11.4 mistakes possessive groups that could give back.
 _TOKEN: Final = re.compile(
-    r'"""(?:[^"\\]|\\.|"(?!""))*+(?:""")?|' + r"'''(?:[^']|'(?!''))*+(?:''')?|"
-    r'"(?:[^"\\\n]|\\.)*+"?|' + r"'[^'\n]*+'?|" + r"#[^\n]*+|" + r"(\{\{[^{}\n]*+\}\})",
+    r'"""[^"\\]*+(?:(?:\\.|"(?!""))[^"\\]*+)*(?:""")?|'
+    r"'''[^']*+(?:'(?!'')[^']*+)*(?:''')?|"
+    r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*"?|'
+    r"'[^'\n]*+'?|#[^\n]*+|(\{\{[^{}\n]*+\}\})",
     re.DOTALL,
 )
 
