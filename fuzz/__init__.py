@@ -2,7 +2,8 @@
 
 `make fuzz` runs all targets, each in a process of its own, for FUZZ_SECONDS seconds. The rule that
 each must keep: whatever the bytes, it answers or raises the errors of ours that it documents, and
-no input costs it more than 50 ms of processor time or 16 MiB of memory.
+no input costs it more than 50 ms of processor time or 16 MiB of memory; files of a person's own may
+take the seconds that their target names.
 
     targets   what is fuzzed: a function of bytes, the errors it may raise, where to begin
     seeds     sound inputs to begin from, made by the lab; public vectors too where they are there

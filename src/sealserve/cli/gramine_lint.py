@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from sealserve.cli.output import json_option, print_json
 from sealserve.cli.policy_files import read_text
+from sealserve.cli.weaknesses import counted, print_weaknesses
 from sealserve.deploy.gramine.lint import lint_manifest
 from sealserve.deploy.gramine.manifest import MANIFEST_LIMIT
 from sealserve.deploy.gramine.schema import LATEST, VERSIONS, parse_version
-from sealserve.deploy.gramine.weakness import Severity, Weakness
 from sealserve.errors import ConfigError
-
-_COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
 
 
 @click.command()
@@ -46,21 +43,13 @@ def lint(context: click.Context, file: Path, version: str, strict: bool, as_json
       sealserve gramine lint server.manifest --gramine 1.7 --strict --json
     """
     found = lint_manifest(read_text(file, limit=4 * MANIFEST_LIMIT), parse_version(version))
-    number = {f"{each}s": sum(one.severity is each for one in found) for each in Severity}
+    number = counted(found)
     if as_json:
         listed = [each.as_dict() for each in found]
         print_json({"gramine": version, **number, "findings": listed})
     else:
-        _print(file, found)
-        counted = ", ".join(f"{name} {count}" for name, count in number.items())
-        click.echo(f"{file}, for Gramine {version}: {counted}")
+        print_weaknesses(str(file), found)
+        summary = ", ".join(f"{name} {count}" for name, count in number.items())
+        click.echo(f"{file}, for Gramine {version}: {summary}")
     if number["errors"] or (strict and number["warnings"]):
         context.exit(ConfigError.exit_code)
-
-
-def _print(file: Path, found: Sequence[Weakness]) -> None:
-    for each in found:
-        severity = click.style(f"{each.severity}:", fg=_COLOURS[each.severity], bold=True)
-        click.echo(f"{file}:{each.line}: {severity} {each.message} [{each.code}]")
-        click.echo(f"  so: {each.consequence}")
-        click.echo(f"  hint: {each.cure}")

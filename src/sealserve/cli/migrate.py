@@ -8,12 +8,9 @@ from pathlib import Path
 import click
 
 from sealserve.cli.output import json_option, note, print_json
-from sealserve.deploy.gramine.weakness import Severity
-from sealserve.deploy.migration.fault import Fault
+from sealserve.cli.weaknesses import counted, print_weaknesses
 from sealserve.deploy.migration.migrating import Migration, write
 from sealserve.deploy.migration.migrating import migrate as read_folder
-
-_COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
 
 
 @click.command()
@@ -53,7 +50,7 @@ def migrate(folder: Path, out: Path, secret: str, as_json: bool) -> None:
     """
     found = read_folder(folder, secret, datetime.now(UTC))
     written = [str(path) for path in write(found, out)]
-    number = {f"{each}s": sum(one.severity is each for one in found.faults) for each in Severity}
+    number = counted(found.faults)
     if as_json:
         print_json(
             {
@@ -70,22 +67,13 @@ def migrate(folder: Path, out: Path, secret: str, as_json: bool) -> None:
             }
         )
         return
-    for fault in found.faults:
-        _print(fault)
+    print_weaknesses(str(folder), found.faults)
     _print_rest(found)
-    counted = ", ".join(f"{name} {count}" for name, count in number.items())
-    click.echo(f"{', '.join(written)}: written; {counted} in {folder}")
+    summary = ", ".join(f"{name} {count}" for name, count in number.items())
+    click.echo(f"{', '.join(written)}: written; {summary} in {folder}")
     if found.enclaves:
         note("the policy names the old enclaves; add the new one: sealserve policy add-measurement")
     note("read both files before they are in force: sealserve deploy check, sealserve policy check")
-
-
-def _print(fault: Fault) -> None:
-    severity = click.style(f"{fault.severity}:", fg=_COLOURS[fault.severity], bold=True)
-    place = fault.file if fault.line is None else f"{fault.file}:{fault.line}"
-    click.echo(f"{place}: {severity} {fault.message} [{fault.code}]")
-    click.echo(f"  so: {fault.consequence}")
-    click.echo(f"  hint: {fault.cure}")
 
 
 def _print_rest(found: Migration) -> None:

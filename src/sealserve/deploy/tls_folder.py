@@ -13,9 +13,7 @@ server's private key: it is what gets sealed for the enclave. What holds a priva
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from sealserve.deploy.certificates import (
@@ -26,8 +24,7 @@ from sealserve.deploy.certificates import (
     make_client,
     make_server,
 )
-from sealserve.errors import UsageError
-from sealserve.files import PRIVATE, PUBLIC, sync_folder, write_file
+from sealserve.deploy.writing import write_folder
 
 
 def write_oneway(
@@ -35,7 +32,7 @@ def write_oneway(
 ) -> tuple[Path, ...]:
     """The folder of the one-way mode; returns its files. UsageError if the folder exists."""
     server = make_server(names, validity, issuer=None, key_type=key_type)
-    return _write_folder(
+    return write_folder(
         folder,
         {
             "server/cert.pem": server.certificate_pem,
@@ -57,7 +54,7 @@ def write_twoway(
     authority = make_authority(validity, key_type=key_type)
     server = make_server(names, validity, issuer=authority, key_type=key_type)
     client = make_client(client_name, validity, issuer=authority, key_type=key_type)
-    return _write_folder(
+    return write_folder(
         folder,
         {
             "ca_cert.pem": authority.certificate_pem,
@@ -85,31 +82,3 @@ def render_ssl_config(server: Pair, *, client_ca: bytes | None) -> bytes:
 def _quoted(pem: bytes) -> str:
     """PEM as one string of the text format: it has no character to escape but its newlines."""
     return '"' + pem.decode("ascii").replace("\n", "\\n") + '"'
-
-
-def _write_folder(folder: Path, files: Mapping[str, bytes]) -> tuple[Path, ...]:
-    if folder.exists():
-        raise UsageError(
-            f"{folder} exists and is not overwritten",
-            hint="name another folder with --out, or move this one away",
-        )
-    temporary: Path | None = None
-    try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        _write_files(temporary, files)
-        temporary.rename(folder)
-        sync_folder(folder.parent)
-    except OSError as error:
-        raise UsageError(f"cannot write {folder}: {error.strerror}") from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
-    return tuple(folder / name for name in files)
-
-
-def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        mode = PRIVATE if b"PRIVATE KEY" in content else PUBLIC
-        write_file(path, content, mode=mode, replace=False)

@@ -18,7 +18,7 @@ from sealserve.deploy.gramine.lint import lint_manifest
 from sealserve.deploy.gramine.render import render
 from sealserve.deploy.gramine.schema import parse_version
 from sealserve.deploy.gramine.sizing import sizing
-from sealserve.deploy.gramine.weakness import Severity
+from sealserve.deploy.weakness import Severity
 from sealserve.errors import ConfigError
 from sealserve.serving import settings as serving_settings
 from sealserve.serving.flags import parse_flags

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sealserve.deploy.gramine.lint import RULES, lint_manifest
 from sealserve.deploy.gramine.manifest import MANIFEST_LIMIT, Manifest
 from sealserve.deploy.gramine.schema import KEYS, VERSIONS, parse_version
-from sealserve.deploy.gramine.weakness import Severity
+from sealserve.deploy.weakness import Severity
 from sealserve.errors import ConfigError
 
 PAGE = Path(__file__).parents[3] / "docs" / "gramine.md"

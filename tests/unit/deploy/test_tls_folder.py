@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from google.protobuf import text_format
 
-from sealserve.deploy import tls_folder
+from sealserve.deploy import writing
 from sealserve.deploy.certificates import Validity
 from sealserve.deploy.tls_folder import write_oneway, write_twoway
 from sealserve.errors import UsageError
@@ -107,14 +107,14 @@ def test_a_folder_that_exists_is_never_overwritten(tmp_path: Path) -> None:
 def test_a_write_that_fails_half_way_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_file = tls_folder.write_file
+    write_file = writing.write_file
 
     def fail_at_the_configuration(path: Path, data: bytes, *, mode: int, replace: bool) -> None:
         if path.name == "ssl.cfg":
             raise UsageError("disk full")
         write_file(path, data, mode=mode, replace=replace)
 
-    monkeypatch.setattr(tls_folder, "write_file", fail_at_the_configuration)
+    monkeypatch.setattr(writing, "write_file", fail_at_the_configuration)
     with pytest.raises(UsageError, match="disk full"):
         write_oneway(tmp_path / "ssl", NAMES, VALIDITY)
     assert list(tmp_path.iterdir()) == []

@@ -17,8 +17,9 @@ from sealserve.deploy.gramine import (
     lint_versions,
 )
 from sealserve.deploy.gramine.manifest import Manifest
+from sealserve.deploy.gramine.rule import Found
 from sealserve.deploy.gramine.schema import Version
-from sealserve.deploy.gramine.weakness import Found, Severity, Weakness
+from sealserve.deploy.weakness import Severity, Weakness
 
 RULES: Final = (
     *lint_host.RULES,
@@ -48,7 +49,7 @@ def lint_manifest(text: str, version: Version) -> tuple[Weakness, ...]:
     )
     weaknesses = (_weakness(manifest, each) for each in found)
     return tuple(
-        sorted(weaknesses, key=lambda each: (each.line, _WORST_FIRST.index(each.severity)))
+        sorted(weaknesses, key=lambda each: (each.line or 0, _WORST_FIRST.index(each.severity)))
     )
 
 

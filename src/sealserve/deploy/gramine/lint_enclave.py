@@ -12,8 +12,8 @@ from typing import Final
 
 from sealserve.deploy.gramine.jinja import is_open
 from sealserve.deploy.gramine.manifest import Manifest
+from sealserve.deploy.gramine.rule import Found, error, note, warning
 from sealserve.deploy.gramine.schema import Version
-from sealserve.deploy.gramine.weakness import Found, error, note, warning
 
 NO_ATTESTATION: Final = error(
     "no-attestation",

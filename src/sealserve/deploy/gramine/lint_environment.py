@@ -13,7 +13,7 @@ from typing import Final
 from sealserve.deploy.gramine.jinja import is_open
 from sealserve.deploy.gramine.lint_files import shown
 from sealserve.deploy.gramine.manifest import Manifest, Variable
-from sealserve.deploy.gramine.weakness import Found, error, note, warning
+from sealserve.deploy.gramine.rule import Found, error, note, warning
 from sealserve.policies.places import Path
 
 PASSED_DECISIVE: Final = error(

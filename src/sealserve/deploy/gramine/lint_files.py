@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from sealserve.deploy.gramine.manifest import Listed, Manifest
-from sealserve.deploy.gramine.weakness import Found, Rule, error, warning
+from sealserve.deploy.gramine.rule import Found, error, warning
+from sealserve.deploy.weakness import Rule
 
 ALLOWED_TLS: Final = error(
     "allowed-tls",

@@ -11,7 +11,8 @@ from typing import Any, Final, NamedTuple
 
 from sealserve.deploy.gramine.jinja import is_open
 from sealserve.deploy.gramine.manifest import Manifest
-from sealserve.deploy.gramine.weakness import Found, Rule, error, note, warning
+from sealserve.deploy.gramine.rule import Found, error, note, warning
+from sealserve.deploy.weakness import Rule
 
 HOST_ARGUMENTS: Final = error(
     "host-arguments",

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sealserve.deploy.gramine.jinja import is_open
 from sealserve.deploy.gramine.manifest import Manifest
+from sealserve.deploy.gramine.rule import Found, dotted, error, warning
 from sealserve.deploy.gramine.schema import (
     KEYS,
     MOUNT_KEYS,
@@ -16,7 +17,6 @@ from sealserve.deploy.gramine.schema import (
     Key,
     Version,
 )
-from sealserve.deploy.gramine.weakness import Found, dotted, error, warning
 from sealserve.policies.places import Path
 
 KEY_GONE: Final = error(

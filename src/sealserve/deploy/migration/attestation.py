@@ -7,15 +7,16 @@ findings get a file's name, and a policy is made that denies what cannot be carr
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from sealserve.deploy.clouds.qcnl_lint import lint_qcnl
 from sealserve.deploy.gramine.lint import lint_manifest
 from sealserve.deploy.gramine.schema import LATEST, parse_version
-from sealserve.deploy.gramine.weakness import Rule, Severity
-from sealserve.deploy.migration.fault import Fault, of_finding, of_rule
+from sealserve.deploy.migration.fault import of_finding, of_rule
 from sealserve.deploy.migration.files import Item
+from sealserve.deploy.weakness import Rule, Severity, Weakness
 from sealserve.errors import UsageError
 from sealserve.policies.importing import Wish, import_ra_config
 
@@ -55,10 +56,10 @@ class Policy(NamedTuple):
     text: str
     enclaves: int
     source: str | None
-    faults: tuple[Fault, ...]
+    faults: tuple[Weakness, ...]
 
 
-def in_manifest(item: Item) -> Iterator[Fault]:
+def in_manifest(item: Item) -> Iterator[Weakness]:
     """What the manifest lets the host do, read as of the newest Gramine."""
     try:
         weaknesses = lint_manifest(item.text, parse_version(LATEST))
@@ -66,30 +67,22 @@ def in_manifest(item: Item) -> Iterator[Fault]:
         yield of_rule(UNREADABLE, item.shown, None, error.message)
         return
     for each in weaknesses:
-        yield Fault(
-            each.severity,
-            item.shown,
-            each.line,
-            each.code,
-            each.message,
-            each.consequence,
-            each.cure,
-        )
+        yield replace(each, file=item.shown)
 
 
-def in_qcnl(item: Item) -> Iterator[Fault]:
+def in_qcnl(item: Item) -> Iterator[Weakness]:
     """What is wrong with the quote provider's configuration."""
     for each in lint_qcnl(item.data):
         severity = Severity.ERROR if each.is_error else Severity.WARNING
         name = each.key.replace("_", "-") if each.key in _QCNL_KEYS else "form"
-        yield Fault(
+        yield Weakness(
             severity,
-            item.shown,
             _line(item.text, each.key),
             f"qcnl.{name}",
             each.found,
             each.consequence,
             each.cure,
+            item.shown,
         )
 
 

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from sealserve.deploy.gramine.weakness import Rule, Severity
-from sealserve.deploy.migration.fault import Fault, of_rule
+from sealserve.deploy.migration.fault import of_rule
 from sealserve.deploy.migration.files import Item
+from sealserve.deploy.weakness import Rule, Severity, Weakness
 
 PRIVILEGED: Final = Rule(
     "kubernetes.privileged",
@@ -89,7 +89,7 @@ def is_service(item: Item) -> bool:
     return _OURS.search(item.text) is not None
 
 
-def in_cluster(item: Item) -> Iterator[Fault]:
+def in_cluster(item: Item) -> Iterator[Weakness]:
     """What is wrong in one of the files."""
     if not is_service(item):
         return

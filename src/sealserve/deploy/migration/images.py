@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from sealserve.deploy.gramine.weakness import Rule, Severity
-from sealserve.deploy.migration.fault import Fault, of_finding, of_rule
+from sealserve.deploy.migration.fault import of_finding, of_rule
 from sealserve.deploy.migration.files import Item
+from sealserve.deploy.weakness import Rule, Severity, Weakness
 from sealserve.policies.insecure import read_start_script, refusals
 
 UNSIGNED_PACKAGES: Final = Rule(
@@ -118,7 +118,7 @@ _IN_SCRIPTS: Final = (
 )
 
 
-def in_image(item: Item) -> Iterator[Fault]:
+def in_image(item: Item) -> Iterator[Weakness]:
     """What is wrong in a Dockerfile."""
     for number, line in _lines(item):
         for rule, pattern, message in _IN_IMAGES:
@@ -126,7 +126,7 @@ def in_image(item: Item) -> Iterator[Fault]:
                 yield of_rule(rule, item.shown, number, message)
 
 
-def in_script(item: Item) -> Iterator[Fault]:
+def in_script(item: Item) -> Iterator[Weakness]:
     """What is wrong in a shell script."""
     allowed, unclear = read_start_script(item.text, item.shown)
     for found in refusals(allowed):
@@ -139,7 +139,7 @@ def in_script(item: Item) -> Iterator[Fault]:
                 yield of_rule(rule, item.shown, number, message)
 
 
-def in_requirements(item: Item) -> Iterator[Fault]:
+def in_requirements(item: Item) -> Iterator[Weakness]:
     """A list of packages without digests."""
     if any(True for _ in _lines(item)) and "--hash=" not in item.text:
         yield of_rule(UNPINNED, item.shown, None, "the packages of the client, without digests")

@@ -13,9 +13,9 @@ from typing import Final
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from sealserve.deploy.gramine.weakness import Rule, Severity
-from sealserve.deploy.migration.fault import Fault, of_rule
+from sealserve.deploy.migration.fault import of_rule
 from sealserve.deploy.migration.files import Gathered, Item, Kind
+from sealserve.deploy.weakness import Rule, Severity, Weakness
 
 WRAP_KEY: Final = Rule(
     "keys.wrap-key",
@@ -73,7 +73,7 @@ _PRIVATE: Final = b"PRIVATE KEY-----"
 _CERTIFICATE: Final = b"-----BEGIN CERTIFICATE-----"
 
 
-def in_keys(gathered: Gathered, now: datetime) -> Iterator[Fault]:
+def in_keys(gathered: Gathered, now: datetime) -> Iterator[Weakness]:
     """What is wrong with all of them."""
     wrap_keys = gathered.of(Kind.WRAP_KEY)
     for item in wrap_keys:
@@ -128,7 +128,7 @@ def _rule(item: Item) -> Rule:
     return SIGNING_KEY if "enclave" in name or "sign" in name else PRIVATE_KEY
 
 
-def _certificate(item: Item, certificate: x509.Certificate, now: datetime) -> Iterator[Fault]:
+def _certificate(item: Item, certificate: x509.Certificate, now: datetime) -> Iterator[Weakness]:
     if not item.name.lower().startswith("ca") and not names(certificate):
         yield of_rule(NO_NAMES, item.shown, None, "the certificate has no subjectAltName")
     if certificate.not_valid_after_utc < now:

@@ -6,8 +6,6 @@ new. No key is copied, and no file of the old folder is changed.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,16 +13,15 @@ from pathlib import Path
 from typing import Final
 
 from sealserve.deploy.description_writing import describe
-from sealserve.deploy.gramine.weakness import Rule, Severity
 from sealserve.deploy.migration.attestation import Policy, in_manifest, in_qcnl, make_policy
 from sealserve.deploy.migration.cluster import in_cluster
-from sealserve.deploy.migration.fault import Fault, of_rule
+from sealserve.deploy.migration.fault import of_rule
 from sealserve.deploy.migration.files import Gathered, Item, Kind, gather
 from sealserve.deploy.migration.guesses import Guess, guess
 from sealserve.deploy.migration.images import in_image, in_requirements, in_script
 from sealserve.deploy.migration.keys import in_keys
-from sealserve.errors import UsageError
-from sealserve.files import PUBLIC, sync_folder, write_file
+from sealserve.deploy.weakness import Rule, Severity, Weakness
+from sealserve.deploy.writing import write_folder
 
 DESCRIPTION: Final = "sealserve.toml"
 POLICY: Final = "policy.toml"
@@ -42,7 +39,7 @@ CUT: Final = Rule(
     "the rest is not listed",
     "mend those that are listed, and migrate again",
 )
-_BY_KIND: Final[dict[Kind, Callable[[Item], Iterator[Fault]]]] = {
+_BY_KIND: Final[dict[Kind, Callable[[Item], Iterator[Weakness]]]] = {
     Kind.MANIFEST: in_manifest,
     Kind.QCNL: in_qcnl,
     Kind.IMAGE: in_image,
@@ -57,7 +54,7 @@ class Migration:
     """What was found, what was guessed, and the texts to write."""
 
     recognised: tuple[str, ...]
-    faults: tuple[Fault, ...]
+    faults: tuple[Weakness, ...]
     guesses: tuple[Guess, ...]
     enclaves: int
     policy_source: str | None
@@ -83,29 +80,15 @@ def migrate(folder: Path, secret: str, now: datetime) -> Migration:
 
 def write(migration: Migration, out: Path) -> tuple[Path, ...]:
     """Both files into the new folder `out`; UsageError where it exists or cannot be made."""
-    if out.exists() or out.is_symlink():
-        raise UsageError(f"{out} exists and is not overwritten", hint="name another folder")
     files = {DESCRIPTION: migration.description, POLICY: migration.policy}
-    temporary: Path | None = None
-    try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name[:40]}.", dir=out.parent))
-        for name, text in files.items():
-            write_file(temporary / name, text.encode(), mode=PUBLIC, replace=False)
-        temporary.rename(out)
-        sync_folder(out.parent)
-    except OSError as error:
-        raise UsageError(f"cannot write {out}: {error.strerror}") from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
-    return tuple(out / name for name in files)
+    return write_folder(out, {name: text.encode() for name, text in files.items()})
 
 
-def _order(fault: Fault) -> tuple[str, int]:
-    return fault.file, fault.line or 0
+def _order(fault: Weakness) -> tuple[str, int]:
+    return fault.file or "", fault.line or 0
 
 
-def _faults(gathered: Gathered, policy: Policy, now: datetime) -> Iterator[Fault]:
+def _faults(gathered: Gathered, policy: Policy, now: datetime) -> Iterator[Weakness]:
     yield from policy.faults
     for item in gathered.items:
         if item.kind in _BY_KIND:
@@ -115,7 +98,7 @@ def _faults(gathered: Gathered, policy: Policy, now: datetime) -> Iterator[Fault
         yield of_rule(SKIPPED, each.path, None, each.reason)
 
 
-def _some(item: Item, found: Iterator[Fault]) -> Iterator[Fault]:
+def _some(item: Item, found: Iterator[Weakness]) -> Iterator[Weakness]:
     for number, each in enumerate(found):
         if number == FAULTS_OF_ONE_FILE:
             yield of_rule(CUT, item.shown, None, f"more than {FAULTS_OF_ONE_FILE} faults")

@@ -10,7 +10,8 @@ which say what each method answers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from sealserve.messages import tensor_pb2
@@ -43,7 +44,10 @@ class GraphReader:
 
     def __init__(self, openvino: Any) -> None:
         self._openvino = openvino
-        self._iterator = _iterator_class(self)
+        # Imports OpenVINO, which it is too early for before the engine is chosen.
+        from sealserve.serving.engines.openvino_iterator import Iterator
+
+        self._iterator = partial(Iterator, self)
 
     def iterator(self, graph: GraphDef) -> Any:
         """What `FrontEnd.load` takes in the place of a path. It must live until it is converted."""
@@ -120,99 +124,3 @@ class GraphReader:
 
 def _text(value: bytes) -> str:
     return value.decode("utf-8", "replace")
-
-
-def _iterator_class(reader: GraphReader) -> Any:
-    """The class whose objects OpenVINO asks; it can only be made once OpenVINO is imported."""
-    from openvino.frontend.tensorflow import GraphIterator
-    from openvino.frontend.tensorflow.py_tensorflow_frontend import _FrontEndDecoderBase
-
-    class Decoder(_FrontEndDecoderBase):  # type: ignore[misc]  # a base that has no types
-        """One node."""
-
-        def __init__(self, node: NodeDef) -> None:
-            super().__init__()
-            self._node = node
-            self._inputs = [_reference(r) for r in node.input if not r.startswith("^")]
-
-        def get_op_name(self) -> str:
-            return self._node.name
-
-        def get_op_type(self) -> str:
-            return self._node.op
-
-        def get_attribute(self, name: str) -> Any:
-            attributes = self._node.attr
-            return reader.attribute(attributes.get(name))
-
-        def get_input_size(self) -> int:
-            return len(self._inputs)
-
-        def get_input_node_name(self, port: int) -> str:
-            return self._inputs[port][0]
-
-        def get_input_node_name_output_port_name(self, port: int) -> str:
-            return self._inputs[port][1]
-
-        def get_input_node_name_output_port_index(self, port: int) -> int:
-            return self._inputs[port][2]
-
-    class Iterator(GraphIterator):  # type: ignore[misc]
-        """The nodes of a graph or of a body."""
-
-        def __init__(
-            self,
-            nodes: Iterable[NodeDef],
-            library: Mapping[str, FunctionDef],
-            takes: Sequence[str] = (),
-            gives: Sequence[str] = (),
-        ) -> None:
-            super().__init__()
-            self._decoders = [Decoder(node) for node in nodes]
-            self._library = library
-            self._takes, self._gives = list(takes), list(gives)
-            self._bodies: dict[str, Any] = {}
-            self._at = 0
-
-        def get_input_names(self) -> list[str]:
-            return self._takes
-
-        def get_output_names(self) -> list[str]:
-            return self._gives
-
-        def get_input_names_map(self) -> dict[str, str]:
-            return {}
-
-        def get_output_names_map(self) -> dict[str, str]:
-            return {}
-
-        def is_end(self) -> bool:
-            return self._at >= len(self._decoders)
-
-        def reset(self) -> None:
-            self._at = 0
-
-        def size(self) -> int:
-            return len(self._decoders)
-
-        def next_impl(self) -> None:
-            self._at += 1
-
-        def get_decoder(self) -> Any:
-            return self._decoders[self._at]
-
-        def get_body_graph_iterator(self, name: str) -> Any:
-            if name not in self._library:
-                return None
-            if name not in self._bodies:
-                self._bodies[name] = reader.body(self._library[name], self._library)
-            return self._bodies[name]
-
-    return Iterator
-
-
-def _reference(reference: str) -> tuple[str, str, int]:
-    """Node, name and number of an output, of `node`, `node:1` or, in a body, `node:output:0`."""
-    name, _, rest = reference.partition(":")
-    output, _, number = rest.rpartition(":")
-    return name, output, int(number) if number.isascii() and number.isdigit() else 0

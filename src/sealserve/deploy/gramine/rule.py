@@ -1,34 +1,11 @@
-"""What the linter says: rules with stable codes, and weaknesses that were found by them.
-
-A rule knows what follows from its fault (mostly: what the host gains) and the cure; a weakness is
-one place of a manifest where it applies.
-"""
+"""How rules about manifests are written, and how what they find is told to the linter."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import NamedTuple
 
+from sealserve.deploy.weakness import Rule, Severity
 from sealserve.policies.places import Path
-
-
-class Severity(StrEnum):
-    """An error is a hole or does not run, a warning is to be looked at, a note to be known."""
-
-    ERROR = "error"
-    WARNING = "warning"
-    NOTE = "note"
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """`consequence` is what follows, `cure` what to write instead."""
-
-    code: str
-    severity: Severity
-    consequence: str
-    cure: str
 
 
 class Found(NamedTuple):
@@ -41,29 +18,6 @@ class Found(NamedTuple):
     place: Path
     message: str
     cure: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Weakness:
-    """One finding, as it is shown; `line` counts from 1."""
-
-    severity: Severity
-    line: int
-    code: str
-    message: str
-    consequence: str
-    cure: str
-
-    def as_dict(self) -> dict[str, object]:
-        """The weakness as a JSON object."""
-        return {
-            "severity": self.severity.value,
-            "line": self.line,
-            "code": self.code,
-            "message": self.message,
-            "consequence": self.consequence,
-            "hint": self.cure,
-        }
 
 
 def error(code: str, consequence: str, cure: str) -> Rule:
