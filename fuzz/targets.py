@@ -8,7 +8,6 @@ from fuzz.target import Target
 from sealserve.appraisal.ear_reading import RESULT_LIMIT
 from sealserve.appraisal.policy import POLICY_LIMIT
 from sealserve.attester.messages import ANSWER_LIMIT, REQUEST_LIMIT
-from sealserve.cli.policy_edit import RA_CONFIG_LIMIT
 from sealserve.deploy.gramine.manifest import MANIFEST_LIMIT
 from sealserve.endorsements.chain import parse_certificate, parse_chain
 from sealserve.endorsements.collateral import Collateral
@@ -25,6 +24,7 @@ from sealserve.errors import (
 )
 from sealserve.evidence.ratls import evidence_of_peer, extract_evidence
 from sealserve.evidence.sigstruct import SIGSTRUCT_BYTES
+from sealserve.policies.importing import RA_CONFIG_LIMIT
 from sealserve.sealing.record import MAX_RECORD_BYTES
 from sealserve.verifier.maa import TOKEN_LIMIT
 from sealserve.verifier.maa_keys import KEYS_LIMIT

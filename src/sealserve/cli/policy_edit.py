@@ -13,9 +13,15 @@ from sealserve.cli.policy_files import counts, policy_argument, print_findings, 
 from sealserve.cli.sigstruct_file import add_to_policy
 from sealserve.errors import ConfigError, UsageError
 from sealserve.files import write_file
-from sealserve.policies.importing import Answer, Imported, Script, Wish, import_ra_config
+from sealserve.policies.importing import (
+    RA_CONFIG_LIMIT,
+    Answer,
+    Imported,
+    Script,
+    Wish,
+    import_ra_config,
+)
 
-RA_CONFIG_LIMIT = 32 << 10  # bytes: the published server reads no more than a hundred enclaves
 SCRIPT_LIMIT = 256 << 10  # bytes
 PUBLIC = 0o644  # a policy holds no secret
 

@@ -26,6 +26,7 @@ from sealserve.policies.insecure import (
 from sealserve.policies.ra_config import Entry, RaConfig, parse_ra_config
 from sealserve.policies.toml_text import basic_string
 
+RA_CONFIG_LIMIT: Final = 32 << 10  # bytes: the published server reads a hundred enclaves at most
 _NAME: Final = 60  # characters of the secret's name that begin other names
 
 

@@ -18,7 +18,7 @@ from sealserve.deploy.migration.fault import of_finding, of_rule
 from sealserve.deploy.migration.files import Item
 from sealserve.deploy.weakness import Rule, Severity, Weakness
 from sealserve.errors import UsageError
-from sealserve.policies.importing import Wish, import_ra_config
+from sealserve.policies.importing import RA_CONFIG_LIMIT, Wish, import_ra_config
 
 UNREADABLE: Final = Rule(
     "migrate.unreadable",
@@ -34,7 +34,6 @@ MANY: Final = Rule(
 )
 RULES: Final = (UNREADABLE, MANY)
 
-_RA_LIMIT: Final = 32 << 10  # bytes, as `sealserve policy import` reads
 _OTHERWISE: Final = "the old key server made something else of it, or fewer checks than it seems"
 _QCNL_KEYS: Final = frozenset(
     {"pccs_url", "use_secure_cert", "collateral_service", "local_pck_url", "tcb_update_type"}
@@ -99,8 +98,8 @@ def make_policy(items: tuple[Item, ...], secret: str, now: datetime) -> Policy:
     item = items[0]
     faults = [of_rule(MANY, each.shown, None, "another ra_config.json") for each in items[1:]]
     denied = _DENY_ALL.format(reason="ra_config.json could not be carried over")
-    if len(item.data) > _RA_LIMIT:
-        faults.append(of_rule(UNREADABLE, item.shown, None, f"larger than {_RA_LIMIT} bytes"))
+    if len(item.data) > RA_CONFIG_LIMIT:
+        faults.append(of_rule(UNREADABLE, item.shown, None, f"larger than {RA_CONFIG_LIMIT} bytes"))
         return Policy(denied, 0, None, tuple(faults))
     try:
         imported = import_ra_config(item.text, Wish(secret, "raw"), now, None)
