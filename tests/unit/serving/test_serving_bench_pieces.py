@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bench import _serving_peers, _serving_small, _serving_start
+from bench._process import client
 from bench._serving_footprint import client_packages, closure, extras
 from bench._serving_load import Predict, ask, latencies, load
 from bench._serving_site import (
@@ -31,14 +32,17 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 def test_a_server_of_ours_answers_over_mutual_tls_in_plaintext_and_over_rest(site: Site) -> None:
     rest_body = site.body("twice-json")
     rest_body.write_bytes(_serving_small.rest_request())
-    with site.serve(TWICE, rest=True) as ours, site.serve(TWICE, tls=False) as plain:
+    with (
+        client() as call,
+        site.serve(TWICE, rest=True) as ours,
+        site.serve(TWICE, tls=False) as plain,
+    ):
         for server in (ours, plain):
-            answer = PredictResponse.FromString(ask(server.grpc, site.body(TWICE)))
+            answer = PredictResponse.FromString(call(ask, server.grpc, site.body(TWICE)))
             assert list(answer.outputs) == ["predict"]
-        assert ours.rest is not None
-        assert b"outputs" in ask(ours.rest, rest_body)
-        assert load(ours.grpc, site.body(TWICE), 2, 4) > 0
-        assert len(latencies(ours.grpc, site.body(TWICE), 3)) == 3
+        assert b"outputs" in call(ask, ours.rest, rest_body)
+        assert call(load, ours.grpc, site.body(TWICE), 2, 4) > 0
+        assert len(call(latencies, ours.grpc, site.body(TWICE), 3)) == 3
         assert ours.pid in family(os.getpid())
         assert family_seconds(ours.pid) > 0
         log = next(iter(site.folder.glob("serve-0/log")))
