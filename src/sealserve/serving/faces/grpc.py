@@ -37,6 +37,7 @@ HANDSHAKE_SECONDS = 20
 MAX_CONNECTIONS = 10_000  # each takes a descriptor, before anybody has shown a certificate
 CLOSING_SECONDS = 2.0  # for clients to say that they have heard of the end, and to be cut off
 _LOOK_SECONDS = 0.1
+_NEVER = 1e9  # seconds
 TEXT_LIMIT = 500  # characters of an error: it may repeat what was sent, and travels in a header
 
 
@@ -101,9 +102,12 @@ class GrpcServer:
 
         gRPC waits for clients that do not answer, too, though no call of theirs runs: for those a
         moment is enough. Whether it let go of all connections: it may wait for ever.
+
+        The deadline is kept here. Given to gRPC, it would race with the cut: when they meet, gRPC
+        cancels the calls of a server that it has destroyed, and the process dies.
         """
         loop = asyncio.get_running_loop()
-        end, ending = loop.time() + grace, asyncio.create_task(self._server.stop(grace))
+        end, ending = loop.time() + grace, asyncio.create_task(self._server.stop(_NEVER))
         quiet = 0.0
         while not ending.done() and loop.time() < end and quiet < CLOSING_SECONDS:
             await asyncio.wait({ending}, timeout=_LOOK_SECONDS)
