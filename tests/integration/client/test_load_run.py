@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -107,6 +107,15 @@ def test_processes_share_one_load_and_make_one_report(start_replica: Any, plan: 
     assert sum(row.answered for row in report.rows) == 101
 
 
+@pytest.fixture
+def heeds_interrupts() -> Iterator[None]:
+    """Whatever started the tests: a shell lets its background jobs ignore SIGINT."""
+    found = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, found)
+
+
+@pytest.mark.usefixtures("heeds_interrupts")
 @pytest.mark.parametrize("processes", [1, 2])
 def test_an_interrupted_run_reports_what_was_measured_by_then(
     processes: int, start_replica: Any, plan: MakePlan
