@@ -10,9 +10,9 @@ import click
 
 from sealserve.cli.output import json_option, print_json
 from sealserve.cli.policy_files import counts, print_findings
-from sealserve.deploy.description import Description
-from sealserve.deploy.description_reading import check_description, read_text
-from sealserve.deploy.description_writing import Answers, describe
+from sealserve.deploy.description.model import Description
+from sealserve.deploy.description.reading import check_description, read_text
+from sealserve.deploy.description.writing import Answers, describe
 from sealserve.errors import ConfigError
 from sealserve.files import PUBLIC, write_file
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from sealserve.cli.output import json_option, note, print_json
-from sealserve.deploy.description_reading import load_description
+from sealserve.deploy.description.reading import load_description
 from sealserve.deploy.gramine.render import render as render_manifest
 from sealserve.deploy.gramine.servers import seal_format
 from sealserve.deploy.writing import write_new

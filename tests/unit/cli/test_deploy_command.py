@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from sealserve.cli import cli, main
 from sealserve.cli.output import Run
-from sealserve.deploy.description import Description
+from sealserve.deploy.description.model import Description
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:

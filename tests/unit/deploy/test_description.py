@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealserve.deploy.clouds import CLOUDS
-from sealserve.deploy.description import Description
-from sealserve.deploy.description_reading import check_description, load_description
+from sealserve.deploy.description.model import Description
+from sealserve.deploy.description.reading import check_description, load_description
 from sealserve.errors import ConfigError
 from sealserve.policies.finding import Severity
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sealserve.deploy.description import GRAMINE_VERSIONS, Description, Model
-from sealserve.deploy.description_reading import check_description
-from sealserve.deploy.description_writing import Answers, describe
+from sealserve.deploy.description.model import GRAMINE_VERSIONS, Description, Model
+from sealserve.deploy.description.reading import check_description
+from sealserve.deploy.description.writing import Answers, describe
 from sealserve.deploy.gramine.lint import lint_manifest
 from sealserve.deploy.gramine.render import render
 from sealserve.deploy.gramine.schema import parse_version

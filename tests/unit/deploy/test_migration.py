@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sealserve.cli import main
 from sealserve.deploy.certificates import Validity
-from sealserve.deploy.description_reading import check_description
+from sealserve.deploy.description.reading import check_description
 from sealserve.deploy.migration import attestation, cluster, files, images, keys, migrating
 from sealserve.deploy.migration.migrating import Migration, migrate, write
 from sealserve.deploy.tls_folder import write_twoway

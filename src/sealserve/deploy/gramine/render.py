@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sealserve.deploy.description import Description
+from sealserve.deploy.description.model import Description
 from sealserve.deploy.gramine.servers import BINARY, Program, program
 from sealserve.deploy.gramine.sizing import STACK_MIB, Sizing, sizing
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sealserve.deploy.description import Description, Model
+from sealserve.deploy.description.model import Description, Model
 from sealserve.deploy.gramine.sizing import grpc_threads
 
 BINARY: Final = "/usr/bin/tensorflow_model_server"

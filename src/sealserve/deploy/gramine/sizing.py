@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sealserve.deploy.description import AUTOMATIC, Description, size_in_mib
+from sealserve.deploy.description.model import AUTOMATIC, Description, size_in_mib
 from sealserve.errors import ConfigError
 
 UNMEASURED: Final = "reckoned, not measured on SGX hardware: watch memory there, and correct it"

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Final
 
-from sealserve.deploy.description_writing import Answers, describe
+from sealserve.deploy.description.writing import Answers, describe
 from sealserve.deploy.migration.cluster import is_service
 from sealserve.deploy.migration.fault import printable
 from sealserve.deploy.migration.files import Gathered, Item, Kind

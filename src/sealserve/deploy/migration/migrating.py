@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from sealserve.deploy.description_writing import describe
+from sealserve.deploy.description.writing import describe
 from sealserve.deploy.migration.attestation import Policy, in_manifest, in_qcnl, make_policy
 from sealserve.deploy.migration.cluster import in_cluster
 from sealserve.deploy.migration.fault import of_rule

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ValidationError
 
 from sealserve.appraisal.bounded_toml import read_toml
 from sealserve.appraisal.complaints import faults
-from sealserve.deploy.description import Description
-from sealserve.deploy.description_rules import Doubt, contradictions, doubts
+from sealserve.deploy.description.model import Description
+from sealserve.deploy.description.rules import Doubt, contradictions, doubts
 from sealserve.errors import ConfigError
 from sealserve.files import read_file
 from sealserve.policies.finding import Finding, Severity, in_order

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import NamedTuple
 
-from sealserve.deploy.description import AUTOMATIC, Description, size_in_mib
+from sealserve.deploy.description.model import AUTOMATIC, Description, size_in_mib
 from sealserve.hosts import is_loopback, parse_address, parse_ip
 from sealserve.policies.places import Path
 

@@ -1,7 +1,7 @@
 """A new description, with comments, from a few answers.
 
 The answers go into TOML texts, so a character that could end one is refused; all else is judged by
-`description_reading`, as in a file that a person wrote.
+`reading`, as in a file that a person wrote.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from sealserve.deploy.description_reading import check_description
+from sealserve.deploy.description.reading import check_description
 from sealserve.errors import UsageError
 
 _UNSAFE: Final = re.compile(r'["\\\x00-\x1f\x7f]')

@@ -1,8 +1,8 @@
 """`sealserve.toml`: one description of a service, from which all that runs it is rendered.
 
 It holds names, addresses and sizes, and no secret: keys are named, never written. What a person may
-write is checked here key by key; `description_rules.py` has what must hold between keys, and
-`description_reading.py` reads the text. Every text that is rendered into another file has letters,
+write is checked here key by key; `rules.py` has what must hold between keys, and
+`reading.py` reads the text. Every text that is rendered into another file has letters,
 digits and a few signs alone, so none can end a string there. Nothing here opens a file.
 """
 
