@@ -18,12 +18,14 @@ from sealserve.cli.lab_quote import (
 )
 from sealserve.cli.output import json_option, note, print_json
 from sealserve.files import PUBLIC, write_file
+from sealserve.folders import os_errors
 from sealserve.lab.folder import LabFolder
 from sealserve.lab.front import Launched, run_enclave
 from sealserve.lab.identity import EnclaveIdentity, read_mr_signer
 from sealserve.lab.launched import Identity, identity_of
 from sealserve.lab.measurement import Interpreter, describe
 from sealserve.lab.measurement import measure as measure_enclave
+from sealserve.lab.quoting import quoting_service
 from sealserve.lab.trees import Digests
 
 
@@ -56,10 +58,19 @@ def _program(command: Callable[..., None]) -> Callable[..., None]:
 @DIRECTORY
 @enclave_attributes
 @_program
+@click.option(
+    "--qe",
+    "run",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Be the quoting enclave, too, with its socket FOLDER/qe.sock: for a container, which "
+    "shares no process with another. DIR is only read.",
+)
 def enclave(
     directory: Path,
     arguments: Sequence[str],
     code: Sequence[Path],
+    run: Path | None,
     **attributes: Any,
 ) -> None:
     """Run a sealserve command as a SIMULATED enclave, measured by the quoting enclave of DIR.
@@ -72,10 +83,18 @@ def enclave(
     \b
     Example:
       sealserve lab enclave lab -- lab selfquote --evidence_source lab:lab/qe.sock
+      sealserve lab enclave lab --qe /tmp/qe -- lab selfquote --evidence_source lab:/tmp/qe/qe.sock
     """
-    folder = LabFolder(directory)
+    folder = LabFolder(directory, run)
     request = describe(arguments, Interpreter.own(), code=code, **attributes)
-    raise click.exceptions.Exit(run_enclave(folder.socket, request, launched=_tell))
+    if run is None:
+        status = run_enclave(folder.socket, request, launched=_tell)
+    else:
+        with os_errors():
+            run.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with quoting_service(folder):
+            status = run_enclave(folder.socket, request, launched=_tell)
+    raise click.exceptions.Exit(status)
 
 
 def _tell(launched: Launched) -> None:
