@@ -190,7 +190,7 @@ def test_what_was_guessed_says_where_it_is_from(published: Path) -> None:
     sources = {each.key: each.source for each in read(published).guesses}
     assert sources["model"].startswith("kubernetes/deploy.yaml:11")
     assert sources["domain"] == "kubernetes/ingress.yaml:3"
-    assert sources["size"] == "measured: the largest version in models/ has 3145728 bytes"
+    assert sources["size"] == "measured: the largest version has 3145728 bytes"
     assert sources["cloud"] == "nothing says it: suggested"
 
 

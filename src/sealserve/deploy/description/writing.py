@@ -34,19 +34,42 @@ class Answers:
     gramine: str = "1.9"
 
 
-def describe(answers: Answers) -> str:
+@dataclass(frozen=True, slots=True)
+class Another:
+    """A model beside the first, sealed with the same key."""
+
+    model: str
+    base_path: str
+    size: str
+
+
+def describe(answers: Answers, others: tuple[Another, ...] = ()) -> str:
     """The text of a valid description; UsageError for answers that make none."""
-    values: dict[str, Any] = {each.name: getattr(answers, each.name) for each in fields(answers)}
-    for name, value in values.items():
-        if _UNSAFE.search(str(value)):
-            raise UsageError(f"{name}: {value!r:.80} has signs that no such value has")
-    text = _TEXT.format(**values)
+    values = _values(answers)
+    more = "".join(_MODEL.format(**_values(each), key=answers.key) for each in others)
+    text = _TEXT.format(**values, more=more)
     checked = check_description(text)
     if checked.description is None:
         first = checked.findings[0]
         raise UsageError(first.message, hint=first.hint)
     return text
 
+
+def _values(answers: Answers | Another) -> dict[str, Any]:
+    values = {each.name: getattr(answers, each.name) for each in fields(answers)}
+    for name, value in values.items():
+        if _UNSAFE.search(str(value)):
+            raise UsageError(f"{name}: {value!r:.80} has signs that no such value has")
+    return values
+
+
+_MODEL = """
+[[models]]
+name = "{model}"
+base_path = "{base_path}"
+key = "{key}"
+size = "{size}"
+"""
 
 _TEXT = """\
 # One description of a service: everything that runs it is rendered from this file.
@@ -63,7 +86,7 @@ base_path = "{base_path}"    # the folder of its versions; sealed for this very 
 key = "{key}"    # the secret that it is sealed with, by its name in the key service
 size = "{size}"    # what a version's files take
 signature = "serving_default"
-
+{more}
 [server]
 kind = "{kind}"    # tensorflow-serving: the stock server; sealserve: ours
 port = 8500
