@@ -110,6 +110,7 @@ def _ours(description: Description) -> Program:
             *("python3", "-I", "-B", "-m", "sealserve", "serve"),
             *arguments,
             f"--ssl_config_file={description.tls.config}",
+            f"--tls_mode={description.tls.mode}",
             "--attest",
             "--evidence_source=gramine",
             f"--key_service={service.address}",
