@@ -209,22 +209,26 @@ def test_a_sealed_tls_configuration_is_held_to_key_and_path(tmp_path: Path) -> N
         ("x", "models/../x", "below the enclave's folder"),
         ("faces", "models/x", "two models are called faces"),
         ("x", "models/faces/x", "lies in the other"),
-        ('x"\\n[y', "models/x", None),
+        ('x"\\n[y', "models/x", "has signs that no such value has"),
     ],
 )
 def test_what_no_description_takes_is_said_and_left_out(
-    name: str, path: str, words: str | None, tmp_path: Path
+    name: str, path: str, words: str, tmp_path: Path
 ) -> None:
     config = f"""model_config_list {{
       config {{ name: "faces" base_path: "/models/faces" }}
       config {{ name: '{name}' base_path: "{path}" }} }}"""
     migration = migrate(lay_out(tmp_path, {"models.config": config}), "key", NOW)
-    if words is None:  # the file is not read at all
-        assert "migrate.unreadable" in {each.code for each in migration.faults}
-        return
     assert paths(migration) == [("faces", "models/faces")]
     (fault,) = [each for each in migration.faults if each.code == "models.not-described"]
     assert words in fault.message
+
+
+def test_a_models_config_that_is_none_is_said_and_the_folders_count(tmp_path: Path) -> None:
+    lay_out(tmp_path, {"models.config": "<?xml"} | model("models/a", FIRST))
+    migration = migrate(tmp_path, "key", NOW)
+    assert paths(migration) == [("a", "models/a")]
+    assert [each.code for each in migration.faults] == ["migrate.unreadable"]
 
 
 def test_more_models_than_a_description_takes_are_said(tmp_path: Path) -> None:
@@ -307,7 +311,8 @@ BAD_CONFIGS = {
     "model_config_list {": "line 1: expected the name of a field",
     "model_config_list { config { name: } }": "expected a value",
     'model_config_list {\n config { name: "a" }\n}': "line 2: a model needs name and base_path",
-    "\n\nmodel_config_list { config { name: ” } }": "line 3: neither",
+    "\n\nmodel_config_list { config { name: ” } }": "line 3: this is not",
+    'a: "\\x41"': "line 1: an escape",
     "a: [" + "1," * 9: "expected a value",
     "a {" * 100: "messages in one another",
     "custom_model_config { x: 1 }": "no model_config_list",
