@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Final
 
+from sealserve.deploy.certificates import dns_names
 from sealserve.deploy.description.writing import Another, Answers, describe
 from sealserve.deploy.migration.cluster import is_service
 from sealserve.deploy.migration.fault import of_rule, printable
 from sealserve.deploy.migration.files import Gathered, Item, Kind
-from sealserve.deploy.migration.keys import common_name, names, read_certificate
+from sealserve.deploy.migration.keys import common_name, read_certificate
 from sealserve.deploy.migration.models import Found
 from sealserve.deploy.weakness import Rule, Severity, Weakness
 from sealserve.errors import UsageError
@@ -200,7 +201,7 @@ def _of_certificates(gathered: Gathered) -> Iterator[tuple[str, tuple[str, str]]
         certificate = read_certificate(item) if "server" in item.path else None
         if certificate is None:
             continue
-        name = next(iter(names(certificate)), None) or common_name(certificate)
+        name = next(iter(dns_names(certificate)), None) or common_name(certificate)
         if name:
             yield "domain", (name, f"{item.shown}: the certificate's name")
             return
