@@ -58,6 +58,7 @@ COMMANDS = {
     "migrate": Entry("migrate", "migrate", "", "Come from the published solution's folder."),
     "deploy": Entry("deploy", "deploy", "", "Describe a service in one file, and check it."),
     "gramine": Entry("gramine", "gramine", "", "Make, check and measure Gramine manifests."),
+    "image": Entry("image", "image", "", "Build container images, and say what is in one."),
     "cloud": Entry("cloud", "cloud", "", "What is known of clouds, and their configuration."),
     "doctor": Entry("doctor", "doctor", "", "What this machine has and lacks, and what to do."),
 }

@@ -130,10 +130,16 @@ def look(engine: Engine, reference: str, temporary: Path) -> Built:
     archive = temporary / "image.tar"
     try:
         engine.save(reference, archive)
-        image = read_image(archive)
+        return read_built(archive, reference)
     finally:
         archive.unlink(missing_ok=True)
-    return Built(reference, image, spdx(image, reference))
+
+
+def read_built(archive: Path, reference: str | None = None) -> Built:
+    """What is in a docker-archive, which is called by its file where no name is given."""
+    image = read_image(archive)
+    name = reference or archive.name
+    return Built(name, image, spdx(image, name))
 
 
 def write_sbom(built: Built, folder: Path, role: Role) -> Path:

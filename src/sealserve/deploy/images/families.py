@@ -71,8 +71,8 @@ _COMMON: Final = (
         "TFSERVING",
         None,
         "TensorFlow Serving 2.20.0 (tensorflow/serving, tag bc7e9d2b9a41, 23 April 2026); no "
-        "source at hand confirms its image's digest: take docker.io/tensorflow/serving:2.20.0, with "
-        "the digest that `skopeo inspect` prints",
+        "source at hand confirms the digest of its image: docker.io/tensorflow/serving:2.20.0, "
+        "with the digest that `skopeo inspect` prints",
         pinned=True,
     ),
     Argument(
