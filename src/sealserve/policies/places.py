@@ -137,7 +137,8 @@ class _Scanner:
 
     def _value(self, path: Path) -> Iterator[tuple[Path, Span]]:
         if len(path) > NESTING_LIMIT:
-            raise ConfigError(f"the values are nested deeper than {NESTING_LIMIT}")
+            line = self._text.count("\n", 0, self._at) + 1
+            raise ConfigError(f"line {line}: values are nested deeper than {NESTING_LIMIT}")
         start = self._at
         first = self._text[start]
         inner: list[tuple[Path, Span]] = []
