@@ -16,10 +16,9 @@ from sealserve.errors import ConfigError
 
 DEPTH: Final = 16
 
-_TOKEN: Final = re.compile(
-    r"""[ \t\r\v\f]+|\n|\#[^\n]*|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|"""
-    r"""[A-Za-z0-9_./+-]+|[\[\]{}<>:,;]"""
-)
+_TOKEN: Final = re.compile(r"""[ \t\r\v\f]+|\n|\#[^\n]*|["']|[A-Za-z0-9_./+-]+|[\[\]{}<>:,;]""")
+# A text is walked through, from escape to escape: one pattern for it all would keep its every step.
+_INSIDE: Final = {quote: re.compile(rf"[^\\\n{quote}]*") for quote in ('"', "'")}
 _ESCAPE: Final = re.compile(r"\\(.)")
 _ESCAPES: Final = {
     "n": "\n",
@@ -64,6 +63,11 @@ class _Tokens:
             match = _TOKEN.match(text, at)
             if match is None:
                 raise _wrong(line, "this is not protobuf's text format")
+            if match[0] in _INSIDE:
+                end = _text_end(text, at, line)
+                yield line, text[at:end]
+                at = end
+                continue
             at = match.end()
             if match[0] == "\n":
                 line += 1
@@ -81,6 +85,20 @@ class _Tokens:
     def took(self, sign: str) -> bool:
         """Take it if it is the sign."""
         return self.next == sign and bool(self.take())
+
+
+def _text_end(text: str, start: int, line: int) -> int:
+    """Behind the quote that ends the text which begins with one at `start`."""
+    quote = text[start]
+    at = start + 1
+    while match := _INSIDE[quote].match(text, at):
+        at = match.end()
+        if text[at : at + 1] == quote:
+            return at + 1
+        if text[at : at + 1] != "\\" or text[at + 1 : at + 2] in ("", "\n"):
+            break
+        at += 2
+    raise _wrong(line, "a text has no end on its line")
 
 
 def _message(tokens: _Tokens, closing: str, depth: int) -> list[Field]:

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -172,13 +173,15 @@ def _certificate(values: _Values) -> tuple[x509.Certificate | None, list[Weaknes
         public = certificate.public_key().public_bytes(
             Encoding.DER, PublicFormat.SubjectPublicKeyInfo
         )
-    except (ValueError, IndexError):
-        return None, [_found(KEY, "server_cert is no certificate in PEM")]
+    except (ValueError, IndexError, UnsupportedAlgorithm, x509.InvalidVersion):
+        return None, [_found(KEY, "server_cert is no certificate in PEM, or of an unknown kind")]
     try:
         private = load_pem_private_key(key.encode(), password=None).public_key()
         own = private.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except (ValueError, TypeError):
-        return certificate, [_found(KEY, "server_key is no private key in PEM without password")]
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return certificate, [
+            _found(KEY, "server_key is no private key in PEM without password, or of another kind")
+        ]
     if own != public:
         return certificate, [_found(KEY, "server_key is not the key of server_cert")]
     return certificate, []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import tempfile
@@ -299,6 +300,15 @@ def test_what_ours_makes_of_certificates_has_no_fault_but_the_keys(tmp_path: Pat
     assert (said["domain"], said["tls"]) == ("faces.example", "mutual")
     later = migrate(tmp_path, "wrap-key", datetime(2027, 1, 1, tzinfo=UTC))
     assert "keys.expired" in codes(later)
+
+
+def test_a_certificate_of_a_version_that_nobody_knows_is_none(tmp_path: Path) -> None:
+    write_twoway(tmp_path / "made", ["faces.example"], "client", Validity(NOW, 30))
+    pem = (tmp_path / "made/server/cert.pem").read_bytes()
+    begin, *body, end = pem.strip().split(b"\n")
+    der = base64.b64decode(b"".join(body)).replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05")
+    lay_out(tmp_path / "old", {"server.crt": b"\n".join((begin, base64.b64encode(der), end))})
+    assert codes(read(tmp_path / "old")) == set()
 
 
 def test_a_client_of_another_kind_does_not_make_tls_mutual(tmp_path: Path) -> None:

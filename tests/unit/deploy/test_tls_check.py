@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from collections.abc import Callable
@@ -24,6 +25,8 @@ from sealserve.sealing import seal
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 KEY = bytes(range(16))
+VERSION_3 = bytes.fromhex("a003020102")
+P256 = bytes.fromhex("06082a8648ce3d030107")
 VALIDITY = Validity(NOW, 30)
 AUTHORITY = make_authority(VALIDITY)
 SERVER = make_server(["grpc.example.com", "*.zoo.example"], VALIDITY, issuer=AUTHORITY)
@@ -88,6 +91,36 @@ CHANGES: dict[str, tuple[Callable[[bytes], bytes], list[str]]] = {
         ["tls.key"],
     ),
 }
+
+
+def changed(pem: bytes, old: bytes, new: bytes) -> bytes:
+    """The same PEM, with some of its bytes exchanged."""
+    begin, *body, end = pem.strip().split(b"\n")
+    der = base64.b64decode(b"".join(body))
+    assert old in der
+    return b"\n".join((begin, base64.b64encode(der.replace(old, new)), end)) + b"\n"
+
+
+def in_the_file(pem: bytes) -> bytes:
+    return pem.replace(b"\n", b"\\n")
+
+
+@pytest.mark.parametrize(
+    ("part", "old", "new"),
+    [
+        ("certificate_pem", P256, P256[:-1] + b"\x63"),
+        ("key_pem", P256, P256[:-1] + b"\x63"),
+        ("certificate_pem", VERSION_3, VERSION_3[:-1] + b"\x05"),
+    ],
+    ids=["a certificate of an unknown curve", "a key of one", "a certificate of version 6"],
+)
+def test_what_cryptography_has_exceptions_of_its_own_for_is_an_error(
+    part: str, old: bytes, new: bytes
+) -> None:
+    pem = getattr(SERVER, part)
+    data = ONEWAY.replace(in_the_file(pem), in_the_file(changed(pem, old, new)))
+    assert data != ONEWAY
+    assert codes(data) == ["tls.key"]
 
 
 @pytest.mark.parametrize("name", CHANGES)

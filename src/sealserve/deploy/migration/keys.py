@@ -98,7 +98,7 @@ def read_certificate(item: Item) -> x509.Certificate | None:
         return None
     try:
         return x509.load_pem_x509_certificate(item.data[item.data.index(_CERTIFICATE) :])
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         return None
 
 
