@@ -2,8 +2,7 @@
 
 It holds names, addresses and sizes, and no secret: keys are named, never written. What a person may
 write is checked here key by key; `rules.py` has what must hold between keys, and
-`reading.py` reads the text. Every text that is rendered into another file has letters,
-digits and a few signs alone, so none can end a string there. Nothing here opens a file.
+`reading.py` reads the text; `fields.py` has what texts may hold. Nothing here opens a file.
 """
 
 from __future__ import annotations
@@ -11,80 +10,35 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator
 
-from sealserve.errors import UsageError
-from sealserve.hosts import parse_address, parse_dns_name
+from sealserve.deploy.description.fields import (
+    AUTOMATIC,
+    LARGEST_MIB,
+    EnclaveSize,
+    Host,
+    HostPort,
+    Label,
+    Name,
+    RelativePath,
+    Size,
+    Table,
+    size_in_mib,
+)
+from sealserve.deploy.description.fields import key as _key
+from sealserve.deploy.description.kubernetes import Kubernetes
+
+__all__ = ["AUTOMATIC", "LARGEST_MIB", "Description", "Kubernetes", "Model", "size_in_mib"]
 
 GRAMINE_VERSIONS: Final = ("1.5", "1.6", "1.7", "1.8", "1.9")
-LARGEST_MIB: Final = 512 << 10
-AUTOMATIC: Final = "automatic"
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_LABEL: Final = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
-_PATH: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
-_SIZE: Final = re.compile(r"([1-9][0-9]{0,5})([MG])")
-_PATH_LIMIT: Final = 200  # a protected file's path has 512 bytes at most in Gramine
 _MODELS: Final = 100
 _TOO_OLD: Final = (
     "Gramine before 1.5 has other manifest keys, and before 1.3 starts without the key that it was "
     "refused"
 )
-
-
-def size_in_mib(text: str) -> int:
-    """`"98M"` or `"4G"` in MiB; ValueError for what is no size, or beyond 512G."""
-    match = _SIZE.fullmatch(text)
-    size = int(match[1]) * (1024 if match[2] == "G" else 1) if match else 0
-    if not 1 <= size <= LARGEST_MIB:
-        raise ValueError(f"found {text!r:.80}, expected a size from 1M to 512G")
-    return size
-
-
-def _matching(pattern: re.Pattern[str], expected: str) -> Callable[[str], str]:
-    def check(text: str) -> str:
-        if not pattern.fullmatch(text):
-            raise ValueError(f"found {text!r:.80}, expected {expected}")
-        return text
-
-    return check
-
-
-def _path(text: str) -> str:
-    if len(text) > _PATH_LIMIT or not _PATH.fullmatch(text):
-        raise ValueError(f"found {text!r:.80}, expected a path below the enclave's folder")
-    return text
-
-
-def _host(text: str) -> str:
-    try:
-        return parse_dns_name(text)
-    except UsageError as error:
-        raise ValueError(error.message) from None
-
-
-def _address(text: str) -> str:
-    try:
-        return str(parse_address(text))
-    except UsageError as error:
-        raise ValueError(error.message) from None
-
-
-def _size(text: str) -> str:
-    size_in_mib(text)
-    return text
-
-
-def _enclave_size(text: str) -> str:
-    if text == AUTOMATIC:
-        return text
-    size = size_in_mib(text)
-    if size & (size - 1):
-        raise ValueError(f"found {text!r}: SGX takes a power of two alone")
-    return text
 
 
 def _gramine(value: object) -> object:
@@ -96,30 +50,6 @@ def _gramine(value: object) -> object:
     if value not in GRAMINE_VERSIONS:
         raise ValueError(f"found {value!r:.80}, expected one of {', '.join(GRAMINE_VERSIONS)}")
     return value
-
-
-Name = Annotated[
-    str, AfterValidator(_matching(_NAME, "1 to 64 letters, digits, dots, hyphens, underscores"))
-]
-Label = Annotated[
-    str, AfterValidator(_matching(_LABEL, "a small letter, then small letters, digits, hyphens"))
-]
-RelativePath = Annotated[str, AfterValidator(_path)]
-Host = Annotated[str, AfterValidator(_host)]
-HostPort = Annotated[str, AfterValidator(_address)]
-Size = Annotated[str, AfterValidator(_size)]
-EnclaveSize = Annotated[str, AfterValidator(_enclave_size)]
-
-
-def _key(description: str, example: Any, **rest: Any) -> Any:
-    """A key of the file; its description and example are the hint for whoever gets it wrong."""
-    return Field(description=description, examples=[example], **rest)
-
-
-class Table(BaseModel):
-    """A table of the file: frozen, exact in its types, and without unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Model(Table):
@@ -197,6 +127,7 @@ class Description(Table):
     tls: Tls = _key("the [tls] table", {})
     key_service: KeyServiceAddress = _key("the [key_service] table", {})
     gramine: Gramine = _key("the [gramine] table", {})
+    kubernetes: Kubernetes = _key("the [kubernetes] table", {}, default=Kubernetes())
 
     @property
     def key(self) -> str:
@@ -205,6 +136,12 @@ class Description(Table):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what the file means: layout, comments and spelt-out defaults do not count."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """SHA-256 of what the file means: layout, comments and spelt-out defaults do not count.
+
+        A table [kubernetes] that says nothing is none: files from before it keep their digest.
+        """
+        meaning = self.model_dump(mode="json")
+        if self.kubernetes == Kubernetes():
+            del meaning["kubernetes"]
+        canonical = json.dumps(meaning, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()

@@ -2,27 +2,23 @@
 
 Each finding is a path in the file, what was found, and what to write instead. Reasons: Gramine's
 `Documentation/manifest-syntax.rst`, "Encrypted files", and its `secret_prov_attest.c`, which sets
-one key; docs/serving.md for the server of ours inside Gramine.
+one key; docs/serving.md for the server of ours inside Gramine. `kubernetes_rules.py` has those of
+`[kubernetes]`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import combinations
-from typing import NamedTuple
 
+from sealserve.deploy.description.doubt import Doubt
+from sealserve.deploy.description.kubernetes_rules import (
+    kubernetes_contradictions,
+    kubernetes_doubts,
+)
 from sealserve.deploy.description.model import AUTOMATIC, Description, size_in_mib
 from sealserve.hosts import is_loopback, parse_address, parse_ip
 from sealserve.policies.places import Path
-
-
-class Doubt(NamedTuple):
-    """One finding of a rule."""
-
-    path: Path
-    code: str
-    message: str
-    hint: str
 
 
 def contradictions(description: Description) -> Iterator[Doubt]:
@@ -37,6 +33,7 @@ def contradictions(description: Description) -> Iterator[Doubt]:
             f"{address} is where this very service listens",
             "name the key service, which the model's owner runs elsewhere",
         )
+    yield from kubernetes_contradictions(description)
 
 
 def doubts(description: Description) -> Iterator[Doubt]:
@@ -64,6 +61,7 @@ def doubts(description: Description) -> Iterator[Doubt]:
             "replicas = 2",
         )
     yield from _size(description)
+    yield from kubernetes_doubts(description)
 
 
 def _models(description: Description) -> Iterator[Doubt]:
