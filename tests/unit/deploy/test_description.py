@@ -53,9 +53,9 @@ SECOND = '[[models]]\nname = "two"\nbase_path = "models/two"\nkey = "digits"\nsi
 # A line of the good description, what stands there instead, the line that is named, and words of
 # the message and of the hint.
 BAD = {
-    "no TOML": ("replicas = 2", "replicas = ", 4, "is not TOML", "toml.io"),
+    "no TOML": ("replicas = 2", "replicas = ", 4, "is not TOML", "a value behind"),
     "a text without end": ('"digits"\ndomain', '"digits\ndomain', 1, "is not TOML", "toml.io"),
-    "a key twice": ("replicas = 2", "replicas = 2\nreplicas = 3", 5, "is not TOML", "toml.io"),
+    "a key twice": ("replicas = 2", "replicas = 2\nreplicas = 3", 5, "is not TOML", "once"),
     "a cluster in capitals": ('cluster = "digits"', 'cluster = "Digits"', 1, "small letter", "="),
     "an empty cluster": ('cluster = "digits"', 'cluster = ""', 1, "small letter", "cluster"),
     "a long cluster": ('cluster = "digits"', f'cluster = "{"x" * 50}"', 1, "small", "cluster"),
@@ -66,7 +66,7 @@ BAD = {
     "a domain with Jinja": ("grpc.example.com", "{{ env }}", 2, "no host name", "domain"),
     "a domain that is an address": ("grpc.example.com", "10.0.0.1", 2, "neither", "domain"),
     "a cloud nobody knows": ('"generic"', '"gcp"', 3, "'gcp'", "cloud list"),
-    "no replicas": ("replicas = 2", "replicas = 0", 4, "greater than or equal to 1", "replicas"),
+    "no replicas": ("replicas = 2", "replicas = 0", 4, "at least 1", "replicas"),
     "half a replica": ("replicas = 2", "replicas = 0.5", 4, "whole number", "replicas = 2"),
     "replicas as text": ("replicas = 2", 'replicas = "2"', 4, "whole number", "replicas = 2"),
     "too many replicas": ("replicas = 2", "replicas = 5000", 4, "1000", "replicas = 2"),
@@ -116,7 +116,7 @@ BAD = {
     "REST": ("port = 8500", "port = 8500\nrest_port = 8501", 16, "REST is not", "leave it out"),
     "a port of root's": ("port = 8500", "port = 443", 15, "1024", "port = 8500"),
     "a port beyond": ("port = 8500", "port = 70000", 15, "65535", "port = 8500"),
-    "no thread": ("threads = 4", "threads = 0", 16, "greater", "threads = 4"),
+    "no thread": ("threads = 4", "threads = 0", 16, "at least 1", "threads = 4"),
     "threads as a switch": ("threads = 4", "threads = true", 16, "whole number", "threads = 4"),
     "an enclave of 3G": ('"automatic"', '"3G"', 17, "power of two", "enclave_size"),
     "an enclave of no size": ('"automatic"', '"big"', 17, "size", "enclave_size"),
