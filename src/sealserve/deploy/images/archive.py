@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import tarfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,8 +26,13 @@ FILE_LIMIT: Final = 32 << 20
 ENTRIES_LIMIT: Final = 2_000_000
 LAYERS_LIMIT: Final = 200
 WANTED_LIMIT: Final = 20_000
+TOTAL_LIMIT: Final = 256 << 20  # bytes of all the files that name packages
 _DPKG: Final = re.compile(r"var/lib/dpkg/status(\.d/[^/]+)?")
 _PYTHON: Final = re.compile(r".*\.dist-info/METADATA")
+_UNREADABLE: Final = (
+    *(tarfile.TarError, zlib.error, EOFError, OSError, RecursionError),
+    *(LookupError, TypeError, ValueError, AttributeError),
+)
 _WHITEOUT: Final = ".wh."
 _OPAQUE: Final = ".wh..wh..opq"
 
@@ -81,7 +87,7 @@ def read_image(path: Path) -> Image:
                 with layer(archive, name) as stream:
                     _lay_over(files, stream)
             digests = tuple(map(str, config.get("rootfs", {}).get("diff_ids", ())))
-    except (tarfile.TarError, KeyError, IndexError, TypeError, ValueError, OSError) as error:
+    except _UNREADABLE as error:
         raise _malformed(path, f"{type(error).__name__}: {error}") from error
     return Image(hashlib.sha256(raw).hexdigest(), config, digests, size, files)
 
@@ -112,6 +118,8 @@ def _lay_over(files: dict[str, bytes], stream: tarfile.TarFile) -> None:
             if content is not None:
                 added[path] = content.read()
     files.update(added)
+    if sum(map(len, files.values())) > TOTAL_LIMIT:
+        raise FormatError("an image names too many packages", code="image.archive")
 
 
 def _remove(files: dict[str, bytes], path: str, *, below_only: bool = False) -> None:
