@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sealserve.deploy.description.model import GRAMINE_VERSIONS, Description, Model
 from sealserve.deploy.description.reading import check_description
 from sealserve.deploy.description.writing import Answers, describe
+from sealserve.deploy.gramine.filling import BuildPaths, fill
 from sealserve.deploy.gramine.lint import lint_manifest
 from sealserve.deploy.gramine.render import render
 from sealserve.deploy.gramine.schema import parse_version
@@ -32,7 +33,6 @@ key = "digits"
 size = "3G"
 
 [server]"""
-LOOP = "{% for path in python.get_sys_path(entrypoint) %}\n"
 
 
 def described(**answers: Any) -> str:
@@ -60,27 +60,15 @@ DESCRIPTIONS = {
 
 def filled(template: str) -> dict[str, Any]:
     """A template as `gramine-manifest` would fill it in, for one machine, and read back."""
-    while LOOP in template:
-        before, _, rest = template.partition(LOOP)
-        body, _, after = rest.partition("{% endfor %}\n")
-        paths = [Path("/usr/lib/python3.11"), Path("/usr/lib/python311.zip")]
-        template = before + "".join(_path(body, each) for each in paths) + after
-    for name, value in {
-        "gramine.libos": "/usr/lib/gramine/libsysdb.so",
-        "gramine.runtimedir()": "/usr/lib/gramine/runtime/glibc",
-        "arch_libdir": "/lib/x86_64-linux-gnu",
-        "entrypoint": "/usr/bin/python3.11",
-    }.items():
-        template = template.replace(f"{{{{ {name} }}}}", value)
-    assert "{{" not in template
-    assert "{%" not in template
-    return tomllib.loads(template)
-
-
-def _path(body: str, path: Path) -> str:
-    slash = "" if path.suffix == ".zip" else "/"
-    body = body.replace("{{ '/' if path.is_dir() else '' }}", slash)
-    return body.replace("{{ path }}", str(path))
+    paths = BuildPaths(
+        entrypoint="/usr/bin/python3.11",
+        sys_path=("/usr/lib/python3.11", "/usr/lib/python311.zip"),
+        packages=("/opt/sealserve/lib/python3.11/site-packages",),
+    )
+    text = fill(template, paths, lambda path: not path.endswith(".zip"))
+    assert "{{" not in text
+    assert "{%" not in text
+    return tomllib.loads(text)
 
 
 def manifest(description: Description) -> dict[str, Any]:
@@ -125,8 +113,9 @@ def test_the_stock_server_is_given_its_key_by_gramine_for_models_and_ssl_cfg() -
 def test_our_server_accepts_the_arguments_that_are_pinned_for_it(name: str) -> None:
     made = manifest(read(DESCRIPTIONS[name]))
     arguments = made["loader"]["argv"]
-    assert arguments[:6] == ["python3", "-I", "-B", "-m", "sealserve", "serve"]
-    flags, notes = parse_flags(arguments[6:])
+    python = made["libos"]["entrypoint"]  # by its whole name: it looks for its modules from there
+    assert arguments[:7] == [python, "-s", "-P", "-B", "-m", "sealserve", "serve"]
+    flags, notes = parse_flags(arguments[7:])
     serving_settings.check(flags)
     assert notes == []
     assert flags.attest
@@ -145,7 +134,7 @@ def test_what_our_server_opens_by_itself_is_measured_as_it_is_sealed() -> None:
 def test_the_libos_is_named_where_the_version_wants_it_named(version: str) -> None:
     made = manifest(read(described(gramine=version)))
     named = version in ("1.5", "1.6", "1.7")
-    libos = "file:/usr/lib/gramine/libsysdb.so"
+    libos = f"file:{BuildPaths().libos}"
     assert made["loader"].get("entrypoint") == (libos if named else None)
     assert (libos in made["sgx"]["trusted_files"]) is named
 

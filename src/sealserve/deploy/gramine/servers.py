@@ -17,6 +17,22 @@ from sealserve.deploy.gramine.sizing import grpc_threads
 BINARY: Final = "/usr/bin/tensorflow_model_server"
 MODELS_CONFIG: Final = "config/models.config"
 BATCHING_CONFIG: Final = "config/batching.config"
+ATTESTING: Final = (
+    "--attest",
+    "--evidence_source",
+    "--key_service",
+    "--key_service_ca",
+    "--secret_name",
+)
+"""The flags by which our server gets its key."""
+PROVISIONING: Final = (
+    "LD_PRELOAD",
+    "SECRET_PROVISION_CONSTRUCTOR",
+    "SECRET_PROVISION_SET_KEY",
+    "SECRET_PROVISION_SERVERS",
+    "SECRET_PROVISION_CA_CHAIN_PATH",
+)
+"""The variables by which Gramine's library gets the stock server's key."""
 _LIBRARIES: Final = "/lib:{{ arch_libdir }}:/usr{{ arch_libdir }}"
 
 
@@ -107,7 +123,7 @@ def _ours(description: Description) -> Program:
         name="sealserve",
         entrypoint="{{ entrypoint }}",
         arguments=(
-            *("python3", "-I", "-B", "-m", "sealserve", "serve"),
+            *("{{ entrypoint }}", "-s", "-P", "-B", "-m", "sealserve", "serve"),
             *arguments,
             f"--ssl_config_file={description.tls.config}",
             f"--tls_mode={description.tls.mode}",
@@ -122,6 +138,7 @@ def _ours(description: Description) -> Program:
         ),
         environment=(
             ("LD_LIBRARY_PATH", _LIBRARIES),
+            ("PYTHONPATH", "{{ packages | default('') }}"),
             ("HOME", "/tmp"),  # noqa: S108  # the enclave's own memory
             ("MALLOC_ARENA_MAX", "1"),
         ),
