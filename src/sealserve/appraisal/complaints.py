@@ -70,7 +70,7 @@ def faults(model: type[BaseModel], error: ValidationError) -> Iterator[Fault]:
 
 
 def _message(place: _Place, details: ErrorDetails) -> str:
-    key = _written(place.path)
+    key = written(place.path)
     if details["type"] == "extra_forbidden":
         return _unknown_key(place, key)
     if details["type"] == "missing":
@@ -138,7 +138,7 @@ def _tables_in(annotation: Any, tag: str = "") -> Iterator[tuple[str, type[BaseM
         yield from _tables_in(argument, tag)
 
 
-def _written(path: tuple[int | str, ...]) -> str:
+def written(path: tuple[int | str, ...]) -> str:
     """`("rules", 0, "identities", 2)` as `rules[0].identities[2]`, counted from 0."""
     written = ""
     for part in path:

@@ -13,15 +13,28 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from sealserve.errors import UsageError
-from sealserve.hosts import parse_address, parse_dns_name
+from sealserve.hosts import parse_address, parse_dns_name, parse_ip
 
 LARGEST_MIB: Final = 512 << 10
 AUTOMATIC: Final = "automatic"
+COPIES: Final = 4
+"""Of a model in memory: file, graph and working memory, of the old version and the new one."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 LABEL: Final = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
-_PATH: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+# What no path has: the patterns together let through names of letters and a few signs, and slashes
+# between them, so that none leaves the enclave's folder.
+_NO_PATH: Final = (
+    (re.compile(r"^$"), "it is empty"),
+    (re.compile(r"^/"), "it is relative to the enclave's folder, without a slash in front"),
+    (re.compile(r"[^A-Za-z0-9._/-]"), "letters, digits, dots, hyphens, underscores, slashes alone"),
+    (re.compile(r"(^|/)\.\.(/|$)"), "no .. leads out of the enclave's folder"),
+    (re.compile(r"//|/$"), "one slash between names, and none at the end"),
+    (re.compile(r"(^|/)\."), "no name begins with a dot"),
+)
+_KEY_ITSELF: Final = re.compile(r"[0-9A-Fa-f]{32}|[0-9A-Fa-f]{64}")
 _SIZE: Final = re.compile(r"([1-9][0-9]{0,5})([MG])")
+_ADDRESS_LIMIT: Final = 260
 _PATH_LIMIT: Final = 200  # a protected file's path has 512 bytes at most in Gramine
 
 
@@ -49,13 +62,24 @@ def host(text: str) -> str:
     """A DNS name in canonical form; ValueError for anything else."""
     try:
         return parse_dns_name(text)
-    except UsageError as error:
-        raise ValueError(error.message) from None
+    except UsageError:
+        raise ValueError(f"found {text!r:.80}, {_no_host(text)}") from None
+
+
+def _no_host(text: str) -> str:
+    if parse_ip(text) is not None:
+        return "an IP address: certificates and clients name a host"
+    if not text.isascii():
+        return "expected a host name, other alphabets as xn-- labels"
+    return "which is no host name: letters, digits, hyphens and dots between them"
 
 
 def _path(text: str) -> str:
-    if len(text) > _PATH_LIMIT or not _PATH.fullmatch(text):
-        raise ValueError(f"found {text!r:.80}, expected a path below the enclave's folder")
+    for wrong, reason in _NO_PATH:
+        if wrong.search(text):
+            raise ValueError(f"found {text!r:.80}: {reason}")
+    if len(text) > _PATH_LIMIT:
+        raise ValueError(f"found {text!r:.80}: {len(text)} signs, and {_PATH_LIMIT} are the most")
     return text
 
 
@@ -63,7 +87,24 @@ def _address(text: str) -> str:
     try:
         return str(parse_address(text))
     except UsageError as error:
-        raise ValueError(error.message) from None
+        if len(text) > _ADDRESS_LIMIT:
+            raise ValueError(f"found {text!r:.80}, which is no address") from None
+        raise ValueError(f"{error.message}{_cure_of_address(text)}") from None
+
+
+def _cure_of_address(text: str) -> str:
+    if "://" in text:
+        return ": host:port alone, without https://"
+    if ";" in text or "," in text:
+        return ": one host and port, behind which there may be several"
+    colons = text.count(":") > 1 and "[" not in text
+    return ": an IPv6 address stands in brackets" if colons else ""
+
+
+def _key_name(text: str) -> str:
+    if _KEY_ITSELF.fullmatch(text):
+        raise ValueError("this looks like a key itself, and a description holds its name alone")
+    return _check_name(text)
 
 
 def _size(text: str) -> str:
@@ -80,9 +121,9 @@ def _enclave_size(text: str) -> str:
     return text
 
 
-Name = Annotated[
-    str, AfterValidator(matching(_NAME, "1 to 64 letters, digits, dots, hyphens, underscores"))
-]
+_check_name: Final = matching(_NAME, "1 to 64 letters, digits, dots, hyphens, underscores")
+Name = Annotated[str, AfterValidator(_check_name)]
+KeyName = Annotated[str, AfterValidator(_key_name)]
 Label = Annotated[
     str, AfterValidator(matching(LABEL, "a small letter, then small letters, digits, hyphens"))
 ]

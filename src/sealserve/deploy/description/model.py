@@ -20,6 +20,7 @@ from sealserve.deploy.description.fields import (
     EnclaveSize,
     Host,
     HostPort,
+    KeyName,
     Label,
     Name,
     RelativePath,
@@ -59,7 +60,7 @@ class Model(Table):
     base_path: RelativePath = _key(
         "the folder of its versions, sealed for this very path", "models/digits"
     )
-    key: Name = _key("the name of the secret that it is sealed with", "digits")
+    key: KeyName = _key("the name of the secret that it is sealed with", "digits")
     size: Size = _key("what a version's files take, not less", "98M")
     signature: Name = _key(
         "the signature that clients call", "serving_default", default="serving_default"
@@ -87,7 +88,9 @@ class Server(Table):
 class Tls(Table):
     """TLS between clients and the enclave."""
 
-    mode: Literal["oneway", "mutual"] = _key("mutual: clients show a certificate too", "oneway")
+    mode: Literal["oneway", "mutual"] = _key(
+        "oneway, or mutual: clients show a certificate too", "oneway"
+    )
     config: RelativePath = _key(
         "the sealed ssl.cfg, sealed for this path", "ssl.cfg", default="ssl.cfg"
     )

@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 
+from sealserve.appraisal.complaints import written
 from sealserve.deploy.description.doubt import Doubt
+from sealserve.deploy.description.fields import AUTOMATIC, COPIES, LARGEST_MIB, size_in_mib
 from sealserve.deploy.description.kubernetes_rules import (
     kubernetes_contradictions,
     kubernetes_doubts,
 )
-from sealserve.deploy.description.model import AUTOMATIC, Description, size_in_mib
+from sealserve.deploy.description.model import Description
 from sealserve.hosts import is_loopback, parse_address, parse_ip
 from sealserve.policies.places import Path
 
@@ -25,6 +27,7 @@ def contradictions(description: Description) -> Iterator[Doubt]:
     """What cannot be rendered: each a fault."""
     yield from _models(description)
     yield from _paths(description)
+    yield from _beyond_gramine(description)
     address = parse_address(description.key_service.address)
     if address.port == description.server.port and address.host == description.domain:
         yield Doubt(
@@ -36,10 +39,41 @@ def contradictions(description: Description) -> Iterator[Doubt]:
     yield from kubernetes_contradictions(description)
 
 
+def _beyond_gramine(description: Description) -> Iterator[Doubt]:
+    """What Gramine's library for secrets, or any enclave, cannot do."""
+    host = parse_address(description.key_service.address).host
+    if _unreachable(description, host):
+        yield Doubt(
+            ("key_service", "address"),
+            "ipv6-address",
+            f"{host} is an IPv6 address: Gramine's library takes what stands before the first "
+            "colon for the host",
+            "name the host, and give its certificate that name",
+        )
+    models = sum(size_in_mib(model.size) for model in description.models)
+    if models * COPIES > LARGEST_MIB:
+        largest = max(range(len(description.models)), key=lambda at: _mib(description, at))
+        yield Doubt(
+            ("models", largest, "size"),
+            "large-models",
+            f"{models} MiB of models take {models * COPIES} MiB while a version is exchanged, more "
+            "than any enclave is given here",
+            "describe them as several services",
+        )
+
+
+def _unreachable(description: Description, host: str) -> bool:
+    return description.server.kind == "tensorflow-serving" and ":" in host
+
+
+def _mib(description: Description, at: int) -> int:
+    return size_in_mib(description.models[at].size)
+
+
 def doubts(description: Description) -> Iterator[Doubt]:
     """What may be meant, and is worth a look."""
     host = parse_address(description.key_service.address).host
-    if parse_ip(host) is not None:
+    if parse_ip(host) is not None and not _unreachable(description, host):
         yield Doubt(
             ("key_service", "address"),
             "ip-address",
@@ -92,12 +126,13 @@ def _paths(description: Description) -> Iterator[Doubt]:
         (("tls", "config"), description.tls.config),
         (("key_service", "ca"), description.key_service.ca),
     ]
-    for (_, first), (place, second) in combinations(places, 2):
+    for (other, first), (place, second) in combinations(places, 2):
         if f"{second}/".startswith(f"{first}/") or f"{first}/".startswith(f"{second}/"):
+            both = "is the same" if first == second else f"is {first}: one lies in the other"
             yield Doubt(
                 place,
                 "path-twice",
-                f"{second} and {first} are one place, or one lies in the other",
+                f"{written(place)} is {second}, and {written(other)} {both}",
                 "a path for each, beside the others",
             )
     for place, path in places:
