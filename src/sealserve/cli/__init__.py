@@ -60,6 +60,7 @@ COMMANDS = {
     "gramine": Entry("gramine", "gramine", "", "Make, check and measure Gramine manifests."),
     "image": Entry("image", "image", "", "Build container images, and say what is in one."),
     "cloud": Entry("cloud", "cloud", "", "What is known of clouds, and their configuration."),
+    "selftest": Entry("selftest", "selftest", "all", "Try what needs the hardware; or the lab."),
     "doctor": Entry("doctor", "doctor", "", "What this machine has and lacks, and what to do."),
 }
 EXIT_INTERRUPTED = 130

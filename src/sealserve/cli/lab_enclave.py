@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from sealserve.attester.ratls import make_certificate
 from sealserve.attester.source import parse_source
 from sealserve.cli.lab_quote import (
     DIRECTORY,
@@ -172,8 +173,14 @@ def _print_identity(identity: Identity, *, as_json: bool) -> None:
     metavar="HEX|-",
     help="Up to 64 bytes to quote; `-` reads them from standard input.",
 )
+@click.option(
+    "--certificate",
+    "with_certificate",
+    is_flag=True,
+    help="With --json: also an RA-TLS certificate of this process, whose key is thrown away.",
+)
 @json_option
-def selfquote(source: str, report_data: str, as_json: bool) -> None:
+def selfquote(source: str, report_data: str, with_certificate: bool, as_json: bool) -> None:
     """Print a quote of this very process, in hex: the evidence that an enclave has of itself.
 
     Only a process that runs as an enclave gets one.
@@ -185,8 +192,12 @@ def selfquote(source: str, report_data: str, as_json: bool) -> None:
     if report_data == "-":
         report_data = sys.stdin.readline(4 * REPORT_DATA_BYTES).strip()
     data = parse_report_data(report_data)
-    quote_hex = parse_source(source).quote(data).hex()
+    evidence = parse_source(source)
+    quote_hex = evidence.quote(data).hex()
     if as_json:
-        print_json({"quote": quote_hex, "report_data": data.hex()})
+        facts = {"quote": quote_hex, "report_data": data.hex()}
+        if with_certificate:
+            facts["certificate"] = make_certificate(evidence).certificate_der.hex()
+        print_json(facts)
     else:
         click.echo(quote_hex)

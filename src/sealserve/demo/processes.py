@@ -90,9 +90,9 @@ class Service:
         """What it has printed so far."""
         return self.log.read_text(errors="replace")
 
-    def wait_ready(self, pattern: str) -> re.Match[str]:
+    def wait_ready(self, pattern: str, *, seconds: float = READY_SECONDS) -> re.Match[str]:
         """The match of `pattern` in the output; raises NetworkError if it ends or stalls first."""
-        deadline = time.monotonic() + READY_SECONDS
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             ended = self._process.poll() is not None
             if found := re.search(pattern, self.text):
@@ -100,7 +100,7 @@ class Service:
             if ended:
                 raise self._failed(f"ended with exit code {self._process.returncode}")
             time.sleep(POLL_SECONDS)
-        raise self._failed(f"was not ready within {READY_SECONDS:.0f} s")
+        raise self._failed(f"was not ready within {seconds:.0f} s")
 
     def wait(self) -> int:
         """Its exit code, when it is expected to end by itself."""
