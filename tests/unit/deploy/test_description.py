@@ -215,6 +215,7 @@ def test_the_page_on_deployment_describes_every_key() -> None:
     page = (Path(__file__).parents[3] / "docs" / "deployment.md").read_text()
     schema = Description.model_json_schema()
     tables = [schema, *schema["$defs"].values()]
+    tables.remove(schema["$defs"]["Kubernetes"])  # on a page of its own
     keys = {key for table in tables for key in table["properties"]} - {"key_service", "gramine"}
     assert {key for key in keys if f"`{key}`" not in page and f"[{key}]" not in page} == set()
 
