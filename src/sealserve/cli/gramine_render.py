@@ -81,3 +81,4 @@ def render(file: Path, out: Path, testing: bool, as_json: bool) -> None:
         click.echo(line)
     for name in rendered.to_seal:
         note(f"{out / name}: seal it for {name.removeprefix('to-seal/')}")
+    note(f"before ssl.cfg is sealed for {description.tls.config}: sealserve tls check --for {file}")

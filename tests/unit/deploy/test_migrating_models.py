@@ -90,7 +90,8 @@ def test_models_of_two_keys_are_told_apart_with_what_to_do(tmp_path: Path) -> No
     assert paths(migration) == [("a", "models/a"), ("c", "models/c")]
     (fault,) = [each for each in migration.faults if each.code == "models.other-key"]
     assert (fault.file, fault.message) == ("models/b", "b is sealed with one, and not with two")
-    assert "one description for each key: sealserve deploy init --model NAME" in fault.cure
+    assert "sealserve deploy init --model b --base-path models/b --key KEY" in fault.cure
+    assert "sealserve reseal" in fault.cure
 
 
 def test_without_a_key_nothing_is_opened_and_that_is_said(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ in memory, and what is told is a path and the name of a key's file. Format: docs
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from sealserve.errors import ConfigError, IntegrityError
 from sealserve.sealing import MAGIC, open_sealed_under
 
 TLS_CONFIG: Final = "ssl.cfg"
+ONE_KEY: Final = "or seal all with one key: sealserve reseal"
 
 PLAIN: Final = Rule(
     "models.plain",
@@ -31,8 +33,7 @@ OTHER_KEY: Final = Rule(
     "models.other-key",
     Severity.ERROR,
     "an enclave is given one key when it starts, so what has another is not in the description",
-    "one description for each key: sealserve deploy init --model NAME --base-path PATH --key KEY; "
-    "or one key for all: sealserve reseal",
+    "one key for all: sealserve reseal; or one description for each key: sealserve deploy init",
 )
 NO_KEY: Final = Rule(
     "models.no-key",
@@ -118,7 +119,10 @@ def _untried(gathered: Gathered, seen: list[_Tried]) -> Iterator[Weakness]:
 def _other_key(model: Found, others: set[str], key: str) -> Weakness:
     shown = ", ".join(map(printable, sorted(others)))
     message = f"{printable(model.name)} is sealed with {shown}, and not with {printable(key)}"
-    return of_rule(OTHER_KEY, printable(model.base_path), None, message)
+    name, path = shlex.quote(printable(model.name)), shlex.quote(printable(model.base_path))
+    found = of_rule(OTHER_KEY, printable(model.base_path), None, message)
+    command = f"sealserve deploy init --model {name} --base-path {path} --key KEY --out FILE"
+    return replace(found, cure=f"describe it as a service of its own, {command}; {ONE_KEY}")
 
 
 def _in_files(model: Found, seen: _Tried, tried: bool) -> Iterator[Weakness]:
