@@ -1,0 +1,186 @@
+"""A composition in containers: made as `compose.yaml` says, mended, asked, ended in order.
+
+A container whose service is described otherwise now, or no more, is removed before the compose tool
+makes it anew; the others run on. What is mounted for writing, the key service's own folder, is
+never removed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from sealserve.deploy.compose.composefile import (
+    DIGEST_LABEL,
+    STOP_SECONDS,
+    compose_document,
+    compose_text,
+    render_nginx,
+    service_digests,
+)
+from sealserve.deploy.compose.engine import Container, Engine
+from sealserve.deploy.compose.hardware import Sgx
+from sealserve.deploy.compose.plan import KEY_SERVICE, PROXY, Composition
+from sealserve.deploy.compose.probe import Kind, answers
+from sealserve.deploy.compose.state import State
+from sealserve.deploy.compose.status import Status, failure
+from sealserve.deploy.images.roles import USER_ID
+from sealserve.errors import ConfigError
+from sealserve.files import PUBLIC, write_file
+from sealserve.hosts import parse_address
+
+COMPOSE_FILE: Final = "compose.yaml"
+POLL_SECONDS: Final = 1.0
+_RESTARTS: Final = 1  # of one that is to be ready: its reason will not go away by itself
+
+Tell = Callable[[str], None]
+
+
+def up(
+    composition: Composition,
+    engine: Engine,
+    sgx: Sgx | None,
+    state: State,
+    facts: Mapping[str, Any],
+    *,
+    tell: Tell,
+    seconds: float,
+) -> None:
+    """Make what is not there and what has changed, and wait until all of it is ready.
+
+    Raises what became of the first service that did not get so far; it is stopped then, for its
+    restart policy would have it ask for keys for ever.
+    """
+    document = compose_document(composition, sgx, state=state.path)
+    _check_images(document, engine)
+    _check_owners(composition, engine)
+    state.write({**facts, "project": composition.project})
+    text = render_nginx(composition) if composition.has_proxy else ""
+    if text:
+        write_file(state.path / "nginx.conf", text.encode(), mode=PUBLIC)
+    compose = state.path / COMPOSE_FILE
+    write_file(compose, compose_text(composition, document).encode(), mode=PUBLIC)
+    wanted = service_digests(document)
+    _remove_stale(composition.project, engine, wanted, tell)
+    tell(f"{COMPOSE_FILE}: {engine.name} starts what does not run")
+    deadline = time.monotonic() + seconds
+    groups = sgx.groups if sgx is not None else ()
+    before = {each.service: each.started for each in engine.containers(composition.project)}
+    printed = engine.up(compose, composition.project, groups=groups, seconds=seconds)
+    found = {each.service: each for each in engine.containers(composition.project)}
+    missing = wanted.keys() - {each.name for each in found.values()}
+    if missing:
+        lines = printed.strip().splitlines()
+        raise failure(min(missing), 1, lines, f"{compose} is what {engine.name} was given")
+    new = {name for name, each in found.items() if each.started != before.get(name)}
+    if PROXY in found and PROXY not in new and new:
+        tell(f"{PROXY}: looks for the servers' addresses again")
+        engine.signal(found[PROXY].name, "HUP")
+    _wait(composition, engine, deadline, tell)
+
+
+def status(project: str, engine: Engine, *, name: str) -> Iterator[Status]:
+    """Each container, the key service first and the proxy last; servers are asked under `name`."""
+    for each in sorted(engine.containers(project), key=_order):
+        yield Status(
+            each.service,
+            each.state,
+            next(iter(each.ports.values()), ""),
+            each.state == "running" and _answers(each, name),
+            each.labels.get("io.sealserve.simulated") == "true",
+        )
+
+
+def down(project: str, engine: Engine, *, tell: Tell) -> None:
+    """Remove all containers, what clients reach first, and the network."""
+    for each in sorted(engine.containers(project), key=_order, reverse=True):
+        tell(f"{each.service}: ends")
+        engine.remove(each.name, seconds=STOP_SECONDS)
+    if project in engine.ask("network", "ls", "--format", "{{.Name}}").split():
+        engine.ask("network", "rm", project)
+
+
+def _order(container: Container) -> tuple[int, int]:
+    first = {KEY_SERVICE: 0, PROXY: 2}.get(container.service, 1)
+    number = re.search(r"[0-9]+$", container.service)
+    return first, int(number[0]) if number else 0
+
+
+def _answers(container: Container, name: str) -> bool:
+    kind: Kind = "tcp" if container.service == KEY_SERVICE else "tls"
+    addresses = map(parse_address, container.ports.values())
+    return any(answers(address, kind, name=name) for address in addresses)
+
+
+def _check_images(document: Mapping[str, Any], engine: Engine) -> None:
+    images = {str(each["image"]) for each in document["services"].values()}
+    if any(each["pull_policy"] != "never" for each in document["services"].values()):
+        return
+    missing = sorted(image for image in images if not engine.has_image(image))
+    if missing:
+        raise ConfigError(
+            f"{engine.name} has no image {', '.join(missing)}",
+            hint="sealserve image build makes them; --registry names where they are; "
+            "--with processes does without",
+        )
+
+
+def _check_owners(composition: Composition, engine: Engine) -> None:
+    """The folders with private keys must be of the user that reads them in the container."""
+    needed = USER_ID if engine.owner_is_root else os.geteuid()
+    service = composition.key_service
+    for folder in (composition.lab, service.folder if service else None):
+        if folder is not None and folder.stat().st_uid != needed:
+            raise ConfigError(
+                f"{folder} is of user {folder.stat().st_uid}, and is used by user {needed} in the "
+                "container: its private keys are for their owner alone",
+                hint=f"chown -R {needed}:{needed} {folder}",
+            )
+
+
+def _remove_stale(project: str, engine: Engine, wanted: Mapping[str, str], tell: Tell) -> None:
+    for each in sorted(engine.containers(project), key=_order, reverse=True):
+        if each.name not in wanted:
+            tell(f"{each.service}: is described no more, ends")
+        elif each.labels.get(DIGEST_LABEL) != wanted[each.name]:
+            tell(f"{each.service}: has changed, starts anew")
+        else:
+            continue
+        engine.remove(each.name, seconds=STOP_SECONDS)
+
+
+def _wait(composition: Composition, engine: Engine, deadline: float, tell: Tell) -> None:
+    ready: set[str] = set()
+    began = {each.name: each.restarts for each in engine.containers(composition.project)}
+    while True:
+        found = sorted(engine.containers(composition.project), key=_order)
+        for each in found:
+            if each.state != "running" or each.name in ready:
+                continue
+            if _answers(each, composition.description.domain):
+                ready.add(each.name)
+                tell(f"{each.service}: ready, {next(iter(each.ports.values()), '')}")
+        waiting = [each for each in found if each.name not in ready]
+        if not waiting:
+            return
+        for each in waiting:
+            again = each.restarts - began.get(each.name, 0) >= _RESTARTS
+            gone = each.state in ("exited", "dead", "stopped")
+            late = time.monotonic() > deadline
+            if (again or gone or late) and each.service != PROXY:
+                raise _failed(each, engine, late=late and not again and not gone)
+        if time.monotonic() > deadline:
+            raise _failed(waiting[0], engine, late=True)
+        time.sleep(POLL_SECONDS)
+
+
+def _failed(container: Container, engine: Engine, *, late: bool) -> Exception:
+    code = None if late else engine.last_exit_code(container.name)
+    logs = engine.run("logs", "--tail", "30", container.name)
+    engine.run("stop", "-t", "10", container.name)
+    code = code if late or code is not None else container.exit_code or 1
+    lines = (logs.stdout + logs.stderr).strip().splitlines()
+    return failure(container.service, code, lines, f"{engine.name} logs {container.name}")

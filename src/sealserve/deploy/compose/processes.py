@@ -1,0 +1,156 @@
+"""A composition as plain processes: started in order, found again, mended, ended in order.
+
+What should run is in the record, which is written before anything is started; what does run is
+asked of the kernel (`process.py`). So whatever happens in between, `down` knows all there is.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from sealserve.deploy.compose.plan import Composition
+from sealserve.deploy.compose.probe import answers
+from sealserve.deploy.compose.process import Place
+from sealserve.deploy.compose.state import State
+from sealserve.deploy.compose.status import Status, failure
+from sealserve.deploy.compose.steps import Step, free_port, steps
+from sealserve.files import PUBLIC, write_file
+from sealserve.hosts import parse_address
+
+STOP_SECONDS: Final = 45.0  # longer than a server takes to drain
+POLL_SECONDS: Final = 0.1
+_TAIL_BYTES: Final = 64 << 10
+
+Tell = Callable[[str], None]
+
+
+def up(
+    composition: Composition, state: State, facts: Mapping[str, Any], *, tell: Tell, seconds: float
+) -> None:
+    """Start what does not run and what has changed, and wait until all of it is ready.
+
+    `facts` go into the record. Raises what became of the first service that did not get so far.
+    """
+    before = {each.name: each for each in recorded(state)}
+    wanted = steps(composition, state.path, lambda name: _port(state, before.get(name)))
+    state.write({**facts, "services": [step.to_json() for step in wanted]})
+    for name in reversed([name for name in before if name not in {s.name for s in wanted}]):
+        tell(f"{name}: is described no more, ends")
+        Place(state.path, name).end(STOP_SECONDS)
+    deadline = time.monotonic() + seconds
+    for phase in sorted({step.phase for step in wanted}):
+        members = [step for step in wanted if step.phase == phase]
+        started = {step.name: _start(step, state, tell) for step in members}
+        for step in members:
+            _wait(step, state, started[step.name], deadline)
+            tell(f"{step.name}: ready, {step.address}")
+
+
+def status(state: State, *, simulated: bool, name: str) -> Iterator[Status]:
+    """Each service; a server is asked under `name`."""
+    for step in recorded(state):
+        place = Place(state.path, step.name)
+        place.trim()
+        running = place.pid() is not None
+        known = "exited" if place.note.exists() else "not started"
+        yield Status(
+            step.name,
+            "running" if running else known,
+            step.address,
+            running and answers(parse_address(step.address), step.probe, name=name),
+            simulated,
+        )
+
+
+def down(state: State, *, tell: Tell) -> None:
+    """End all of it, what clients reach first; nothing of it runs on afterwards."""
+    known = recorded(state)
+    for phase in sorted({step.phase for step in known}, reverse=True):
+        members = [Place(state.path, step.name) for step in known if step.phase == phase]
+        for place in members:
+            if place.pid() is not None:
+                tell(f"{place.name}: ends")
+                place.send(signal.SIGTERM)
+        for place in members:
+            place.wait_ended(STOP_SECONDS)
+
+
+def recorded(state: State) -> tuple[Step, ...]:
+    """What is in force."""
+    record = state.record()
+    return tuple(map(Step.from_json, record["services"])) if record else ()
+
+
+def last_lines(log: Path) -> list[str]:
+    """The end of what a process has printed."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - _TAIL_BYTES))
+            return stream.read().decode(errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _port(state: State, step: Step | None) -> int:
+    """The port that a server has, as long as it runs; a free one otherwise."""
+    if step is not None and Place(state.path, step.name).pid() is not None:
+        return parse_address(step.address).port
+    return free_port()
+
+
+def _start(step: Step, state: State, tell: Tell) -> subprocess.Popen[bytes] | None:
+    """The process, if one was started now."""
+    place = Place(state.path, step.name)
+    changed = _configure(step, state)
+    if place.pid() is not None:
+        if place.digest() == step.digest:
+            if changed:
+                place.send(signal.SIGHUP)
+            tell(f"{step.name}: {'is told of a change' if changed else 'runs already'}")
+            return None
+        tell(f"{step.name}: has changed, starts anew")
+        place.end(STOP_SECONDS)
+    else:
+        tell(f"{step.name}: starts")
+        place.end_leftovers()
+    return place.start(step.command, folder=Path(step.folder), digest=step.digest)
+
+
+def _configure(step: Step, state: State) -> bool:
+    """Write the file that it reads; whether that changed it."""
+    if not step.config:
+        return False
+    folder = state.path / "nginx"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / "nginx.conf"
+    if path.exists() and path.read_text() == step.config:
+        return False
+    write_file(path, step.config.encode(), mode=PUBLIC)
+    return True
+
+
+def _wait(
+    step: Step, state: State, process: subprocess.Popen[bytes] | None, deadline: float
+) -> None:
+    place = Place(state.path, step.name)
+    while not _is_ready(step, place, fresh=process is not None):
+        late = time.monotonic() > deadline
+        if late or place.pid() is None:
+            code = None if process is None or late else process.wait()
+            raise failure(step.name, code, last_lines(place.log), f"{place.log} has all of it")
+        time.sleep(POLL_SECONDS)
+
+
+def _is_ready(step: Step, place: Place, *, fresh: bool) -> bool:
+    """By what a new process has printed; by an answer where it is old, or prints nothing."""
+    if place.pid() is None:
+        return False
+    if fresh and step.ready:
+        return any(step.ready in line for line in last_lines(place.log))
+    return answers(parse_address(step.address), "tcp")
