@@ -47,6 +47,12 @@ _COLOURS = {Outcome.PASSED: "green", Outcome.FAILED: "red", Outcome.NOT_RUN: "ye
     "[default: that of sgx_default_qcnl.conf, or intel]",
 )
 @click.option(
+    "--collateral-ca",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="With --hardware: the CA (PEM) of a PCCS whose certificate no public CA has signed.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
@@ -65,6 +71,7 @@ def selftest(
     hardware: bool,
     tee: str | None,
     collateral: str | None,
+    collateral_ca: Path | None,
     out: Path | None,
     keep: Path | None,
     as_json: bool,
@@ -88,7 +95,8 @@ def selftest(
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
     description = describe_service(port=free_port(), key_service_port=free_port())
-    platform = _platform(description, hardware=hardware, tee=tee, collateral=collateral)
+    place = (collateral, collateral_ca)
+    platform = _hardware(description, tee, *place) if hardware else _lab(tee, *place)
     with ExitStack() as stack:
         folder = _kept(keep) if keep else Path(stack.enter_context(_temporary()))
         if not as_json:
@@ -105,16 +113,20 @@ def selftest(
     context.exit(0 if report.holds else 1)
 
 
-def _platform(
-    description: Description, *, hardware: bool, tee: str | None, collateral: str | None
+def _lab(tee: str | None, collateral: str | None, collateral_ca: Path | None) -> Platform:
+    if collateral is not None or collateral_ca is not None:
+        raise UsageError("--collateral and --collateral-ca go with --hardware: the lab has its own")
+    return Lab("TDX" if tee == "tdx" else "SGX")
+
+
+def _hardware(
+    description: Description, tee: str | None, collateral: str | None, collateral_ca: Path | None
 ) -> Platform:
-    if not hardware:
-        if collateral is not None:
-            raise UsageError("--collateral goes with --hardware: the lab has its own")
-        return Lab("TDX" if tee == "tdx" else "SGX")
     source = collateral or configured(_HERE) or _INTEL
-    guest = GUEST_FLAG in Machine(_HERE).flags if tee is None else tee == "tdx"
-    return Guest(source) if guest else Enclave(description, source)
+    is_guest = GUEST_FLAG in Machine(_HERE).flags if tee is None else tee == "tdx"
+    if is_guest:
+        return Guest(source, collateral_ca)
+    return Enclave(description, source, collateral_ca)
 
 
 def _prefix(platform: Platform) -> str:

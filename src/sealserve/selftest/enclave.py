@@ -53,8 +53,16 @@ class Enclave:
     source = "gramine"
     ready_seconds = _RUN_SECONDS
 
-    def __init__(self, description: Description, collateral: str, root: Path = _HERE) -> None:
+    def __init__(
+        self,
+        description: Description,
+        collateral: str,
+        collateral_ca: Path | None = None,
+        *,
+        root: Path = _HERE,
+    ) -> None:
         self.collateral = collateral
+        self.collateral_ca = collateral_ca
         self._description = description
         self._root = root
         self._built: dict[tuple[str, ...], SgxEnclave] = {}

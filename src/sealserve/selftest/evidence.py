@@ -22,7 +22,7 @@ from sealserve.selftest.commands import probe_words
 from sealserve.selftest.platform import Platform, Site
 from sealserve.selftest.policy import SECRET, policy_text
 from sealserve.selftest.running import DoesNotApply, Task
-from sealserve.verifier import Claims, load_trust_root, platform_of, verify
+from sealserve.verifier import Claims, load_trust_root, read_evidence, verify
 from sealserve.verifier.claims import DcapStanding, SgxEnclave, Target, TrustDomain
 
 REPORT_DATA_BYTES: Final = 64
@@ -40,6 +40,8 @@ class Found:
     certificate: bytes = b""
     claims: Claims | None = None
     collateral: Collateral | None = None
+    sgx_type: int | None = None
+    """As the PCK certificate has it."""
 
     @property
     def verified(self) -> Claims:
@@ -124,9 +126,10 @@ class _Steps:
     def _verify(self, quote: bytes) -> Claims:
         root = load_trust_root(self._platform.trust_root())
         if self._found.collateral is None:
-            platform = platform_of(quote, root, datetime.now(UTC))
-            source = parse_source(self._platform.collateral)
-            self._found.collateral = source.collateral(platform)
+            evidence = read_evidence(quote, root, datetime.now(UTC))
+            self._found.sgx_type = evidence.pck_extensions.sgx_type
+            place, ca = self._platform.collateral, self._platform.collateral_ca
+            self._found.collateral = parse_source(place, ca_file=ca).collateral(evidence.platform)
         return verify(quote, self._found.collateral, trust_root=root, now=datetime.now(UTC))
 
     def measurement(self) -> str:

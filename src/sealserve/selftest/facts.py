@@ -1,7 +1,8 @@
 """What a report says of the platform: its kind and its standing, never which machine it is.
 
 PPID and platform instance id, which tell one machine from another, are left out, and so is the PCK
-certificate that has them.
+certificate that has them. Source of the types: Intel, *SGX PCK Certificate and CRL Profile
+Specification*, "SGX Type".
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from sealserve.selftest.evidence import Found
 from sealserve.verifier.claims import DcapStanding
 
 _HERE: Final = Path("/")
+_SGX_TYPES: Final = ("standard", "scalable", "scalable with integrity")
 
 
 def platform_facts(found: Found) -> dict[str, Any]:
@@ -32,6 +34,7 @@ def platform_facts(found: Found) -> dict[str, Any]:
         return facts
     standing = found.claims.standing
     return facts | {
+        "sgx_type": None if found.sgx_type is None else _SGX_TYPES[found.sgx_type],
         "fmspc": standing.fmspc.hex(),
         "quote_version": standing.quote_version,
         "tcb_status": standing.tcb_status.value,

@@ -29,8 +29,11 @@ class Guest:
     source = "tsm"
     ready_seconds = 120.0
 
-    def __init__(self, collateral: str, root: Path = _HERE) -> None:
+    def __init__(
+        self, collateral: str, collateral_ca: Path | None = None, *, root: Path = _HERE
+    ) -> None:
         self.collateral = collateral
+        self.collateral_ca = collateral_ca
         self._root = root
 
     def find(self, site: Site) -> str:

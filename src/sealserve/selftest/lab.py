@@ -28,6 +28,7 @@ class Lab:
 
     simulated = True
     source = f"lab:{_FOLDER}/qe.sock"
+    collateral_ca = None
     ready_seconds = 60.0
 
     def __init__(self, tee: Tee) -> None:

@@ -49,6 +49,11 @@ class Platform(Protocol):
         ...
 
     @property
+    def collateral_ca(self) -> Path | None:
+        """The CA file for a service whose certificate no public CA has signed."""
+        ...
+
+    @property
     def ready_seconds(self) -> float:
         """How long a program may take until it is ready."""
         ...

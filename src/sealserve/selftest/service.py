@@ -114,6 +114,9 @@ class Owner:
         authority = (self.folder / "service" / "server" / "cert.pem").read_bytes()
         write_file(self.site.folder / CA, authority, mode=PUBLIC)
         attestation = [f"{self._collateral_key()} = {json.dumps(self.platform.collateral)}"]
+        if self.platform.collateral_ca is not None:
+            ca = str(self.platform.collateral_ca.resolve())
+            attestation.append(f"collateral_ca = {json.dumps(ca)}")
         if self.platform.simulated:
             write_file(self.folder / "root.pem", self.platform.trust_root(), mode=PUBLIC)
             attestation.append('trust_root = "root.pem"')

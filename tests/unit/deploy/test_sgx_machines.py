@@ -452,6 +452,17 @@ def test_the_command_says_whether_evidence_can_be_had_here(
     assert "lab" not in {each["area"] for each in report["findings"]}
 
 
+def test_a_person_reads_what_was_found_expected_and_how_to_mend_it(
+    built: Built, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["doctor", "--sgx", "--pccs", NOBODY])
+    printed = capsys.readouterr().out
+    assert "PCCS" in printed
+    assert "expected: an answer to a request for the QE identity, with TLS verified" in printed
+    assert printed.splitlines()[-1].startswith("Enclaves can")
+
+
 def test_a_description_is_for_the_thorough_look(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["doctor", "--description", "x.toml"])

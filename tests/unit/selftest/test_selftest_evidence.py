@@ -49,6 +49,7 @@ class Hardware:
     simulated: bool = True
     source: str = "lab:nowhere"
     ready_seconds: float = 1.0
+    collateral_ca: Path | None = None
     world: World = field(init=False)
 
     def __post_init__(self) -> None:
@@ -115,6 +116,7 @@ def test_all_passes_on_hardware_that_is_right(tee: Tee, folder: Path) -> None:
     assert tee in steps["quote"].found
     assert "a root of the lab's own, TCB UpToDate" in steps["verification"].found
     assert (facts["tcb_status"], facts["fmspc"]) == ("UpToDate", "53494d000000")
+    assert facts["sgx_type"] == "scalable with integrity"
 
 
 def test_a_report_tells_no_machine_from_another(folder: Path) -> None:

@@ -86,7 +86,7 @@ def test_only_the_source_of_evidence_differs_between_hardware_and_lab() -> None:
 def test_an_enclave_is_rendered_built_signed_and_started(
     site: Site, machine: Path, tools: Path
 ) -> None:
-    enclave = Enclave(DESCRIPTION, "intel", machine)
+    enclave = Enclave(DESCRIPTION, "intel", root=machine)
     assert "processor: offers SGX" in enclave.find(site)
     words = probe_words(enclave.source)
     stated = json.loads(SAMPLE.with_name("sample.view.json").read_text())
@@ -105,7 +105,7 @@ def test_an_enclave_is_rendered_built_signed_and_started(
 def test_what_is_rendered_pins_the_command_and_passes_our_own_linter(
     site: Site, machine: Path, tools: Path
 ) -> None:
-    enclave = Enclave(DESCRIPTION, "intel", machine)
+    enclave = Enclave(DESCRIPTION, "intel", root=machine)
     enclave.find(site)
     for words in (probe_words("gramine"), server_words(DESCRIPTION, "gramine")):
         enclave.predict(words)
@@ -127,7 +127,7 @@ def test_what_is_rendered_pins_the_command_and_passes_our_own_linter(
 
 def test_a_tool_that_fails_says_what_it_said(site: Site, machine: Path, tools: Path) -> None:
     (tools / "gramine-sgx-sign").write_text("#!/bin/sh\necho 'no libpal' >&2\nexit 3\n")
-    enclave = Enclave(DESCRIPTION, "intel", machine)
+    enclave = Enclave(DESCRIPTION, "intel", root=machine)
     enclave.find(site)
     with pytest.raises(SourceError, match="gramine-sgx-sign ended with 3: no libpal"):
         enclave.predict(probe_words("gramine"))
@@ -135,14 +135,14 @@ def test_a_tool_that_fails_says_what_it_said(site: Site, machine: Path, tools: P
 
 def test_a_machine_without_sgx_is_told_what_lacks(site: Site, tmp_path: Path, tools: Path) -> None:
     with pytest.raises(SourceError, match="enclave device: none") as caught:
-        Enclave(DESCRIPTION, "intel", tmp_path).find(site)
+        Enclave(DESCRIPTION, "intel", root=tmp_path).find(site)
     assert "doctor --sgx" in str(caught.value.hint)
 
 
 def test_half_of_gramine_is_not_enough(site: Site, machine: Path, tools: Path) -> None:
     (tools / "gramine-manifest").unlink()
     with pytest.raises(SourceError, match="not found: gramine-manifest"):
-        Enclave(DESCRIPTION, "intel", machine).find(site)
+        Enclave(DESCRIPTION, "intel", root=machine).find(site)
 
 
 def test_a_guest_runs_commands_as_they_are_and_predicts_nothing(site: Site, tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_guest_runs_commands_as_they_are_and_predicts_nothing(site: Site, tmp_
     (tmp_path / "proc/cpuinfo").write_text("flags\t\t: fpu tdx_guest\n")
     (tmp_path / "proc/sys/kernel/osrelease").write_text("6.8.0\n")
     (tmp_path / "sys/kernel/config/tsm/report").mkdir(parents=True)
-    guest = Guest("intel", tmp_path)
+    guest = Guest("intel", root=tmp_path)
     assert "configfs-tsm: /sys/kernel/config/tsm/report" in guest.find(site)
     as_any_platform: Platform = guest
     assert as_any_platform.predict(probe_words("tsm")) is None
@@ -163,5 +163,5 @@ def test_what_a_guest_lacks_is_told(flags: str, site: Site, tmp_path: Path) -> N
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/cpuinfo").write_text(f"flags\t\t: {flags}\n")
     with pytest.raises(SourceError) as caught:
-        Guest("intel", tmp_path).find(site)
+        Guest("intel", root=tmp_path).find(site)
     assert caught.value.hint
