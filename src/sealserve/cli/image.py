@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+
 import click
 
 from sealserve.cli.image_build import build, engine_option, render, tag_option
@@ -58,6 +59,7 @@ def show(name: str, engine: str | None, tag: str, sbom: Path | None, as_json: bo
         return
     labels = facts.pop("labels")
     kinds = facts.pop("packages")
+    facts["layers"] = len(facts["layers"])
     rows = [*facts.items(), *((f"packages {kind}", number) for kind, number in kinds.items())]
     print_table(built.reference, [*rows, *labels.items()])
 

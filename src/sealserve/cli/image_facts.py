@@ -16,7 +16,7 @@ def image_facts(built: Built) -> dict[str, Any]:
         "image": built.reference,
         "id": f"sha256:{built.image.config_sha256}",
         "size_mib": built.image.size >> 20,
-        "layers": len(built.image.layers),
+        "layers": list(built.image.layers),
         "user": built.image.user,
         "entrypoint": list(built.image.entrypoint),
         "labels": built.image.labels,
