@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from made_images import FILES, archive
 from sealserve.cli import main
 
 BASE = "debian@sha256:" + 64 * "0"
@@ -79,6 +80,24 @@ def test_wrong_words_have_one_clear_message(
     told = capsys.readouterr()
     assert message in told.err
     assert not told.out
+
+
+def test_show_tells_of_an_archive_and_writes_its_sbom_without_any_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    file = str(archive(tmp_path / "image.tar", FILES))
+    sbom = tmp_path / "sbom.json"
+    assert run("show", file, "--sbom", str(sbom)) == 0
+    told = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines()[1:])
+    assert told["user"] == "10001:10001"
+    assert told["layers"] == "1"
+    assert told["io.sealserve.role"] == "server"
+    assert run("show", file, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["packages"] == {"deb": 2, "pypi": 2, "rpm": 1}
+    assert json.loads(sbom.read_text())["spdxVersion"] == "SPDX-2.3"
+    assert run("show", file, "--sbom", str(sbom)) == 1
+    assert "is not overwritten" in capsys.readouterr().err
 
 
 def test_without_an_engine_the_one_to_install_is_named(
