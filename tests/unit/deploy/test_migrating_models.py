@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sealserve.cli import main
 from sealserve.deploy.description.model import Description
 from sealserve.deploy.description.reading import check_description
-from sealserve.deploy.migration import guesses, models, sealed
+from sealserve.deploy.migration import guesses, models, sealed, tls_config
 from sealserve.deploy.migration.migrating import Migration, migrate
 from sealserve.deploy.migration.models_config import Entry, read_models_config
 from sealserve.errors import ConfigError
@@ -186,20 +186,39 @@ def test_models_that_are_not_sealed_are_an_error(tmp_path: Path) -> None:
     assert any("2 files of a are not sealed" in each.message for each in migration.faults)
 
 
+def sealed_text(path: str, text: bytes, key: bytes) -> bytes:
+    sink = io.BytesIO()
+    seal(io.BytesIO(text), sink, key, path=path, version=1)
+    return sink.getvalue()
+
+
 def test_a_sealed_tls_configuration_is_held_to_key_and_path(tmp_path: Path) -> None:
     content = model("models/a", FIRST) | {
-        "ssl.cfg": sealed_file("ssl.cfg", FIRST),
-        "x/ssl.cfg": sealed_file("ssl.cfg", SECOND),
-        "y/ssl.cfg": sealed_file("tls/ssl.cfg", FIRST),
-        "z/ssl.cfg": sealed_file("ssl.cfg", bytes(16)),
+        "ssl.cfg": sealed_text("ssl.cfg", b"client_verify: true", FIRST),
+        "x/ssl.cfg": sealed_text("ssl.cfg", b"", SECOND),
+        "y/ssl.cfg": sealed_text("tls/ssl.cfg", b"", FIRST),
+        "z/ssl.cfg": sealed_text("ssl.cfg", b"", bytes(16)),
+        "zz/ssl.cfg": sealed_text("ssl.cfg", b"<xml>", FIRST),
     }
     lay_out(tmp_path, content)
     migration = migrate(tmp_path, "key", NOW, {"one": FIRST, "two": SECOND})
     assert [(each.file, each.code) for each in migration.faults] == [
         ("x/ssl.cfg", "models.other-key"),
-        ("y/ssl.cfg", "models.tls-path"),
+        ("y/ssl.cfg", "migrate.tls-path"),
         ("z/ssl.cfg", "models.no-key"),
+        ("zz/ssl.cfg", "migrate.tls-mode"),
     ]
+    assert described(migration).tls.mode == "mutual"
+    assert {each.key: each.source for each in migration.guesses}["tls"] == (
+        "ssl.cfg: opened with one"
+    )
+
+
+def test_the_mode_of_a_sealed_tls_configuration_is_a_guess_without_its_key(tmp_path: Path) -> None:
+    lay_out(tmp_path, {"ssl.cfg": sealed_text("ssl.cfg", b"client_verify: true", FIRST)})
+    migration = migrate(tmp_path, "key", NOW)
+    assert [each.code for each in migration.faults] == ["migrate.tls-mode"]
+    assert described(migration).tls.mode == "oneway"
 
 
 @pytest.mark.parametrize(
@@ -352,5 +371,5 @@ def test_one_sign_over_and_over_is_read_in_a_moment(part: str) -> None:
 
 
 def test_codes_of_models_are_of_one_rule_each() -> None:
-    rules = [*models.RULES, *sealed.RULES, guesses.NOT_DESCRIBED]
+    rules = [*models.RULES, *sealed.RULES, *tls_config.RULES, guesses.NOT_DESCRIBED]
     assert len({each.code for each in rules}) == len(rules)

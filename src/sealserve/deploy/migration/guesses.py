@@ -77,16 +77,25 @@ class Guessed:
     faults: tuple[Weakness, ...]
 
 
-def guess(gathered: Gathered, secret: str, key: str, models: tuple[Found, ...]) -> Guessed:
+def guess(
+    gathered: Gathered,
+    secret: str,
+    key: str,
+    models: tuple[Found, ...],
+    tls: tuple[str, str] | None,
+) -> Guessed:
     """The answers for a description of these models; UsageError where the secret's name is none.
 
-    `key` says where it is from that the secret seals them all.
+    `key` says where it is from that the secret seals them all; `tls` is the mode and its source,
+    where ssl.cfg was opened.
     """
     found = dict(_found(gathered))
     answers = replace(Answers(), key=secret)
     describe(answers)
     described, faults = _described(answers, models)
     found |= _of_model(next(iter(described or models), None))
+    if tls is not None:
+        found["tls"] = tls
     guesses: list[Guess] = []
     for each in fields(Answers):
         if each.name == "key":

@@ -23,6 +23,7 @@ from sealserve.deploy.migration.images import in_image, in_requirements, in_scri
 from sealserve.deploy.migration.keys import in_keys
 from sealserve.deploy.migration.models import find_models
 from sealserve.deploy.migration.sealed import sort_models
+from sealserve.deploy.migration.tls_config import find_tls
 from sealserve.deploy.weakness import Rule, Severity, Weakness
 from sealserve.deploy.writing import write_folder
 
@@ -77,8 +78,9 @@ def migrate(
     found, faults = find_models(gathered, model_name(gathered))
     models = sort_models(gathered, found, keys)
     key = "--secret" if models.key is None else f"--secret, for {models.key}"
-    guessed = guess(gathered, secret, key, models.models)
-    faults += (*models.faults, *guessed.faults, *_faults(gathered, policy, now))
+    tls = find_tls(gathered, keys, models.key, now)
+    guessed = guess(gathered, secret, key, models.models, tls.mode)
+    faults += (*models.faults, *tls.faults, *guessed.faults, *_faults(gathered, policy, now))
     return Migration(
         tuple(each.shown for each in gathered.items),
         tuple(sorted(faults, key=_order)),

@@ -20,7 +20,6 @@ from sealserve.deploy.weakness import Rule, Severity, Weakness
 from sealserve.errors import ConfigError, IntegrityError
 from sealserve.sealing import MAGIC, open_sealed_under
 
-TLS_CONFIG: Final = "ssl.cfg"
 ONE_KEY: Final = "or seal all with one key: sealserve reseal"
 
 PLAIN: Final = Rule(
@@ -54,13 +53,7 @@ UNTRIED: Final = Rule(
     "the description says that one key is for all models, and that may be wrong",
     "migrate with --wrap-key FILE for each key: what each of them opens is told",
 )
-TLS_PATH: Final = Rule(
-    "models.tls-path",
-    Severity.WARNING,
-    f'the description has config = "{TLS_CONFIG}", where nothing opens it',
-    "write that path into [tls] config, or seal it again: sealserve seal --embed-path",
-)
-RULES: Final = (PLAIN, OTHER_KEY, NO_KEY, PATHS, UNTRIED, TLS_PATH)
+RULES: Final = (PLAIN, OTHER_KEY, NO_KEY, PATHS, UNTRIED)
 
 
 @dataclass(slots=True)
@@ -97,7 +90,6 @@ def sort_models(gathered: Gathered, models: tuple[Found, ...], keys: Mapping[str
     if not opens:
         return Sorted(models, None, tuple(faults))
     key = max(keys, key=lambda name: opens[name])
-    faults += _in_tls_config(gathered, keys, key)
     kept = []
     for model, seen in tried:
         if seen.keys - {key}:
@@ -174,21 +166,3 @@ def _try_file(root: Path, file: str, keys: Mapping[str, bytes], seen: _Tried) ->
         return None
     seen.keys.add(list(keys)[number])
     return opened.header.path
-
-
-def _in_tls_config(gathered: Gathered, keys: Mapping[str, bytes], key: str) -> Iterator[Weakness]:
-    """ssl.cfg is opened with the key of the models, at the path that the description names."""
-    for item in gathered.of(Kind.TLS_CONFIG):
-        if not item.data.startswith(MAGIC):
-            continue
-        seen = _Tried()
-        path = _try_file(gathered.folder, item.path, keys, seen)
-        for _, reason in seen.unopened:
-            yield of_rule(NO_KEY, item.shown, None, f"no key opens it: {reason}")
-        if seen.keys - {key}:
-            others = ", ".join(map(printable, sorted(seen.keys)))
-            message = f"it is sealed with {others}, and the models with {printable(key)}"
-            yield of_rule(OTHER_KEY, item.shown, None, message)
-        if path not in (None, TLS_CONFIG):
-            message = f"it is sealed for the path {printable(str(path))}"
-            yield of_rule(TLS_PATH, item.shown, None, message)
