@@ -90,8 +90,10 @@ def _summary(report: Report, *, thorough: bool) -> str:
     if not thorough:
         lab = "The lab can run here." if report.lab_can_run else "The lab cannot run here yet."
         return f"{lab} {ready}"
+    if report.evidence_is_ready:
+        return "Nothing that evidence needs is missing; sealserve selftest --hardware tries it."
+    if any(finding.area == "guest" for finding in report.findings):
+        return "This TDX guest lacks something: the lines in red."
     if not report.hardware_is_ready:
         return ready
-    if not report.evidence_is_ready:
-        return "Enclaves can run here, but nothing that verifies their evidence can be fetched."
-    return "Nothing that enclaves need is missing; sealserve selftest --hardware tries it."
+    return "Enclaves can run here, but nothing that verifies their evidence can be fetched."

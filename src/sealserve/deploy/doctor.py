@@ -21,7 +21,7 @@ from sealserve.deploy.description.model import Description
 from sealserve.deploy.finding import Finding, command_output
 from sealserve.deploy.nginx import find_nginx
 from sealserve.deploy.sgx import Machine, sgx_findings, thorough_findings
-from sealserve.deploy.sgx.host import cloud_of
+from sealserve.deploy.sgx.host import cloud_of, host
 from sealserve.deploy.sgx.quoting import clock
 from sealserve.deploy.tdx import tdx_findings
 
@@ -31,6 +31,8 @@ _DEVELOPMENT = frozenset({"all", "bench", "dev", "fuzz", "interop", "train"})
 # Extras that a flag or a setting asks for, and `all` leaves out.
 _OPTIONS = frozenset({"otel", "pkcs11", "postgresql", "tensorflow"})
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)[^;]*(?:;.*\bextra == ['\"]([A-Za-z0-9._-]+)['\"])?")
+_NO_CLOUD = "generic"  # what descriptions say of a machine that is of no known cloud
+_EVIDENCE = frozenset({"hardware", "guest", "collateral"})
 _BUILDERS = ("docker", "podman", "buildah")
 
 
@@ -52,9 +54,8 @@ class Report:
 
     @property
     def evidence_is_ready(self) -> bool:
-        """Whether they can, and somebody here can fetch what their evidence is verified by."""
-        collateral = [finding for finding in self.findings if finding.area == "collateral"]
-        return self.hardware_is_ready and not any(finding.blocks for finding in collateral)
+        """Whether enclaves or this guest can give evidence, and what verifies it can be fetched."""
+        return not any(finding.blocks for finding in self.findings if finding.area in _EVIDENCE)
 
 
 def examine(
@@ -94,16 +95,19 @@ def examine_sgx(
 ) -> Report:
     """All that the owner of an SGX machine, or of a TDX guest, must know before running.
 
-    `cloud` is by default that of the description, or the one that the machine says it is of.
+    `cloud` is by default that of the description, or the one that the machine says it is of; it is
+    about SGX, and nothing is said of it for a guest.
     """
     moment = now or datetime.now(UTC)
     asked = collateral_service.ask(pccs or collateral_service.configured(machine.root))
-    name = cloud or (description.cloud if description else None) or cloud_of(machine)
+    if guest := tuple(tdx_findings(machine.root)):
+        return Report((host(machine), *guest, clock(machine, asked.skew), asked.finding))
+    described = description.cloud if description else _NO_CLOUD
+    name = cloud or (described if described != _NO_CLOUD else cloud_of(machine))
     return Report(
         (
             *thorough_findings(machine, description),
             clock(machine, asked.skew),
-            *tdx_findings(machine.root),
             *(() if name is None else cloud_findings(machine.root, name, load_cloud(name), moment)),
             asked.finding,
         )

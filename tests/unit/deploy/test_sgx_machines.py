@@ -341,15 +341,6 @@ MACHINES: Machines = {
     "a container with a noexec /dev": (container_with_noexec, {"mount of /dev": "exec"}, set()),
     "Azure DCsv3": (azure, {}, {"EDMM"}),
     "Alibaba g7t": (alibaba_g7t, {}, {"kernel", "EDMM"}),
-    "a TDX guest": (
-        tdx_guest,
-        {
-            "processor": "--evidence_source=tsm",
-            "flexible launch control": "firmware",
-            **DEVICES,
-        },
-        set(),
-    ),
     "AESM missing": (no_aesm, {"AESM": "sgx-aesm-service"}, set()),
     "AESM that died": (aesm_that_died, {"AESM": "systemctl restart aesmd"}, set()),
     "PCCS without TLS": (pccs_on_localhost, {"quote provider's configuration": "true"}, set()),
@@ -391,13 +382,23 @@ def test_each_machine_is_told_what_it_lacks_and_how_to_mend_it(
     assert report.hardware_is_ready == (not blocking)
 
 
-def test_a_tdx_guest_is_told_what_its_own_evidence_takes(built: Built) -> None:
+def test_a_tdx_guest_is_told_what_its_own_evidence_takes_and_nothing_of_sgx(
+    built: Built, pccs: Callable[[float], str]
+) -> None:
     tdx_guest(built)
-    guest = [each for each in examined(built).findings if each.area == "guest"]
-    assert [(each.name, each.good) for each in guest] == [
+    report = examined(built, pccs(0.0))
+    assert [(each.name, each.good) for each in report.findings] == [
+        ("machine", True),
         ("kernel of the TDX guest", True),
         ("configfs-tsm", True),
+        ("clock", True),
+        ("PCCS", True),
     ]
+    assert report.evidence_is_ready
+    built.kernel("6.6.1")
+    report = examined(built, pccs(0.0))
+    assert set(faults(report)) == {"kernel of the TDX guest"}
+    assert not report.evidence_is_ready
 
 
 @pytest.mark.parametrize(
