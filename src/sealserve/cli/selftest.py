@@ -13,13 +13,13 @@ from pathlib import Path
 import click
 
 from sealserve.cli.output import json_option, note, print_json
-from sealserve.demo.edge import free_port
 from sealserve.deploy.collateral_service import configured
 from sealserve.deploy.description.model import Description
 from sealserve.deploy.sgx.machine import Machine
 from sealserve.deploy.tdx import GUEST_FLAG
 from sealserve.errors import UsageError
 from sealserve.files import PUBLIC, write_file
+from sealserve.ports import free_port
 from sealserve.selftest import Platform, Report, Step, play
 from sealserve.selftest.description import describe_service
 from sealserve.selftest.enclave import Enclave

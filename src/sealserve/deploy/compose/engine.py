@@ -85,6 +85,7 @@ class Engine:
     def _run_words(self, groups: Sequence[int]) -> Iterator[str]:
         """What podman-compose hands to podman, for it does not know these keys of the file."""
         yield f"--pids-limit={PIDS_LIMIT}"
+        yield "--read-only-tmpfs=false"  # else more than /tmp is writable
         yield from (f"--group-add={group}" for group in groups)
         if not self.owner_is_root:
             yield f"--userns=keep-id:uid={roles.USER_ID},gid={roles.USER_ID}"

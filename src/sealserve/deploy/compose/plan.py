@@ -125,6 +125,8 @@ def check(composition: Composition, way: Way) -> None:
             "the port of an enclave is measured, so two cannot listen on one machine as processes",
             hint="--with podman or docker, where each has a network of its own; or replicas = 1",
         )
+    if way == "processes" and not composition.simulated:
+        _check_enclave(composition)
     if composition.key_service is not None:
         _check_key_service(composition, composition.key_service, way)
 
@@ -140,6 +142,26 @@ def _check_files(composition: Composition) -> None:
             f"{composition.folder} has no {', '.join(missing)}",
             hint="the folder of the description is the enclave's: put the sealed models, the "
             "sealed ssl.cfg and the CA there; texts that are missing: sealserve gramine render",
+        )
+
+
+def _check_enclave(composition: Composition) -> None:
+    """What Gramine starts on this very machine."""
+    port = composition.description.server.port
+    if composition.listen.port != port:
+        raise ConfigError(
+            f"the enclave listens on port {port}, which is measured, and not on "
+            f"{composition.listen.port}",
+            hint="leave --listen out, or describe another port",
+        )
+    name = program(composition.description).name
+    folder = composition.enclave or composition.folder
+    files = (f"{name}.manifest.sgx", f"{name}.sig")
+    missing = [file for file in files if not (folder / file).exists()]
+    if missing:
+        raise ConfigError(
+            f"{folder} has no {' and no '.join(missing)}",
+            hint="sealserve gramine render, gramine-manifest, gramine-sgx-sign; then --enclave",
         )
 
 

@@ -19,9 +19,10 @@ from sealserve.deploy.compose.probe import answers
 from sealserve.deploy.compose.process import Place
 from sealserve.deploy.compose.state import State
 from sealserve.deploy.compose.status import Status, failure
-from sealserve.deploy.compose.steps import Step, free_port, steps
+from sealserve.deploy.compose.steps import Step, steps
 from sealserve.files import PUBLIC, write_file
 from sealserve.hosts import parse_address
+from sealserve.ports import free_port
 
 STOP_SECONDS: Final = 45.0  # longer than a server takes to drain
 POLL_SECONDS: Final = 0.1

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import socket
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -82,13 +81,6 @@ def steps(composition: Composition, state: Path, port_of: Callable[[str], int]) 
             )
         )
     return tuple(found)
-
-
-def free_port() -> int:
-    """A port of the loopback address that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def _owners(composition: Composition) -> list[Step]:
