@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sealserve.appraisal.identities import TdxIdentity
 from sealserve.appraisal.policy import parse_policy
@@ -161,3 +164,52 @@ def test_a_new_identity_that_would_not_take_the_guest_is_not_written() -> None:
 def test_a_form_that_cannot_be_edited_is_refused() -> None:
     with pytest.raises(ConfigError, match="cannot be edited"):
         add("version = 2\nidentities = []\n", "new", create=True)
+
+
+KEYS = ("mr_td", "rtmr0", "rtmr1", "rtmr2", "rtmr3")
+VALUES = (b"\xa1\xa2" * 24, b"\xb0\x1b" * 24, b"\xe1\xe2" * 24)
+lists = st.lists(st.sampled_from(VALUES), min_size=1, max_size=2, unique=True)
+registers = st.one_of(st.just("any"), lists)
+
+
+def guest(values: tuple[bytes, ...]) -> TrustDomain:
+    mr_td, rtmr0, rtmr1, rtmr2, rtmr3 = values
+    return replace(GUEST, mr_td=mr_td, rtmrs=(rtmr0, rtmr1, rtmr2, rtmr3))
+
+
+def admitted(text: str) -> set[tuple[bytes, ...]]:
+    identity = parse_policy(text).identity("guest")
+    return {
+        values
+        for values in product(VALUES, repeat=5)
+        if all(each.held for each in of_identity(guest(values), identity))
+    }
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    named=st.tuples(lists, registers, registers, registers, registers),
+    wanted=st.tuples(*[st.sampled_from(VALUES)] * 5),
+)
+def test_an_identity_is_widened_by_the_one_guest_alone_or_not_at_all(
+    named: tuple[Any, ...], wanted: tuple[bytes, ...]
+) -> None:
+    written = {
+        key: '"any"' if value == "any" else str([each.hex() for each in value]).replace("'", '"')
+        for key, value in zip(KEYS, named, strict=True)
+    }
+    text = policy(**written)
+    before = admitted(text)
+    try:
+        edited = add(text, target=guest(wanted))
+    except UsageError:
+        assert wanted not in before
+        return
+    fixed = [index for index, value in enumerate(named) if value != "any"]
+    same = {
+        values
+        for values in product(VALUES, repeat=5)
+        if all(values[index] == wanted[index] for index in fixed)
+    }
+    assert admitted(edited.text) == before | same
+    assert edited.changed == (wanted not in before)
