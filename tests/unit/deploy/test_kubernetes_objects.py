@@ -87,7 +87,7 @@ def test_aesm_beside_a_server_has_the_provisioning_device_and_starts_first() -> 
 @pytest.mark.parametrize("name", DESCRIPTIONS)
 def test_the_labs_server_has_arguments_that_it_and_the_lab_understand(name: str) -> None:
     words = container(found(name, "lab")[LAB_SERVER])["args"]
-    assert words[:3] == ["lab", "enclave", "/run/sealserve/lab"]
+    assert words[:3] == ["lab", "enclave", "/run/sealserve/world/lab"]
     arguments = words[words.index("--") + 1 :]
     assert arguments[0] == "serve"
     normalize(arguments)

@@ -48,6 +48,12 @@ def files(name: str) -> dict[str, str]:
     return texts(DESCRIPTIONS[name])
 
 
+def written(made: dict[str, str], folder: Path) -> None:
+    for path, text in made.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+
+
 @pytest.mark.parametrize(("name", "target"), KNOWN)
 def test_a_description_renders_to_the_known_objects(name: str, target: str) -> None:
     """With REWRITE_GOLDEN=1 the files are written anew, for `git diff` to show."""
@@ -75,9 +81,7 @@ def test_kubectl_builds_the_same_of_every_overlay(name: str, tmp_path: Path) -> 
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         pytest.skip("kubectl is not installed")
-    for path, text in files(name).items():
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text(text)
+    written(files(name), tmp_path)
     for target in TARGETS:
         folder = tmp_path / "kustomize" / "overlays" / target
         built = subprocess.run(
@@ -85,6 +89,24 @@ def test_kubectl_builds_the_same_of_every_overlay(name: str, tmp_path: Path) -> 
         )
         assert (built.returncode, built.stderr) == (0, "")
         assert by_key(load_all(built.stdout)) == by_key(objects(name, target))
+
+
+@pytest.mark.parametrize("name", ["everything", "inside"])
+def test_helm_makes_the_same_of_every_chart(name: str, tmp_path: Path) -> None:
+    helm = shutil.which("helm")
+    if helm is None:
+        pytest.skip("helm is not installed")
+    written(files(name), tmp_path)
+    for target in TARGETS:
+        chart = str(tmp_path / "charts" / target)
+        version = f"--kube-version={newest_versions()[-1]}.0"
+        built = subprocess.run(
+            [helm, "template", "x", chart, version], capture_output=True, text=True, check=False
+        )
+        assert (built.returncode, built.stderr) == (0, "")
+        assert by_key(load_all(built.stdout)) == by_key(objects(name, target))
+        misspelt = [helm, "template", "x", chart, version, "--set", "image.tagg=1"]
+        assert subprocess.run(misspelt, capture_output=True, check=False).returncode != 0
 
 
 @pytest.mark.parametrize(("name", "target"), RENDERINGS)

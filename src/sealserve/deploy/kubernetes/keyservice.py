@@ -18,6 +18,7 @@ from sealserve.deploy.kubernetes.lab import (
     LAB_FOLDER,
     PUBLIC,
     WORLD,
+    WORLD_FOLDER,
     world_container,
     world_volumes,
 )
@@ -115,7 +116,7 @@ def _deployment(plan: Plan) -> Object:
         mount("config", CONFIG_FOLDER),
         mount("keys", KEYS_FOLDER),
         mount(_STATE, STATE_FOLDER, writable=True),
-        *([mount(WORLD, LAB_FOLDER)] if plan.target.simulated else []),
+        *([mount(WORLD, WORLD_FOLDER)] if plan.target.simulated else []),
     ]
     file = f"{CONFIG_FOLDER}/{CONFIG}"
     copying = Container(

@@ -14,9 +14,10 @@ from sealserve.deploy.kubernetes.plan import Component, Object, Plan
 from sealserve.deploy.kubernetes.pods import Container, Resources, in_memory, mount
 
 WORLD: Final = "world"
-LAB_FOLDER: Final = "/run/sealserve/lab"
-ARCHIVE: Final = "lab.tar"
-PUBLIC: Final = ("./root_ca.pem", "./collateral", "./tdx-collateral")  # all a verifier needs
+WORLD_FOLDER: Final = "/run/sealserve/world"
+LAB_FOLDER: Final = f"{WORLD_FOLDER}/lab"
+ARCHIVE: Final = "lab.tar"  # of a folder `lab`: who unpacks it may not change the folder around it
+PUBLIC: Final = ("lab/root_ca.pem", "lab/collateral", "lab/tdx-collateral")  # for a verifier
 _PACKED: Final = "packed-world"
 _PACKED_FOLDER: Final = "/run/sealserve/packed"
 
@@ -33,12 +34,9 @@ def world_container(
     return Container(
         name="world",
         image=pods.image_of(plan, component),
-        command=[
-            *("tar", "--no-overwrite-dir", "-xpf", f"{_PACKED_FOLDER}/{ARCHIVE}", "-C", LAB_FOLDER),
-            *members,
-        ],
+        command=["tar", "-xpf", f"{_PACKED_FOLDER}/{ARCHIVE}", "-C", WORLD_FOLDER, *members],
         resources=Resources("50m", "32Mi", "64Mi"),
-        mounts=[mount(_PACKED, _PACKED_FOLDER), mount(WORLD, LAB_FOLDER, writable=True)],
+        mounts=[mount(_PACKED, _PACKED_FOLDER), mount(WORLD, WORLD_FOLDER, writable=True)],
     )
 
 

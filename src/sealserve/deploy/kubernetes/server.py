@@ -17,7 +17,13 @@ from sealserve.deploy.gramine.sizing import sizing
 from sealserve.deploy.images.roles import TEMPORARY_FOLDER, WORK_FOLDER
 from sealserve.deploy.kubernetes import pods, workloads
 from sealserve.deploy.kubernetes.aesm import AESM, AESM_FOLDER, aesm_container, aesm_volumes
-from sealserve.deploy.kubernetes.lab import LAB_FOLDER, WORLD, world_container, world_volumes
+from sealserve.deploy.kubernetes.lab import (
+    LAB_FOLDER,
+    WORLD,
+    WORLD_FOLDER,
+    world_container,
+    world_volumes,
+)
 from sealserve.deploy.kubernetes.plan import KEEP, Object, Plan
 from sealserve.deploy.kubernetes.pods import Container, Pod, Resources, mount
 
@@ -119,7 +125,7 @@ def _deployment(plan: Plan) -> Object:
 def _server(plan: Plan) -> Container:
     mounts = [mount(MODELS, WORK_FOLDER)]
     if plan.target.simulated:
-        mounts.append(mount(WORLD, LAB_FOLDER))
+        mounts.append(mount(WORLD, WORLD_FOLDER))
     if plan.quotes_from_node or plan.quotes_beside:
         mounts.append(mount(AESM, AESM_FOLDER))
     return Container(
