@@ -107,6 +107,13 @@ BAD = {
     "a key of the top below": ("batching = false", "cloud = 'azure'", 14, "belong", "to the top"),
     "a key of a table above": ("replicas = 2", "port = 8500", 3, "belong", "[server]"),
     "a key of nobody's": ("replicas = 2", 'password = "x"', 3, "unknown key", "may stand there"),
+    "words of ours": (
+        "grpc.example.com",
+        "unknown key x; the nearest that exists is port",
+        2,
+        "domain: found",
+        "domain =",
+    ),
     "REST at the top": ("replicas = 2", "rest_api_port = 8501", 3, "REST is not", "leave it out"),
     "a byte order mark": ("cluster =", "\ufeffcluster =", 1, "not TOML", "byte order mark"),
     "YAML": ("replicas = 2", "replicas: 2", 3, "not TOML", "colons"),

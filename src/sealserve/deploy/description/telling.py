@@ -40,6 +40,7 @@ _REST: Final = {
     "its TLS key by files in memory, which Gramine does not have",
 }
 _REST["rest_api_port"] = _REST["rest_port"]
+_UNKNOWN: Final = "unknown key "
 _NEAREST: Final = "; the nearest that exists is "
 _SIMILAR: Final = 0.6
 
@@ -63,7 +64,7 @@ def told(invalid: ValidationError) -> Iterator[Doubt]:
     for path, message in faults(Description, invalid):
         if path and path[-1] in _REST:
             yield Doubt(path, "rest", _REST[str(path[-1])], "leave it out")
-        elif _NEAREST in message:
+        elif message.startswith(_UNKNOWN):
             yield _unknown(path, message)
         elif path[-1:] == ("key",) and not message.endswith("missing"):
             yield Doubt(path, "invalid", _about_a_key(message), _hint(path))
@@ -73,12 +74,12 @@ def told(invalid: ValidationError) -> Iterator[Doubt]:
 
 def _unknown(path: Path, message: str) -> Doubt:
     """A key that no table has, or another one; the nearest where it is near."""
-    what, _, nearest = message.partition(_NEAREST)
+    what, _, nearest = message.rpartition(_NEAREST)
     key = str(path[-1])
     homes = [table for table, keys in _tables() if key in keys]
     if homes:
         where = " or ".join(homes)
-        message = f"{what.removeprefix('unknown key ')} does not belong here, but {where}"
+        message = f"{what.removeprefix(_UNKNOWN)} does not belong here, but {where}"
         return Doubt(path, "misplaced-key", message, f"move it {where}")
     if difflib.SequenceMatcher(None, key[:100], nearest).ratio() >= _SIMILAR:
         return Doubt(path, "unknown-key", message, f"write {nearest}, or remove it")
