@@ -240,7 +240,7 @@ def test_whatever_is_written_is_a_description_or_has_a_fault_on_a_line_of_its_ow
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [(b"cluster = '\xff'", "not UTF-8"), (b"#" * (65 << 10), "larger than")],
+    [(b"\ncluster = '\xff'", "line 2 is not UTF-8"), (b"#" * (65 << 10), "larger than")],
     ids=["no text", "too long"],
 )
 def test_what_is_no_text_or_too_long_is_refused(data: bytes, message: str, tmp_path: Path) -> None:

@@ -70,10 +70,14 @@ def load_description(path: File) -> Description:
 
 def read_text(path: File) -> str:
     """The text of the file at `path`; raises ConfigError."""
+    data = read_file(path, limit=DESCRIPTION_LIMIT)
     try:
-        return read_file(path, limit=DESCRIPTION_LIMIT).decode()
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not UTF-8 text") from None
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"{path}: line {line} is not UTF-8 text", hint="save the file as UTF-8"
+        ) from None
 
 
 def _finding(places: Places, severity: Severity, doubt: Doubt) -> Finding:
