@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -47,7 +47,17 @@ class Order:
     source_url: str | None = None
 
     def request(self, role: Role) -> Request:
-        """The image of that role."""
+        """The image of that role, with those of the arguments that its recipe has."""
+        unsigned = None if self.signed is None else role.reference(self.tag + UNSIGNED)
+        request = Request(role, self.family, gramine=self.gramine, unsigned=unsigned)
+        if unsigned is not None and not request.in_gramine:
+            raise UsageError("--signed is for images with Gramine", hint="add --gramine")
+        has = {each.name for each in recipe_arguments(request)}
+        elsewhere = {each.name for each in self.family.arguments} - has
+        arguments = {n: value for n, value in self.arguments.items() if n not in elsewhere}
+        return replace(request, arguments=arguments, labels=self._labels(role))
+
+    def _labels(self, role: Role) -> dict[str, str]:
         labels = {} if self.signed is None else dict(signature_labels(role, self.signed))
         if self.description is not None:
             labels[DESCRIPTION_LABEL] = self.description.digest
@@ -55,29 +65,7 @@ class Order:
             labels["org.opencontainers.image.source"] = self.source_url
         if revision := _revision(self.source):
             labels["org.opencontainers.image.revision"] = revision
-        request = Request(
-            role,
-            self.family,
-            gramine=self.gramine,
-            unsigned=None if self.signed is None else role.reference(self.tag + UNSIGNED),
-            labels=labels,
-        )
-        if request.unsigned is not None and not request.in_gramine:
-            raise UsageError("--signed is for images with Gramine", hint="add --gramine")
-        known = {each.name for each in recipe_arguments(request)}
-        everywhere = {each.name for each in self.family.arguments}
-        return Request(
-            role,
-            self.family,
-            gramine=self.gramine,
-            unsigned=request.unsigned,
-            arguments={
-                name: value
-                for name, value in self.arguments.items()
-                if name in known or name not in everywhere
-            },
-            labels=labels,
-        )
+        return labels
 
     def reference(self, request: Request) -> str:
         """What the image will be called."""
@@ -157,16 +145,8 @@ def _default(request: Request, name: str) -> str:
 
 def _revision(source: Path) -> str | None:
     """The commit of the sources, with a mark where they differ from it; None without git."""
-    git = [
-        "git",
-        "-C",
-        str(source),
-        "describe",
-        "--always",
-        "--dirty",
-        "--abbrev=40",
-        "--exclude=*",
-    ]
+    words = "describe --always --dirty --abbrev=40 --exclude=*".split()
+    git = ["git", "--no-optional-locks", "-C", str(source), *words]
     try:
         answer = subprocess.run(git, capture_output=True, text=True, timeout=_GIT_SECONDS)
     except (OSError, subprocess.TimeoutExpired):

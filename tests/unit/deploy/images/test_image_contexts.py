@@ -118,6 +118,11 @@ def test_what_an_enclave_needs_is_asked_for(tmp_path: Path, keyrings: Path) -> N
         write_context(tmp_path / "three", made, role)
 
 
+def test_what_was_signed_is_for_images_with_gramine(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--signed is for images with Gramine"):
+        order(tmp_path, signed=tmp_path).request(find_role("server"))
+
+
 def test_what_was_signed_goes_on_the_image_that_waits_for_it(tmp_path: Path) -> None:
     signed = tmp_path / "signed"
     signed.mkdir()
