@@ -1,0 +1,168 @@
+"""With Gramine itself: a build verified by its programs, and the server in its LibOS, without SGX.
+
+`make test-gramine` makes the environment that the server's packages come from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sealserve.client import Client
+from sealserve.deploy.description.writing import Answers, describe
+from sealserve.deploy.gramine.testing import SUFFIX
+from sealserve.models.digits import held_out
+
+ROOT = Path(__file__).parents[3]
+PROGRAMS = ("gramine-direct", "gramine-manifest", "gramine-sgx-sign")
+MISSING = [program for program in PROGRAMS if shutil.which(program) is None]
+PACKAGES = sorted(ROOT.glob("build/gramine/lib/python3*/site-packages"))
+PYTHON = ROOT / "build" / "gramine" / "bin" / "python"
+DOMAIN = "grpc.example.com"
+START_SECONDS = 240  # thousands of trusted files are looked up, each hashed as it is opened
+IMAGES = 20
+
+pytestmark = [
+    pytest.mark.gramine,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(bool(MISSING), reason=f"missing: {', '.join(MISSING)} (package gramine)"),
+    pytest.mark.skipif(not PACKAGES, reason="no build/gramine: run make test-gramine"),
+]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        return int(held.getsockname()[1])
+
+
+def run(*command: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*map(str, command)], cwd=cwd, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def sealserve(*arguments: object, cwd: Path) -> str:
+    ended = run(sys.executable, "-m", "sealserve", *arguments, cwd=cwd)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def manifest(name: str, folder: Path) -> None:
+    """`gramine-manifest`, with the paths of this machine."""
+    filled = {
+        "arch_libdir": f"/lib/{sysconfig.get_config_var('MULTIARCH')}",
+        "entrypoint": PYTHON.resolve(),
+        "packages": PACKAGES[0],
+    }
+    given = [f"-D{key}={value}" for key, value in filled.items()]
+    files = (f"{name}.manifest.template", f"{name}.manifest")
+    ended = run("env", "-u", "PYTHONPATH", "gramine-manifest", *given, *files, cwd=folder)
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A description, the enclave's folder with both manifests, everything sealed."""
+    site = tmp_path_factory.mktemp("site")
+    text = describe(Answers(kind="sealserve", domain=DOMAIN))
+    (site / "d.toml").write_text(text.replace("port = 8500", f"port = {free_port()}"))
+    sealserve("model", "digits", "--out", "plain/models/digits", cwd=site)
+    sealserve("tls", "oneway", DOMAIN, "--out", "tls", cwd=site)
+    folder = site / "enclave"
+    sealserve("gramine", "render", "d.toml", "--out", folder, cwd=site)
+    sealserve("gramine", "render", "d.toml", "--out", folder, "--dangerously-for-testing", cwd=site)
+    for source, target in (("plain/models", "models"), ("tls/ssl.cfg", "ssl.cfg")):
+        sealserve("seal", "-w", "testing/wrap-key", "-i", site / source, "-o", target, cwd=folder)
+    shutil.copy(site / "tls/server/cert.pem", folder / "key-service-ca.pem")
+    return site
+
+
+@contextmanager
+def under_gramine(site: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """The server in Gramine's LibOS, ready; killed if it is still there in the end."""
+    log = site / "server.log"
+    with log.open("wb") as stream:
+        server = subprocess.Popen(
+            ["gramine-direct", f"sealserve.{SUFFIX}"],
+            cwd=site / "enclave",
+            stdout=stream,
+            stderr=stream,
+        )
+    try:
+        end = time.monotonic() + START_SECONDS
+        while "Entering the event loop" not in log.read_text():
+            assert server.poll() is None, log.read_text()
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.2)
+        yield server, log
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_the_server_answers_under_gramine_and_drains_when_it_is_told_to_end(site: Path) -> None:
+    manifest(f"sealserve.{SUFFIX}", site / "enclave")
+    images, labels = held_out()
+    with under_gramine(site) as (server, log):
+        port = next(
+            line.partition("gRPC 0.0.0.0:")[2].partition(",")[0]
+            for line in log.read_text().splitlines()
+            if "gRPC 0.0.0.0:" in line
+        )
+        ca = site / "tls/server/cert.pem"
+        with Client(f"127.0.0.1:{port}", ca=ca, server_name=DOMAIN, timeout=60) as client:
+            answer = client.predict("digits", {"input": images[:IMAGES]})
+        scores = np.asarray(answer["predict"])
+        assert (scores.argmax(axis=1) == labels[:IMAGES]).mean() >= 0.9
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(timeout=60) == 0, log.read_text()
+    events = log.read_text()
+    assert '"event": "DANGEROUS"' in events
+    assert '"event": "version_unloaded"' in events
+
+
+def verified(site: Path) -> tuple[int, dict[str, Any]]:
+    files = ("--manifest", "enclave/sealserve.manifest.sgx", "--sig", "enclave/sealserve.sig")
+    ended = run(
+        *(sys.executable, "-m", "sealserve", "gramine", "verify-build", "d.toml", *files),
+        *("--folder", "enclave", "--json"),
+        cwd=site,
+    )
+    assert ended.stdout, ended.stderr
+    return ended.returncode, json.loads(ended.stdout)
+
+
+def test_a_build_by_gramine_s_programs_is_reproduced_and_each_change_of_it_is_named(
+    site: Path,
+) -> None:
+    folder = site / "enclave"
+    manifest("sealserve", folder)
+    made = run("openssl", "genrsa", "-3", "-out", site / "key.pem", "3072", cwd=site)
+    assert made.returncode == 0, made.stderr
+    signed = ("--key", site / "key.pem", "--output", "sealserve.manifest.sgx")
+    ended = run("gramine-sgx-sign", "--manifest", "sealserve.manifest", *signed, cwd=folder)
+    assert ended.returncode == 0, ended.stderr
+    code, facts = verified(site)
+    assert (code, facts["outcome"], facts["differences"]) == (0, "reproduced", [])
+    assert facts["mr_enclave_here"] == facts["mr_enclave"]
+    model = next((folder / "models").rglob("saved_model.pb"))
+    model.write_bytes(model.read_bytes() + os.urandom(1))
+    code, facts = verified(site)
+    assert (code, facts["outcome"]) == (5, "differs")
+    (difference,) = facts["differences"]
+    assert difference["kind"] == "changed-file"
+    assert difference["name"] == f"file:{model.relative_to(folder)}"
