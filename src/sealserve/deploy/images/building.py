@@ -145,7 +145,7 @@ def _default(request: Request, name: str) -> str:
 
 def _revision(source: Path) -> str | None:
     """The commit of the sources, with a mark where they differ from it; None without git."""
-    words = "describe --always --dirty --abbrev=40 --exclude=*".split()
+    words = ["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     git = ["git", "--no-optional-locks", "-C", str(source), *words]
     try:
         answer = subprocess.run(git, capture_output=True, text=True, timeout=_GIT_SECONDS)
