@@ -68,7 +68,8 @@ def _in_sealed(item: Item, keys: Mapping[str, bytes], key: str | None, now: date
         number, opened = open_sealed_under(io.BytesIO(item.data), list(keys.values()))
         path, text = opened.header.path, opened.readall()
     except IntegrityError as error:
-        return TlsFound(None, (of_rule(NO_KEY, item.shown, None, f"no key opens it: {error.message}"),))
+        message = f"no key opens it: {error.message}"
+        return TlsFound(None, (of_rule(NO_KEY, item.shown, None, message),))
     own = list(keys)[number]
     if key is not None and own != key:
         message = f"it is sealed with {printable(own)}, and the models with {printable(key)}"
