@@ -5,12 +5,22 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sealserve.attester.ratls import make_certificate
+from sealserve.attester.secrets import fetch_secret
+from sealserve.demo.processes import Service
 from sealserve.deploy.sgx.machine import Machine
+from sealserve.errors import DeniedError
+from sealserve.ports import free_port
+from sealserve.selftest import play
+from sealserve.selftest.description import CA, describe_service
+from sealserve.selftest.report import Outcome
+from world_hardware import Hardware
 
 SECONDS = 120
 STEPS = [
@@ -68,3 +78,44 @@ def test_a_report_is_written_over_no_file(tmp_path: Path) -> None:
     ended = selftest(tmp_path, "--out", "report.json")
     assert (ended.returncode, (tmp_path / "report.json").read_text()) == (1, "mine")
     assert "not overwritten" in ended.stderr
+
+
+class Refused(Hardware):
+    """What runs on it asks for the key, and ends when that is refused."""
+
+    def start(self, name: str, words: Sequence[str]) -> Service:
+        flag = "--key_service="
+        address = next(word.removeprefix(flag) for word in words if word.startswith(flag))
+        platform = self.folder.parent / "platform"
+        with pytest.raises(DeniedError):
+            fetch_secret(address, ca_file=platform / CA, identity=make_certificate(self))
+        ending = [sys.executable, "-c", "raise SystemExit(4)"]
+        return Service(name, ending, folder=platform, log=platform / "server.log")
+
+
+@pytest.mark.parametrize(
+    ("predicted", "why"),
+    [(b"\x09" * 32, "mr_enclave FAILS"), (None, "ended with exit code 4")],
+    ids=["denied", "gone"],
+)
+def test_a_release_that_fails_says_whether_the_policy_was_the_reason(
+    predicted: bytes | None, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "collateral").mkdir()
+    hardware = Refused(tmp_path / "collateral", predicted=predicted)
+    if predicted is None:
+        monkeypatch.setattr(Refused, "start", gone)
+    description = describe_service(port=free_port(), key_service_port=free_port())
+    report = play(tmp_path, hardware, description, lambda _step: None)
+    steps = {step.name: step for step in report.steps}
+    assert steps["release"].outcome is Outcome.FAILED
+    assert why in steps["release"].why
+    assert steps["serving"].outcome is Outcome.NOT_RUN
+    assert not report.holds
+
+
+def gone(self: Refused, name: str, words: Sequence[str]) -> Service:
+    """What runs on it ends before it asks."""
+    platform = self.folder.parent / "platform"
+    ending = [sys.executable, "-c", "raise SystemExit(4)"]
+    return Service(name, ending, folder=platform, log=platform / "server.log")

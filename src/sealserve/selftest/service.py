@@ -188,11 +188,16 @@ class _Steps:
 
     def _raise_denial(self) -> None:
         """Say why, where the key service denied it."""
-        for record in self._owner.decisions():
-            explanation = record["explanation"]
-            lines = explanation if isinstance(explanation, list) else []
-            failed = [line for line in lines if " FAILS: " in line]
-            raise DeniedError(f"the key service {record['outcome']}: {'; '.join(failed)}")
+        newest = next(iter(self._owner.decisions()), {"outcome": "released"})
+        if newest["outcome"] == "released":  # what stopped the server came afterwards
+            return
+        explanation = newest.get("explanation")
+        lines = explanation if isinstance(explanation, list) else []
+        failed = "; ".join(line for line in lines if " FAILS: " in line)
+        raise DeniedError(
+            f"the key service has {newest['outcome']} it: {failed or newest.get('code')}",
+            code=str(newest.get("code")),
+        )
 
     def serving(self) -> str:
         ready = self._running.wait_ready(_READY, seconds=self._owner.platform.ready_seconds)
