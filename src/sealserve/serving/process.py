@@ -19,7 +19,6 @@ from sealserve.serving.flags import Flags
 from sealserve.serving.last_resort import end_anyway
 from sealserve.serving.preparing import Prepared
 from sealserve.serving.server import Listening, ModelServer
-from sealserve.serving.signal_stack import give_up_small_stack
 from sealserve.serving.watching.observing import Observing
 
 log = logging.getLogger(__name__)
@@ -33,7 +32,6 @@ async def run(
     prepared: Prepared, announce: Callable[[Listening], None], observing: Observing | None = None
 ) -> None:
     """Steps 2 to 4; `announce` is called once everything is loaded and listens."""
-    give_up_small_stack()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
