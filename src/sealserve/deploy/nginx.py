@@ -65,6 +65,8 @@ class Edge:
     or address, each route has one replica, a name: for every connection one of its addresses is
     taken by chance, as DNS has them a second before at the latest, and the next where that one
     refuses. `shutdown_timeout` bounds how long connections go on when nginx is told to finish.
+    Without `workers` there is one for each processor of the machine, of which a container may have
+    fewer.
     """
 
     listen: Address
@@ -77,6 +79,7 @@ class Edge:
     failure_pause: int = 5
     resolver: str | None = None
     shutdown_timeout: int | None = None
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         names = [route.server_name for route in self.routes]
@@ -115,7 +118,7 @@ def render(edge: Edge, *, module: Path | None, logs: Logs = "files") -> str:
         "# Made by SealServe. TLS passes through: this file names no certificate and no key.",
         *([_load_module(module)] if module else []),
         "daemon off;",
-        "worker_processes auto;",
+        f"worker_processes {edge.workers or 'auto'};",
         "pid nginx.pid;",
         f"error_log {errors} warn;",
         *_shutdown(edge),

@@ -8,7 +8,18 @@ from typing import Any
 
 import pytest
 
-from rendered_cluster import DESCRIPTIONS, Key, Object, by_key, described, objects, objects_of
+from rendered_cluster import (
+    DESCRIPTIONS,
+    Key,
+    Object,
+    by_key,
+    described,
+    objects,
+    objects_of,
+    read,
+)
+from sealserve.deploy.description.writing import Answers, describe
+from sealserve.deploy.gramine.servers import program
 from sealserve.keyservice.config import load_config
 from sealserve.lab.arguments import normalize
 from sealserve.serving import settings as serving_settings
@@ -69,7 +80,10 @@ def test_a_servers_image_is_its_kinds_and_arguments_are_in_the_enclave() -> None
     ours = container(found("everything", "azure")[SERVER])
     assert stock["image"].startswith("sealserve-tensorflow:")
     assert ours["image"] == "registry.example.com:5000/ml/sealserve-server:7"
-    assert not {"command", "args"} & (set(stock) | set(ours))
+    assert stock["command"] == ["gramine-sgx", "/usr/lib/sealserve/enclave/tensorflow_model_server"]
+    assert ours["command"] == ["gramine-sgx", "/usr/lib/sealserve/enclave/sealserve"]
+    assert not {"args"} & (set(stock) | set(ours))
+    assert container(found("plain", "lab")[LAB_SERVER])["command"] == ["sealserve"]
 
 
 def test_aesm_beside_a_server_has_the_provisioning_device_and_starts_first() -> None:
@@ -190,3 +204,19 @@ def test_nginx_follows_the_headless_service_and_starts_anew_with_another_configu
         for each in (made, other)
     ]
     assert hashes[0] != hashes[1]
+
+
+@pytest.mark.parametrize("kind", ["tensorflow-serving", "sealserve"])
+def test_a_pod_goes_when_its_last_old_connection_has_become_too_old(kind: str) -> None:
+    plain = described(kind=kind)
+    aged = read(describe(Answers(kind=kind)).replace("batching = false", "connection_age = 60"))
+    words = program(aged).arguments
+    flag = "--grpc_channel_arguments=grpc.max_connection_age_ms=60000,"
+    assert [word for word in words if word.startswith(flag)]
+    assert not [word for word in program(plain).arguments if "max_connection_age" in word]
+    assert plain.digest == described(kind=kind).digest != aged.digest
+    for description, seconds in ((plain, 15), (aged, 71)):
+        deployment = by_key(objects_of(description, "generic"))[SERVER]
+        assert container(deployment)["lifecycle"]["preStop"] == {"sleep": {"seconds": seconds}}
+        pod = deployment["spec"]["template"]["spec"]
+        assert pod["terminationGracePeriodSeconds"] == seconds + 45

@@ -13,6 +13,7 @@ from rendered_cluster import DESCRIPTIONS, RENDERINGS, Object, by_key, objects
 from sealserve.deploy.images.roles import ROLES
 
 AESM = "/var/run/aesmd"
+RESTRICTED_VOLUMES = ("configMap", "emptyDir", "persistentVolumeClaim", "projected", "secret")
 MADE_BY_OPERATORS = re.compile(r"(ConfigMap .*-policy|Secret .*-(keyservice|lab))")
 
 
@@ -62,6 +63,9 @@ POD: dict[str, Callable[[Object], bool]] = {
     ),
     "seccomp": lambda pod: pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"},
     "nothing of the host but AESM's folder": lambda pod: set(_host_paths(pod)) <= {AESM},
+    "volumes of the kinds that a restricted namespace has": lambda pod: all(
+        set(each) - {"name"} < {*RESTRICTED_VOLUMES, "hostPath"} for each in pod["volumes"]
+    ),
     "spread over nodes and zones": lambda pod: len(pod["topologySpreadConstraints"]) == 2,
 }
 # The same of each container.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from dataclasses import replace
@@ -15,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from golden import assert_golden
 from kubernetes_schemas import complaints, newest_versions
 from rendered_cluster import (
     ACTION,
@@ -39,7 +39,6 @@ from sealserve.deploy.kubernetes.targets import TARGETS, find_target, own_target
 from sealserve.deploy.kubernetes.text import to_documents, to_yaml
 from sealserve.errors import UsageError
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "kubernetes"
 KNOWN = [("plain", target) for target in TARGETS] + [("everything", "azure"), ("inside", "generic")]
 
 
@@ -54,16 +53,12 @@ def written(made: dict[str, str], folder: Path) -> None:
         (folder / path).write_text(text)
 
 
-@pytest.mark.parametrize(("name", "target"), KNOWN)
-def test_a_description_renders_to_the_known_objects(name: str, target: str) -> None:
-    """With REWRITE_GOLDEN=1 the files are written anew, for `git diff` to show."""
-    plan = plan_for(DESCRIPTIONS[name], TARGETS[target])
-    found = to_documents(objects(name, target), heading(plan))
-    golden = GOLDEN / f"{name}-{target}.yaml"
-    if os.environ.get("REWRITE_GOLDEN"):
-        golden.parent.mkdir(exist_ok=True)
-        golden.write_text(found)
-    assert found == golden.read_text()
+def test_descriptions_render_to_the_known_objects() -> None:
+    found = {}
+    for name, target in KNOWN:
+        plan = plan_for(DESCRIPTIONS[name], TARGETS[target])
+        found[f"{name}-{target}.yaml"] = to_documents(objects(name, target), heading(plan)).encode()
+    assert_golden("kubernetes", found)
 
 
 def test_the_same_description_gives_the_same_bytes() -> None:

@@ -17,6 +17,7 @@ EDGE = Edge(
     (Route("models.example.com", (NAME,)),),
     resolver="127.0.0.1",
     shutdown_timeout=60,
+    workers=2,
 )
 
 
@@ -24,7 +25,7 @@ def test_a_name_is_asked_for_each_connection_and_no_upstream_is_fixed() -> None:
     lines = [line.strip() for line in render(EDGE, module=None).splitlines()]
     assert f"models.example.com {NAME};" in lines
     assert "resolver 127.0.0.1 valid=1s;" in lines
-    assert "worker_shutdown_timeout 60s;" in lines
+    assert {"worker_shutdown_timeout 60s;", "worker_processes 2;"} < set(lines)
     assert "default refused;" in lines
     assert [line for line in lines if line.startswith("upstream")] == ["upstream refused {"]
 

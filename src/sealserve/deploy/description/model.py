@@ -83,6 +83,13 @@ class Server(Table):
     threads: int = _key("threads that compute", 4, default=4, ge=1, le=256)
     enclave_size: EnclaveSize = _key("automatic, or a power of two", AUTOMATIC, default=AUTOMATIC)
     batching: bool = _key("run waiting requests as one", False, default=False)
+    connection_age: int = _key(
+        "seconds after which clients are asked to connect anew; 0: never",
+        60,
+        default=0,
+        ge=0,
+        le=600,
+    )
 
 
 class Tls(Table):
@@ -141,9 +148,11 @@ class Description(Table):
     def digest(self) -> str:
         """SHA-256 of what the file means: layout, comments and spelt-out defaults do not count.
 
-        A table [kubernetes] that says nothing is none: files from before it keep their digest.
+        What was not there at first, and says nothing, is not there: old files keep their digest.
         """
         meaning = self.model_dump(mode="json")
+        if not self.server.connection_age:
+            del meaning["server"]["connection_age"]
         if self.kubernetes == Kubernetes():
             del meaning["kubernetes"]
         canonical = json.dumps(meaning, sort_keys=True, separators=(",", ":"))

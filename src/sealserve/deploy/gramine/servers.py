@@ -33,6 +33,7 @@ PROVISIONING: Final = (
     "SECRET_PROVISION_CA_CHAIN_PATH",
 )
 """The variables by which Gramine's library gets the stock server's key."""
+GRACE_MS: Final = 30_000  # for calls of a connection that has become too old
 _LIBRARIES: Final = "/lib:{{ arch_libdir }}:/usr{{ arch_libdir }}"
 
 
@@ -90,6 +91,7 @@ def _stock(description: Description) -> Program:
             f"--tensorflow_inter_op_parallelism={threads}",
             f"--grpc_max_threads={grpc_threads(description)}",
             "--flush_filesystem_caches=false",
+            *_connections(description),
         ),
         environment=(
             ("LD_LIBRARY_PATH", _LIBRARIES),
@@ -135,6 +137,7 @@ def _ours(description: Description) -> Program:
             f"--tensorflow_intra_op_parallelism={threads}",
             "--tensorflow_inter_op_parallelism=1",
             "--file_system_poll_wait_seconds=0",
+            *_connections(description),
         ),
         environment=(
             ("LD_LIBRARY_PATH", _LIBRARIES),
@@ -147,6 +150,15 @@ def _ours(description: Description) -> Program:
         texts=tuple(texts),
         to_seal=names,
     )
+
+
+def _connections(description: Description) -> list[str]:
+    """A bound on connections' age, by which balancers get to choose again; calls may still end."""
+    age = description.server.connection_age
+    arguments = (
+        f"grpc.max_connection_age_ms={1000 * age},grpc.max_connection_age_grace_ms={GRACE_MS}"
+    )
+    return [f"--grpc_channel_arguments={arguments}"] if age else []
 
 
 def _folders(description: Description) -> list[str]:

@@ -28,6 +28,7 @@ _NGINX_MODULE: Final = Path("/usr/lib/nginx/modules/ngx_stream_module.so")  # De
 _LEAVING: Final = 5  # seconds, until nobody sends new connections
 _LAST_SECONDS: Final = 60  # for connections that go on
 _CONNECTIONS: Final = 4096
+_WORKERS: Final = 2
 
 
 def edge_objects(plan: Plan) -> list[Object]:
@@ -49,6 +50,7 @@ def nginx_config(plan: Plan) -> str:
         connections=_CONNECTIONS,
         resolver=plan.resolver,
         shutdown_timeout=_LAST_SECONDS,
+        workers=_WORKERS,
     )
     return render(edge, module=_NGINX_MODULE, logs="output")
 

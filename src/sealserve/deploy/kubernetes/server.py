@@ -31,7 +31,7 @@ REST_PORT: Final = 8501
 IN_FLIGHT: Final = "sealserve_serving_requests_in_flight"  # docs/serving-watching.md
 MONITORING_CONFIG: Final = "config/monitoring.config"
 MODELS: Final = "models"
-DRAIN_SECONDS: Final = 15  # the edge asks DNS anew each second; endpoints take some more
+_DRAIN_SECONDS: Final = 15  # the edge asks DNS anew each second; endpoints take some more
 _END_SECONDS: Final = 20 + 15 + 10  # --shutdown_timeout_seconds, a stuck event loop, and to spare
 _START_SECONDS: Final = 900  # a large enclave is built page by page, and its models are opened
 _CHOSEN_HERE: Final = ("--host=", "--port=", "--evidence_source=", "--key_service=")
@@ -108,7 +108,7 @@ def _deployment(plan: Plan) -> Object:
             *([aesm_container(plan)] if plan.quotes_beside else []),
         ],
         volumes=[*_volumes(plan)],
-        grace_seconds=DRAIN_SECONDS + _END_SECONDS,
+        grace_seconds=_drain_seconds(plan) + _END_SECONDS,
         groups=groups,
         tolerated=plan.target.tolerated,
     )
@@ -123,6 +123,8 @@ def _deployment(plan: Plan) -> Object:
 
 
 def _server(plan: Plan) -> Container:
+    """The command is named, since an image of ours may be made with Gramine or without."""
+    role = plan.server_role
     mounts = [mount(MODELS, WORK_FOLDER)]
     if plan.target.simulated:
         mounts.append(mount(WORLD, WORLD_FOLDER))
@@ -131,15 +133,21 @@ def _server(plan: Plan) -> Container:
     return Container(
         name="server",
         image=pods.image_of(plan, "server"),
+        command=role.entrypoint if plan.target.simulated else role.gramine_entrypoint,
         arguments=lab_arguments(plan) if plan.target.simulated else (),
         resources=_resources(plan),
         mounts=mounts,
         rest={
             "ports": [pods.port(name, number) for name, number in _ports(plan)],
             **_probes(plan),
-            "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
+            "lifecycle": {"preStop": {"sleep": {"seconds": _drain_seconds(plan)}}},
         },
     )
+
+
+def _drain_seconds(plan: Plan) -> int:
+    """Until no connection is left that began before; ages vary by a tenth (gRPC, A9)."""
+    return max(_DRAIN_SECONDS, plan.description.server.connection_age * 11 // 10 + 5)
 
 
 def _resources(plan: Plan) -> Resources:
