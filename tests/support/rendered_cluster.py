@@ -32,6 +32,7 @@ namespace = "models"
 registry = "registry.example.com:5000/ml"
 tag = "7"
 storage_class = "azurefile-csi"
+state_class = "managed-csi"
 device_group = 106
 aesm_image = "registry.example.com:5000/aesmd:2.26"
 max_replicas = 9
@@ -84,7 +85,12 @@ DESCRIPTIONS = {
         key_service="keys.models.svc:4433",
     ),
     "inside": described(INSIDE, key_service="keys.digits.svc.cluster.example:4433"),
-    "alias": described(ALIAS, cloud="alibaba", key_service="keys.digits.svc:4433"),
+    "alias": read(
+        describe(Answers(cloud="alibaba", key_service="keys.digits.svc:443")).replace(
+            "8500", "8501"
+        )
+        + ALIAS
+    ),
 }
 RENDERINGS = [(name, target) for name in DESCRIPTIONS for target in TARGETS]
 

@@ -110,8 +110,9 @@ def test_the_labs_server_has_arguments_that_it_and_the_lab_understand(name: str)
     assert notes == []
     assert flags.evidence_source == "lab:/tmp/qe/qe.sock"
     space = f"{DESCRIPTIONS[name].kubernetes.namespace or 'digits'}-simulated"
-    assert flags.key_service == f"keys.{space}.svc:4433"
-    assert (flags.port, flags.rest_api_port) == (8500, 8501)
+    port = 443 if name == "alias" else 4433
+    assert flags.key_service == f"keys.{space}.svc:{port}"
+    assert (flags.port, flags.rest_api_port) == ((8501, 8502) if name == "alias" else (8500, 8501))
     assert bool(flags.monitoring_config_file) == (name == "everything")
 
 
@@ -144,7 +145,9 @@ def test_a_key_service_outside_is_a_service_without_pods() -> None:
     assert not [name for _, name in found("plain", "generic") if name == "keys"]
 
 
-@pytest.mark.parametrize(("name", "target"), [("inside", "generic"), ("plain", "lab")])
+@pytest.mark.parametrize(
+    ("name", "target"), [("inside", "generic"), ("plain", "lab"), ("alias", "lab")]
+)
 def test_the_key_services_configuration_is_one_that_it_takes(
     name: str, target: str, tmp_path: Path
 ) -> None:
@@ -162,6 +165,7 @@ def test_the_key_services_configuration_is_one_that_it_takes(
     assert config.watch is not None
     ports = {each["name"]: each["containerPort"] for each in container(deployment)["ports"]}
     assert ports == {"service": config.listen.port, "watch": config.watch.listen.port}
+    assert min(ports.values()) >= 1024
     assert (config.attestation.trust_root is not None) == (target == "lab")
     assert deployment["spec"]["strategy"] == {"type": "Recreate"}
     assert [each["name"] for each in pod["initContainers"]][-2:] == ["secrets", "init"]

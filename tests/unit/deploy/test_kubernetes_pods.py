@@ -135,6 +135,7 @@ def test_names_that_objects_use_are_there(name: str, target: str) -> None:
             assert {mount["name"] for mount in each["volumeMounts"]} <= volumes
             assert len(set(mounts)) == len(mounts)
             ports = {port["name"] for port in each.get("ports", [])}
+            assert len({port["containerPort"] for port in each.get("ports", [])}) == len(ports)
             assert set(re.findall(r'"port": "(\w+)"', json.dumps(each))) <= ports
         for kind, used in _references(pod):
             known = MADE_BY_OPERATORS.fullmatch(f"{kind} {used}")
@@ -142,6 +143,9 @@ def test_names_that_objects_use_are_there(name: str, target: str) -> None:
         labels = deployment["spec"]["template"]["metadata"]["labels"]
         assert deployment["spec"]["selector"]["matchLabels"].items() <= labels.items()
     for each in found.values():
+        if each["kind"] == "Service":
+            numbers = [port["port"] for port in each["spec"].get("ports", [])]
+            assert len(set(numbers)) == len(numbers)
         if each["kind"] == "HorizontalPodAutoscaler":
             target_ = each["spec"]["scaleTargetRef"]
             assert "replicas" not in found["Deployment", target_["name"]]["spec"]

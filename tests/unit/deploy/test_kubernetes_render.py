@@ -200,6 +200,7 @@ TABLES = st.builds(
     registry=st.sampled_from(["", "r.example.com", "localhost:5000/a/b"]),
     tag=st.sampled_from(["", "1", "0.1.0-rc.1"]),
     resolver=st.sampled_from(["", "10.96.0.10", "fd00::a", "dns.openshift-dns.svc.cluster.local"]),
+    state_class=st.sampled_from(["", "managed-csi"]),
     storage_class=st.sampled_from(["", "azurefile-csi"]),
     device_group=st.integers(0, 70000),
     aesm_image=st.sampled_from(["", "r.example.com/aesmd:1"]),

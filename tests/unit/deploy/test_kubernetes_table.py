@@ -45,6 +45,12 @@ BAD = {
         "inside the cluster and outside",
         "one of the two",
     ),
+    "a Service that begins with a digit": (
+        describe(Answers(key_service="9keys.digits.svc:4433")),
+        "key_service_inside = true",
+        "begins with a letter",
+        "keys.digits.svc",
+    ),
     "a name that a server's Service has": (
         describe(Answers(key_service="digits-pods.digits.svc:4433")),
         "key_service_inside = true",

@@ -88,8 +88,13 @@ class Kubernetes(Table):
         default="",
     )
     storage_class: Annotated[str, _text(_CLASS, "the name of a storage class")] = key(
-        "of the sealed models and of the key service's state; empty: the cluster's default",
+        "of the sealed models, which many nodes mount; empty: the cluster's default",
         "azurefile-csi",
+        default="",
+    )
+    state_class: Annotated[str, _text(_CLASS, "the name of a storage class")] = key(
+        "of the key service's state, which one node mounts; empty: the cluster's default",
+        "managed-csi",
         default="",
     )
     device_group: int = key(

@@ -72,6 +72,13 @@ def _key_service(description: Description) -> Iterator[Doubt]:
             f"Service in the namespace {namespace(description)}",
             f'address = "{expected}:4433" in [key_service], and a certificate for that name',
         )
+    elif not name[0].isalpha():
+        yield Doubt(
+            ("key_service", "address"),
+            "service-name",
+            f"{name} is no name of a Service, which begins with a letter",
+            f'address = "keys.{namespace(description)}.svc:4433"',
+        )
     elif name == description.cluster or name.startswith(f"{description.cluster}-"):
         yield Doubt(
             ("key_service", "address"),

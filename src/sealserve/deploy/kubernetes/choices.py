@@ -56,8 +56,11 @@ _PATHS: Final = {
 _NAMES: Final = {path: name for name, path in _PATHS.items()}
 
 
-def choices(description: Description) -> Choices:
-    """The description's values; ConfigError where no enclave is large enough."""
+def choices(description: Description, *, simulated: bool = False) -> Choices:
+    """The description's values; ConfigError where no enclave is large enough.
+
+    What is simulated asks for little CPU, whatever the enclave would need: it is for trying.
+    """
     table = description.kubernetes
     outside: Sequence[str] = table.key_service_outside
     return Choices(
@@ -65,7 +68,7 @@ def choices(description: Description) -> Choices:
         max_replicas=table.max_replicas or 2 * description.replicas,
         image_prefix=f"{table.registry}/" if table.registry else "",
         image_tag=table.tag or __version__,
-        server_cpu=description.server.threads,
+        server_cpu="500m" if simulated else description.server.threads,
         server_memory="1Gi",
         server_memory_limit=f"{size_in_mib(sizing(description).size) + HOST_SIDE_MIB}Mi",
         key_service_host=outside[0] if outside else "",

@@ -26,6 +26,7 @@ from sealserve.deploy.kubernetes.plan import KEEP, Object, Plan, is_address
 from sealserve.deploy.kubernetes.pods import Container, Pod, Resources, in_memory, mount
 from sealserve.hosts import parse_ip
 
+LISTEN_PORT: Final = 4433
 WATCH_PORT: Final = 9433
 CONFIG: Final = "keyservice.toml"
 POLICY: Final = "policy.toml"
@@ -48,7 +49,7 @@ def key_service_objects(plan: Plan) -> list[Object]:
                 plan,
                 plan.key_service,
                 "keyservice",
-                [("service", plan.key_service_port), ("watch", WATCH_PORT)],
+                [("service", plan.key_service_port)],
             ),
         ]
     outside = plan.description.kubernetes.key_service_outside
@@ -76,7 +77,7 @@ def configuration(plan: Plan) -> str:
     else:
         attestation = 'collateral_service = "intel"\n'
     return (
-        f'listen = "0.0.0.0:{plan.key_service_port}"\n'
+        f'listen = "0.0.0.0:{LISTEN_PORT}"\n'
         f'database = "{STATE_FOLDER}/keyservice.db"\n'
         f'state = "{STATE_FOLDER}/state"\n\n'
         f'[wrapping]\nkind = "file"\nkey = "{KEYS_FOLDER}/kek"\n\n'
@@ -103,7 +104,7 @@ def _claim(plan: Plan) -> Object:
         "metadata": plan.metadata(plan.named("keyservice"), "keyservice", annotations=KEEP),
         "spec": {
             "accessModes": ["ReadWriteOnce"],
-            **({"storageClassName": table.storage_class} if table.storage_class else {}),
+            **({"storageClassName": table.state_class} if table.state_class else {}),
             "resources": {"requests": {"storage": "4Gi"}},
         },
     }
@@ -162,7 +163,7 @@ def _running(plan: Plan, image: str, file: str, mounts: list[Object]) -> Contain
         resources=Resources("250m", "256Mi", "1Gi"),
         mounts=mounts,
         rest={
-            "ports": [pods.port("service", plan.key_service_port), pods.port("watch", WATCH_PORT)],
+            "ports": [pods.port("service", LISTEN_PORT), pods.port("watch", WATCH_PORT)],
             **pods.probes(alive, ready, alive, startup_seconds=120),
             "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
         },

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sealserve.deploy.clouds import load_cloud
 from sealserve.deploy.clouds.model import METADATA_HOST
-from sealserve.deploy.kubernetes.keyservice import WATCH_PORT
+from sealserve.deploy.kubernetes.keyservice import LISTEN_PORT, WATCH_PORT
 from sealserve.deploy.kubernetes.plan import (
     CLIENT,
     MONITORING,
@@ -20,7 +20,7 @@ from sealserve.deploy.kubernetes.plan import (
     Plan,
     is_address,
 )
-from sealserve.deploy.kubernetes.server import REST_PORT, rest
+from sealserve.deploy.kubernetes.server import rest_port
 
 _NAMESPACE: Final = "kubernetes.io/metadata.name"
 _NODE_LOCAL_DNS: Final = "169.254.20.10/32"  # NodeLocal DNSCache, its default address
@@ -53,10 +53,13 @@ def _server(plan: Plan) -> Object:
     if "gateway" in table.edges:
         callers.append(_in_namespace(table.gateway.split("/")[0]))
     ingress = [{"from": callers, "ports": [_tcp(plan.port)]}]
-    if rest(plan):
-        ingress.append({"from": [_MONITORS], "ports": [_tcp(REST_PORT)]})
-    keys = [_pods(plan, "keyservice")] if plan.key_service_inside else _ANYWHERE
-    egress = [_dns(plan), {"to": keys, "ports": [_tcp(plan.key_service_port)]}]
+    if rest := rest_port(plan):
+        ingress.append({"from": [_MONITORS], "ports": [_tcp(rest)]})
+    if plan.key_service_inside:
+        keys: Object = {"to": [_pods(plan, "keyservice")], "ports": [_tcp(LISTEN_PORT)]}
+    else:
+        keys = {"to": _ANYWHERE, "ports": [_tcp(plan.key_service_port)]}
+    egress = [_dns(plan), keys]
     if plan.quotes_beside:
         egress.append({"to": _ANYWHERE, "ports": [_tcp(443), _tcp(8081)]})
         if load_cloud(plan.description.cloud).service.local_pck_url:
@@ -84,7 +87,7 @@ def _key_service(plan: Plan) -> Object:
         "keyservice",
         "keyservice",
         ingress=[
-            {"from": [_pods(plan, "server")], "ports": [_tcp(plan.key_service_port)]},
+            {"from": [_pods(plan, "server")], "ports": [_tcp(LISTEN_PORT)]},
             {"from": [_MONITORS], "ports": [_tcp(WATCH_PORT)]},
         ],
         egress=collateral,

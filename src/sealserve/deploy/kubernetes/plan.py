@@ -66,7 +66,7 @@ class Plan:
 
     @property
     def key_service_port(self) -> int:
-        """Where it is asked."""
+        """Where it is asked; in its pod it listens at a port that needs no privilege."""
         return parse_address(self.description.key_service.address).port
 
     @property

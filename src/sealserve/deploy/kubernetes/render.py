@@ -32,7 +32,7 @@ class Rendered:
 
 def plan_for(description: Description, target: Target) -> Plan:
     """The plan of a description for one target; ConfigError where no enclave is large enough."""
-    return Plan(description, target, choices(description))
+    return Plan(description, target, choices(description, simulated=target.simulated))
 
 
 def render(description: Description) -> Rendered:

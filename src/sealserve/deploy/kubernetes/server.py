@@ -27,10 +27,10 @@ from sealserve.deploy.kubernetes.lab import (
 from sealserve.deploy.kubernetes.plan import KEEP, Object, Plan
 from sealserve.deploy.kubernetes.pods import Container, Pod, Resources, mount
 
-REST_PORT: Final = 8501
 IN_FLIGHT: Final = "sealserve_serving_requests_in_flight"  # docs/serving-watching.md
 MONITORING_CONFIG: Final = "config/monitoring.config"
 MODELS: Final = "models"
+_REST_PORT: Final = 8501
 _DRAIN_SECONDS: Final = 15  # the edge asks DNS anew each second; endpoints take some more
 _END_SECONDS: Final = 20 + 15 + 10  # --shutdown_timeout_seconds, a stuck event loop, and to spare
 _START_SECONDS: Final = 900  # a large enclave is built page by page, and its models are opened
@@ -50,9 +50,11 @@ def server_objects(plan: Plan) -> list[Object]:
     ]
 
 
-def rest(plan: Plan) -> bool:
-    """Whether REST is served: the lab's server, outside Gramine, for probes and metrics."""
-    return plan.target.simulated
+def rest_port(plan: Plan) -> int | None:
+    """Where REST is served: by the lab's server, outside Gramine, for probes and metrics."""
+    if not plan.target.simulated:
+        return None
+    return _REST_PORT if plan.port != _REST_PORT else _REST_PORT + 1
 
 
 def lab_arguments(plan: Plan) -> tuple[str, ...]:
@@ -68,7 +70,7 @@ def lab_arguments(plan: Plan) -> tuple[str, ...]:
         *([f"--monitoring_config_file={MONITORING_CONFIG}"] if metrics else []),
         "--host=0.0.0.0",
         f"--port={plan.port}",
-        f"--rest_api_port={REST_PORT}",
+        f"--rest_api_port={rest_port(plan)}",
         f"--evidence_source=lab:{run}/qe.sock",
         f"--key_service={plan.key_service}.{plan.namespace}.svc:{plan.key_service_port}",
     )
@@ -80,7 +82,8 @@ def _as_ours(description: Description) -> Description:
 
 
 def _ports(plan: Plan) -> list[tuple[str, int]]:
-    return [("service", plan.port), *([("rest", REST_PORT)] if rest(plan) else [])]
+    rest = rest_port(plan)
+    return [("service", plan.port), *([("rest", rest)] if rest else [])]
 
 
 def _claim(plan: Plan) -> Object:
@@ -162,7 +165,7 @@ def _resources(plan: Plan) -> Resources:
 
 def _probes(plan: Plan) -> Object:
     """REST's health, where it is served and asks nobody for a certificate; else the port."""
-    if not rest(plan) or plan.description.tls.mode == "mutual":
+    if not rest_port(plan) or plan.description.tls.mode == "mutual":
         return pods.tcp_probes(startup_seconds=_START_SECONDS)
     ready = {"httpGet": {"scheme": "HTTPS", "port": "rest", "path": "/v2/health/ready"}}
     alive = {"httpGet": {"scheme": "HTTPS", "port": "rest", "path": "/v2/health/live"}}
@@ -188,7 +191,7 @@ def _autoscaler(plan: Plan) -> Object:
     metrics: list[Any] = [
         {"type": "Resource", "resource": {"name": "cpu", "target": utilization}},
     ]
-    if table.requests_in_flight and rest(plan):
+    if table.requests_in_flight and rest_port(plan):
         target = {"type": "AverageValue", "averageValue": str(table.requests_in_flight)}
         metrics.append({"type": "Pods", "pods": {"metric": {"name": IN_FLIGHT}, "target": target}})
     return {
