@@ -85,7 +85,7 @@ def test_a_description_renders_to_the_known_bytes(name: str) -> None:
 @pytest.mark.parametrize("kind", ["stock", "sealserve"])
 def test_for_a_test_under_gramine_direct_it_renders_to_the_known_bytes(kind: str) -> None:
     description = read(DESCRIPTIONS[f"{kind}-1.9"])
-    assert_golden(f"gramine/{kind}-1.9-for-testing", render_for_testing(description).files)
+    assert_golden(f"gramine-for-testing/{kind}-1.9", render_for_testing(description).files)
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
