@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import click
 
+from sealserve.cli.compose_health import health
 from sealserve.cli.interleaving import print_interleaved
 from sealserve.cli.interruption import clean_end
 from sealserve.cli.output import json_option, note, print_json
@@ -23,6 +24,7 @@ from sealserve.deploy.compose.plan import (
     lines,
     serve_arguments,
 )
+from sealserve.deploy.compose.probe import has_certificate
 from sealserve.deploy.compose.status import Status
 from sealserve.deploy.description.reading import load_description
 from sealserve.errors import NetworkError, UsageError
@@ -31,6 +33,7 @@ from sealserve.hosts import Address, is_loopback, parse_address
 READY_SECONDS = 300.0
 CONFIG = "keyservice.toml"
 
+FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True)
 
 description = click.argument(
@@ -126,20 +129,34 @@ def up(description: Path, way: Way | None, seconds: float, as_json: bool, **choi
 
 @click.command()
 @description
+@click.option("--ca", type=FILE, help="The CA of clients: verify servers, and ask their health.")
+@click.option("--cert", "certificate", type=FILE, help="A client's certificate, PEM, for that.")
+@click.option("--key", "private_key", type=FILE, help="Its private key, PEM, mode 0600.")
 @json_option
-def status(description: Path, as_json: bool) -> int:
+def status(
+    description: Path,
+    ca: Path | None,
+    certificate: Path | None,
+    private_key: Path | None,
+    as_json: bool,
+) -> int:
     """Say of each service whether it runs and answers; servers are asked over TLS.
 
-    The exit code is 0 if all are ready, and 3 if one is not, or nothing was brought up.
+    With a client's CA each server is verified and asked whether it serves; without, whether it has
+    its certificate, which only a server that was released the key has. The exit code is 0 if all
+    are ready, and 3 if one is not, or nothing was brought up.
 
     \b
     Example:
       sealserve status sealserve.toml
-      sealserve status sealserve.toml --json
+      sealserve status sealserve.toml --ca ssl_configure/server/cert.pem --json
     """
+    if ca is None and (certificate or private_key):
+        raise UsageError("--cert and --key are shown to servers that are verified", hint="--ca")
     state = running.state_of(description)
     found = running.in_force(state)
-    services = running.statuses(state)
+    ask = has_certificate if ca is None else health(ca, certificate, private_key)
+    services = running.statuses(state, ask)
     ready = bool(services) and all(each.ready for each in services)
     if as_json:
         facts: dict[str, object] = {"ready": ready, "services": [asdict(s) for s in services]}

@@ -18,6 +18,7 @@ from sealserve.cli.lab_quote import (
     parse_report_data,
 )
 from sealserve.cli.output import json_option, note, print_json
+from sealserve.errors import UsageError
 from sealserve.files import PUBLIC, write_file
 from sealserve.folders import os_errors
 from sealserve.lab.folder import LabFolder
@@ -67,11 +68,19 @@ def _program(command: Callable[..., None]) -> Callable[..., None]:
     help="Be the quoting enclave, too, with its socket FOLDER/qe.sock: for a container, which "
     "shares no process with another. DIR is only read.",
 )
+@click.option(
+    "--run",
+    "asked",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Ask the quoting enclave of `sealserve lab qe DIR --run FOLDER`.",
+)
 def enclave(
     directory: Path,
     arguments: Sequence[str],
     code: Sequence[Path],
     run: Path | None,
+    asked: Path | None,
     **attributes: Any,
 ) -> None:
     """Run a sealserve command as a SIMULATED enclave, measured by the quoting enclave of DIR.
@@ -86,7 +95,9 @@ def enclave(
       sealserve lab enclave lab -- lab selfquote --evidence_source lab:lab/qe.sock
       sealserve lab enclave lab --qe /tmp/qe -- lab selfquote --evidence_source lab:/tmp/qe/qe.sock
     """
-    folder = LabFolder(directory, run)
+    if run is not None and asked is not None:
+        raise UsageError("--qe is a quoting enclave itself, and --run asks another")
+    folder = LabFolder(directory, run or asked)
     request = describe(arguments, Interpreter.own(), code=code, **attributes)
     if run is None:
         status = run_enclave(folder.socket, request, launched=_tell)

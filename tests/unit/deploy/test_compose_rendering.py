@@ -119,7 +119,7 @@ descriptions = st.builds(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(made=descriptions, lab=st.booleans(), keys=st.booleans(), registry=st.booleans())
 def test_every_description_renders_hardened_and_is_read_back(
     made: tuple[Answers, bool], lab: bool, keys: bool, registry: bool

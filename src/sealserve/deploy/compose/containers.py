@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sealserve.deploy.compose.composefile import (
@@ -24,13 +24,12 @@ from sealserve.deploy.compose.composefile import (
 from sealserve.deploy.compose.engine import Container, Engine
 from sealserve.deploy.compose.hardware import Sgx
 from sealserve.deploy.compose.plan import KEY_SERVICE, PROXY, Composition
-from sealserve.deploy.compose.probe import Kind, answers
+from sealserve.deploy.compose.probe import Ask, answers, has_certificate
 from sealserve.deploy.compose.state import State
 from sealserve.deploy.compose.status import Status, failure
 from sealserve.deploy.images.roles import USER_ID
 from sealserve.errors import ConfigError
 from sealserve.files import PUBLIC, write_file
-from sealserve.hosts import parse_address
 
 COMPOSE_FILE: Final = "compose.yaml"
 POLL_SECONDS: Final = 1.0
@@ -65,31 +64,29 @@ def up(
     write_file(compose, compose_text(composition, document).encode(), mode=PUBLIC)
     wanted = service_digests(document)
     _remove_stale(composition.project, engine, wanted, tell)
-    tell(f"{COMPOSE_FILE}: {engine.name} starts what does not run")
     deadline = time.monotonic() + seconds
-    groups = sgx.groups if sgx is not None else ()
-    before = {each.service: each.started for each in engine.containers(composition.project)}
-    printed = engine.up(compose, composition.project, groups=groups, seconds=seconds)
-    found = {each.service: each for each in engine.containers(composition.project)}
-    missing = wanted.keys() - {each.name for each in found.values()}
-    if missing:
-        lines = printed.strip().splitlines()
-        raise failure(min(missing), 1, lines, f"{compose} is what {engine.name} was given")
-    new = {name for name, each in found.items() if each.started != before.get(name)}
-    if PROXY in found and PROXY not in new and new:
-        tell(f"{PROXY}: looks for the servers' addresses again")
-        engine.signal(found[PROXY].name, "HUP")
+    before = engine.containers(composition.project)
+    if wanted.keys() - {each.name for each in before if each.state == "running"}:
+        tell(f"{COMPOSE_FILE}: {engine.name} starts what does not run")
+        groups = sgx.groups if sgx is not None else ()
+        printed = engine.up(compose, composition.project, groups=groups, seconds=seconds)
+        found = engine.containers(composition.project)
+        missing = wanted.keys() - {each.name for each in found}
+        if missing:
+            lines = printed.strip().splitlines()
+            raise failure(min(missing), 1, lines, f"{compose} is what {engine.name} was given")
+        _follow(engine, before, found, tell)
     _wait(composition, engine, deadline, tell)
 
 
-def status(project: str, engine: Engine, *, name: str) -> Iterator[Status]:
+def status(project: str, engine: Engine, *, name: str, ask: Ask) -> Iterator[Status]:
     """Each container, the key service first and the proxy last; servers are asked under `name`."""
     for each in sorted(engine.containers(project), key=_order):
         yield Status(
             each.service,
             each.state,
             next(iter(each.ports.values()), ""),
-            each.state == "running" and _answers(each, name),
+            each.state == "running" and _answers(each, name, ask),
             each.labels.get("io.sealserve.simulated") == "true",
         )
 
@@ -109,10 +106,10 @@ def _order(container: Container) -> tuple[int, int]:
     return first, int(number[0]) if number else 0
 
 
-def _answers(container: Container, name: str) -> bool:
-    kind: Kind = "tcp" if container.service == KEY_SERVICE else "tls"
-    addresses = map(parse_address, container.ports.values())
-    return any(answers(address, kind, name=name) for address in addresses)
+def _answers(container: Container, name: str, ask: Ask) -> bool:
+    if container.service == KEY_SERVICE:
+        return any(answers(address, "tcp") for address in container.ports.values())
+    return any(ask(address, name) for address in container.ports.values())
 
 
 def _check_images(document: Mapping[str, Any], engine: Engine) -> None:
@@ -152,6 +149,18 @@ def _remove_stale(project: str, engine: Engine, wanted: Mapping[str, str], tell:
         engine.remove(each.name, seconds=STOP_SECONDS)
 
 
+def _follow(
+    engine: Engine, before: Sequence[Container], found: Sequence[Container], tell: Tell
+) -> None:
+    """Have an nginx that ran on ask for the addresses of servers that were started."""
+    started = {each.service: each.started for each in before}
+    new = {each.service for each in found if each.started != started.get(each.service)}
+    for each in found:
+        if each.service == PROXY and new and PROXY not in new:
+            tell(f"{PROXY}: looks for the servers' addresses again")
+            engine.signal(each.name, "HUP")
+
+
 def _wait(composition: Composition, engine: Engine, deadline: float, tell: Tell) -> None:
     ready: set[str] = set()
     began = {each.name: each.restarts for each in engine.containers(composition.project)}
@@ -160,7 +169,7 @@ def _wait(composition: Composition, engine: Engine, deadline: float, tell: Tell)
         for each in found:
             if each.state != "running" or each.name in ready:
                 continue
-            if _answers(each, composition.description.domain):
+            if _answers(each, composition.description.domain, has_certificate):
                 ready.add(each.name)
                 tell(f"{each.service}: ready, {next(iter(each.ports.values()), '')}")
         waiting = [each for each in found if each.name not in ready]

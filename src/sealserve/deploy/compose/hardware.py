@@ -15,7 +15,7 @@ from typing import Final
 from sealserve.deploy.sgx import sgx_findings
 from sealserve.errors import ConfigError
 
-DEVICES: Final = ("/dev/sgx_enclave", "/dev/sgx_provision")
+DEVICES: Final = ("/dev/sgx_enclave",)  # the provisioning device is AESM's, which makes the quotes
 AESM_FOLDER: Final = "/var/run/aesmd"  # the folder, for AESM makes its socket anew when it starts
 _NEEDED: Final = ("enclave device", "provisioning device", "AESM")
 

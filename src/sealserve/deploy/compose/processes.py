@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sealserve.deploy.compose.plan import Composition
-from sealserve.deploy.compose.probe import answers
+from sealserve.deploy.compose.probe import Ask, answers
 from sealserve.deploy.compose.process import Place
 from sealserve.deploy.compose.state import State
 from sealserve.deploy.compose.status import Status, failure
@@ -53,7 +53,7 @@ def up(
             tell(f"{step.name}: ready, {step.address}")
 
 
-def status(state: State, *, simulated: bool, name: str) -> Iterator[Status]:
+def status(state: State, *, simulated: bool, name: str, ask: Ask) -> Iterator[Status]:
     """Each service; a server is asked under `name`."""
     for step in recorded(state):
         place = Place(state.path, step.name)
@@ -64,9 +64,13 @@ def status(state: State, *, simulated: bool, name: str) -> Iterator[Status]:
             step.name,
             "running" if running else known,
             step.address,
-            running and answers(parse_address(step.address), step.probe, name=name),
+            running and _serves(step, name, ask),
             simulated,
         )
+
+
+def _serves(step: Step, name: str, ask: Ask) -> bool:
+    return ask(step.address, name) if step.probe == "tls" else answers(step.address, step.probe)
 
 
 def down(state: State, *, tell: Tell) -> None:
@@ -154,4 +158,4 @@ def _is_ready(step: Step, place: Place, *, fresh: bool) -> bool:
         return False
     if fresh and step.ready:
         return any(step.ready in line for line in last_lines(place.log))
-    return answers(parse_address(step.address), "tcp")
+    return answers(step.address, "unix" if step.probe == "unix" else "tcp")

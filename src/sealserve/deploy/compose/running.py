@@ -16,6 +16,7 @@ from sealserve.deploy.compose import containers, processes
 from sealserve.deploy.compose.engine import Engine, find_engine
 from sealserve.deploy.compose.hardware import find_sgx
 from sealserve.deploy.compose.plan import Composition, Way, check
+from sealserve.deploy.compose.probe import Ask, has_certificate
 from sealserve.deploy.compose.state import State
 from sealserve.deploy.compose.status import Status
 from sealserve.errors import ConfigError, NetworkError, UsageError
@@ -102,14 +103,16 @@ def bring_up(
             containers.up(composition, engine, sgx, state, facts, tell=tell, seconds=seconds)
 
 
-def statuses(state: State) -> tuple[Status, ...]:
-    """Each service that is in force."""
+def statuses(state: State, ask: Ask = has_certificate) -> tuple[Status, ...]:
+    """Each service that is in force; `ask` says whether a server serves."""
     found = in_force(state)
     if found is None:
         return ()
     if found.way == "processes":
-        return tuple(processes.status(state, simulated=found.simulated, name=found.domain))
-    return tuple(containers.status(found.project, engine_of(found.way), name=found.domain))
+        simulated = found.simulated
+        return tuple(processes.status(state, simulated=simulated, name=found.domain, ask=ask))
+    engine = engine_of(found.way)
+    return tuple(containers.status(found.project, engine, name=found.domain, ask=ask))
 
 
 def bring_down(state: State, *, tell: Tell) -> bool:

@@ -1,6 +1,6 @@
 """The plain processes of a composition: what each is started with, and how it says it is ready.
 
-A server of the lab brings its own quoting enclave along, as in a container. Servers behind nginx
+All servers of the lab have one quoting enclave, as on one machine of hardware. Servers behind nginx
 listen on loopback, at ports that were free when they were chosen.
 """
 
@@ -18,6 +18,7 @@ from sealserve.deploy.compose.plan import (
     COLLATERAL,
     KEY_SERVICE,
     PROXY,
+    QUOTING_ENCLAVE,
     Composition,
     serve_arguments,
 )
@@ -70,7 +71,8 @@ def steps(composition: Composition, state: Path, port_of: Callable[[str], int]) 
     Raises ConfigError where nginx is needed and not to be had.
     """
     nginx = _nginx() if composition.has_proxy else None
-    found = [*_owners(composition), *_servers(composition, state, port_of)]
+    found = [*_lab(composition, state), *_owners(composition)]
+    found += _servers(composition, state, port_of)
     if nginx is not None:
         found.append(
             _proxy(
@@ -81,6 +83,21 @@ def steps(composition: Composition, state: Path, port_of: Callable[[str], int]) 
             )
         )
     return tuple(found)
+
+
+def _lab(composition: Composition, state: Path) -> list[Step]:
+    """The quoting enclave, whose socket is in the state's folder."""
+    if composition.lab is None:
+        return []
+    words = ("lab", "qe", str(composition.lab), "--run", _run(composition, state))
+    folder = str(composition.folder)
+    socket = str(state / "qe.sock")
+    return [Step(QUOTING_ENCLAVE, 0, (*COMMAND, *words), folder, "listens at", socket, "unix")]
+
+
+def _run(composition: Composition, state: Path) -> str:
+    """From the enclave's folder, for a socket's path has at most 107 bytes."""
+    return str(state.relative_to(composition.folder))
 
 
 def _owners(composition: Composition) -> list[Step]:
@@ -122,7 +139,7 @@ def _servers(composition: Composition, state: Path, port_of: Callable[[str], int
             address = composition.listen
             if composition.has_proxy:
                 address = Address("127.0.0.1", port_of(name))
-            command = (*COMMAND, *_in_lab(composition, composition.lab, state, name, address))
+            command = (*COMMAND, *_in_lab(composition, composition.lab, state, address))
         found.append(
             Step(
                 name,
@@ -137,15 +154,12 @@ def _servers(composition: Composition, state: Path, port_of: Callable[[str], int
     return found
 
 
-def _in_lab(
-    composition: Composition, lab: Path, state: Path, name: str, listen: Address
-) -> tuple[str, ...]:
-    """Its socket is named from the enclave's folder: a socket's path has at most 107 bytes."""
-    run = state.relative_to(composition.folder) / f"{name}.qe"
+def _in_lab(composition: Composition, lab: Path, state: Path, listen: Address) -> tuple[str, ...]:
+    run = _run(composition, state)
     words = serve_arguments(
         composition.description, listen=listen, evidence_source=f"lab:{run}/qe.sock"
     )
-    return ("lab", "enclave", str(lab), "--qe", str(run), "--", *words)
+    return ("lab", "enclave", str(lab), "--run", run, "--", *words)
 
 
 def _proxy(composition: Composition, state: Path, nginx: Nginx, servers: list[str]) -> Step:
