@@ -53,10 +53,10 @@ def render(file: Path, out: Path, testing: bool, as_json: bool) -> None:
     written = [str(path) for path in write_new(out, rendered.files)]
     weakened = overrides(description) if testing else ()
     if any(KEY_FILE in each.value for each in weakened):
-        path = out / KEY_FILE
-        path.parent.mkdir(exist_ok=True)
-        write_file(path, TESTING_KEY, mode=PRIVATE, replace=False)
-        written.append(str(path))
+        key = out / KEY_FILE
+        key.parent.mkdir(exist_ok=True)
+        write_file(key, TESTING_KEY, mode=PRIVATE, replace=False)
+        written.append(str(key))
     if as_json:
         print_json(
             {
