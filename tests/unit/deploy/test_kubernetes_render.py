@@ -154,9 +154,11 @@ def test_a_charts_schema_takes_its_values_and_no_other(name: str, target: str) -
     assert chart["name"].endswith("-simulated") == (target == "lab")
 
 
-@pytest.mark.parametrize("version", range(3), ids=lambda index: f"newest-{index}")
-def test_every_object_is_valid_in_the_newest_versions_of_kubernetes(version: int) -> None:
-    minor = newest_versions()[version]
+@pytest.mark.parametrize("version", range(4), ids=["oldest", "third", "second", "newest"])
+def test_every_object_is_valid_in_the_versions_of_kubernetes(version: int) -> None:
+    """The three newest, and the one that charts take for the oldest."""
+    oldest = load(files("plain")["charts/lab/Chart.yaml"])["kubeVersion"].removeprefix(">=")
+    minor = [oldest.removesuffix(".0-0"), *newest_versions()][version]
     wrong = [
         complaint
         for name, target in RENDERINGS

@@ -60,7 +60,7 @@ class Plan:
         return self.description.server.port
 
     @property
-    def replaceable(self) -> bool:
+    def autoscaled(self) -> bool:
         """Whether autoscaling decides how many servers there are."""
         return self.description.kubernetes.max_replicas != self.description.replicas
 
@@ -107,14 +107,18 @@ class Plan:
         """The reference of an image."""
         return f"{self.choices.image_prefix}{role.image}:{self.choices.image_tag}"
 
-    def selector(self, component: Component) -> dict[str, str]:
-        """The labels that make up a component."""
+    @property
+    def labels(self) -> dict[str, str]:
+        """What every object has."""
         return {
             "app.kubernetes.io/name": "sealserve",
             "app.kubernetes.io/instance": self.name,
-            "app.kubernetes.io/component": component,
             EVIDENCE: self.target.evidence,
         }
+
+    def selector(self, component: Component) -> dict[str, str]:
+        """The labels that make up a component."""
+        return {**self.labels, "app.kubernetes.io/component": component}
 
     def metadata(
         self,
@@ -124,13 +128,10 @@ class Plan:
         annotations: dict[str, str] | None = None,
     ) -> Object:
         """The metadata of an object in our namespace."""
-        labels = self.selector(component or "server")
-        if component is None:
-            del labels["app.kubernetes.io/component"]
         return {
             "name": name,
             "namespace": self.namespace,
-            "labels": labels,
+            "labels": self.labels if component is None else self.selector(component),
             "annotations": {**self.annotations, **(annotations or {})},
         }
 

@@ -46,7 +46,7 @@ def server_objects(plan: Plan) -> list[Object]:
         workloads.service(plan, plan.name, "server", _ports(plan)),
         workloads.service(plan, plan.named("pods"), "server", _ports(plan), clusterIP="None"),
         workloads.disruption_budget(plan, "server"),
-        *([_autoscaler(plan)] if plan.replaceable else []),
+        *([_autoscaler(plan)] if plan.autoscaled else []),
     ]
 
 
@@ -120,7 +120,7 @@ def _deployment(plan: Plan) -> Object:
         "server",
         pod,
         strategy=workloads.ROLLING,
-        replicas=None if plan.replaceable else plan.choices.replicas,
+        replicas=None if plan.autoscaled else plan.choices.replicas,
         progress_seconds=_START_SECONDS + 300,
     )
 
