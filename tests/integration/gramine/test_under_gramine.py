@@ -25,6 +25,7 @@ import pytest
 from sealserve.client import Client
 from sealserve.deploy.description.writing import Answers, describe
 from sealserve.deploy.gramine.testing import SUFFIX
+from sealserve.errors import SourceError
 from sealserve.models.digits import held_out
 
 ROOT = Path(__file__).parents[3]
@@ -33,8 +34,17 @@ MISSING = [program for program in PROGRAMS if shutil.which(program) is None]
 PACKAGES = sorted(ROOT.glob("build/gramine/lib/python3*/site-packages"))
 PYTHON = ROOT / "build" / "gramine" / "bin" / "python"
 DOMAIN = "grpc.example.com"
+TWO_MODELS = """
+[[models]]
+name = "two"
+base_path = "models/two"
+key = "digits"
+size = "1M"
+
+[server]"""
 START_SECONDS = 240  # thousands of trusted files are looked up, each hashed as it is opened
 IMAGES = 20
+MODELS = ("digits", "two")
 
 pytestmark = [
     pytest.mark.gramine,
@@ -76,18 +86,35 @@ def manifest(name: str, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A description, the enclave's folder with both manifests, everything sealed."""
+    """A description of two models, with batching and mutual TLS, and the enclave's folder.
+
+    Both manifests are rendered, and everything is sealed.
+    """
     site = tmp_path_factory.mktemp("site")
-    text = describe(Answers(kind="sealserve", domain=DOMAIN))
-    (site / "d.toml").write_text(text.replace("port = 8500", f"port = {free_port()}"))
-    sealserve("model", "digits", "--out", "plain/models/digits", cwd=site)
-    sealserve("tls", "oneway", DOMAIN, "--out", "tls", cwd=site)
+    text = describe(Answers(kind="sealserve", domain=DOMAIN, tls="mutual"))
+    for old, new in (
+        ("port = 8500", f"port = {free_port()}"),
+        ("batching = false", "batching = true"),
+        ("\n[server]", TWO_MODELS),
+    ):
+        text = text.replace(old, new)
+    (site / "d.toml").write_text(text)
+    for name in MODELS:
+        sealserve("model", "digits", "--out", f"plain/models/{name}", cwd=site)
+    sealserve("tls", "twoway", DOMAIN, "client.example.com", "--out", "tls", cwd=site)
     folder = site / "enclave"
-    sealserve("gramine", "render", "d.toml", "--out", folder, cwd=site)
-    sealserve("gramine", "render", "d.toml", "--out", folder, "--dangerously-for-testing", cwd=site)
-    for source, target in (("plain/models", "models"), ("tls/ssl.cfg", "ssl.cfg")):
+    rendered = ("gramine", "render", "d.toml", "--out")
+    sealserve(*rendered, "enclave", cwd=site)
+    sealserve(*rendered, "for-a-test", "--dangerously-for-testing", cwd=site)
+    shutil.copytree(site / "for-a-test", folder, dirs_exist_ok=True)
+    (folder / "config").mkdir()
+    for source, target in (
+        ("plain/models", "models"),
+        ("tls/ssl.cfg", "ssl.cfg"),
+        ("enclave/to-seal/config/models.config", "config/models.config"),
+    ):
         sealserve("seal", "-w", "testing/wrap-key", "-i", site / source, "-o", target, cwd=folder)
-    shutil.copy(site / "tls/server/cert.pem", folder / "key-service-ca.pem")
+    shutil.copy(site / "tls/ca_cert.pem", folder / "key-service-ca.pem")
     return site
 
 
@@ -123,16 +150,32 @@ def test_the_server_answers_under_gramine_and_drains_when_it_is_told_to_end(site
             for line in log.read_text().splitlines()
             if "gRPC 0.0.0.0:" in line
         )
-        ca = site / "tls/server/cert.pem"
-        with Client(f"127.0.0.1:{port}", ca=ca, server_name=DOMAIN, timeout=60) as client:
-            answer = client.predict("digits", {"input": images[:IMAGES]})
-        scores = np.asarray(answer["predict"])
-        assert (scores.argmax(axis=1) == labels[:IMAGES]).mean() >= 0.9
+        with Client(
+            f"127.0.0.1:{port}",
+            ca=site / "tls/ca_cert.pem",
+            certificate=site / "tls/client/cert.pem",
+            private_key=site / "tls/client/key.pem",
+            server_name=DOMAIN,
+            timeout=60,
+        ) as client:
+            for name in MODELS:
+                scores = np.asarray(client.predict(name, {"input": images[:IMAGES]})["predict"])
+                assert (scores.argmax(axis=1) == labels[:IMAGES]).mean() >= 0.9
         server.send_signal(signal.SIGTERM)
         assert server.wait(timeout=60) == 0, log.read_text()
     events = log.read_text()
     assert '"event": "DANGEROUS"' in events
     assert '"event": "version_unloaded"' in events
+
+
+def test_the_manifest_that_is_meant_serves_nothing_where_there_are_no_quotes(site: Path) -> None:
+    folder = site / "enclave"
+    manifest("sealserve", folder)
+    ended = run("gramine-direct", "sealserve", cwd=folder)
+    told = ended.stdout + ended.stderr  # Gramine has one stream for both
+    assert ended.returncode == SourceError.exit_code, told
+    assert "[evidence-source]" in told
+    assert "Entering the event loop" not in told
 
 
 def verified(site: Path) -> tuple[int, dict[str, Any]]:
@@ -150,7 +193,6 @@ def test_a_build_by_gramine_s_programs_is_reproduced_and_each_change_of_it_is_na
     site: Path,
 ) -> None:
     folder = site / "enclave"
-    manifest("sealserve", folder)
     made = run("openssl", "genrsa", "-3", "-out", site / "key.pem", "3072", cwd=site)
     assert made.returncode == 0, made.stderr
     signed = ("--key", site / "key.pem", "--output", "sealserve.manifest.sgx")
