@@ -56,7 +56,7 @@ COMMANDS = {
     "status": Entry("compose", "status", "", "Say of each of its services whether it is ready."),
     "logs": Entry("compose", "logs", "", "Print what its services print."),
     "down": Entry("compose", "down", "", "End all of it, and leave nothing."),
-    "compose": Entry("compose", "compose", "", "Show what `up` would run."),
+    "compose": Entry("compose_render", "compose", "", "Show what `up` would run."),
     "predict": Entry("predict", "predict", "client", "Send a request, and print the answer."),
     "bench": Entry("bench", "bench", "client", "Put a load on a service, and measure it."),
     "lab": Entry("lab", "lab", "lab", "The simulated hardware: a world to try everything in."),

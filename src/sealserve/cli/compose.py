@@ -1,86 +1,27 @@
-"""`sealserve up`, `status`, `logs`, `down`, `compose`: a description on one machine."""
+"""`sealserve up`, `status`, `logs`, `down`: a description on one machine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import click
 
 from sealserve.cli.compose_health import health
+from sealserve.cli.compose_options import choices, composition_of, description
 from sealserve.cli.interleaving import print_interleaved
 from sealserve.cli.interruption import clean_end
 from sealserve.cli.output import json_option, note, print_json
 from sealserve.deploy.compose import running
-from sealserve.deploy.compose.composefile import compose_document, compose_text
-from sealserve.deploy.compose.hardware import Sgx
-from sealserve.deploy.compose.plan import (
-    Composition,
-    KeyServiceFolder,
-    Way,
-    check,
-    lines,
-    serve_arguments,
-)
+from sealserve.deploy.compose.plan import Way, lines
 from sealserve.deploy.compose.probe import has_certificate
 from sealserve.deploy.compose.status import Status
 from sealserve.deploy.description.reading import load_description
 from sealserve.errors import NetworkError, UsageError
-from sealserve.hosts import Address, is_loopback, parse_address
 
 READY_SECONDS = 300.0
-CONFIG = "keyservice.toml"
-
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
-_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True)
-
-description = click.argument(
-    "description",
-    metavar="DESCRIPTION",
-    default="sealserve.toml",
-    type=click.Path(path_type=Path, dir_okay=False, resolve_path=True),
-)
-
-
-def _choices(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What whoever runs a description chooses, and it does not say."""
-    options = (
-        click.option(
-            "--lab",
-            type=_FOLDER,
-            metavar="DIR",
-            help="Let the lab's world in DIR stand in for SGX: SIMULATED.",
-        ),
-        click.option(
-            "--key-service",
-            type=_FOLDER,
-            metavar="DIR",
-            help=f"Run the key service of DIR/{CONFIG}, too: for one machine where owner and "
-            "operator are one.",
-        ),
-        click.option(
-            "--listen",
-            metavar="HOST:PORT",
-            help="Where clients connect.  [default: 127.0.0.1, and the description's port]",
-        ),
-        click.option(
-            "--enclave",
-            type=_FOLDER,
-            metavar="DIR",
-            help="The folder of the signed manifest, if the image does not have it.",
-        ),
-        click.option(
-            "--registry",
-            metavar="PREFIX",
-            help="What stands before the images' names, as registry.example.com/team. Without it "
-            "images must be on this machine.",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 @click.command()
@@ -92,7 +33,7 @@ def _choices(command: Callable[..., Any]) -> Callable[..., Any]:
     help="What runs it.  [default: podman or docker, where one works with a compose tool, else "
     "processes]",
 )
-@_choices
+@choices
 @click.option(
     "--wait",
     "seconds",
@@ -102,7 +43,7 @@ def _choices(command: Callable[..., Any]) -> Callable[..., Any]:
     help="How many seconds all of it has to get ready.",
 )
 @json_option
-def up(description: Path, way: Way | None, seconds: float, as_json: bool, **choices: Any) -> None:
+def up(description: Path, way: Way | None, seconds: float, as_json: bool, **chosen: Any) -> None:
     """Run what DESCRIPTION describes on this machine, and wait until it is ready.
 
     The servers, nginx before them where there are several, and with --key-service the key service.
@@ -114,7 +55,7 @@ def up(description: Path, way: Way | None, seconds: float, as_json: bool, **choi
       sealserve up sealserve.toml
       sealserve up sealserve.toml --lab lab --key-service owner --with processes
     """
-    composition = _composition(description, **choices)
+    composition = composition_of(description, **chosen)
     state = running.state_of(description)
     way, reason = running.choose(way, state)
     note(f"with {way}: {reason}")
@@ -211,97 +152,6 @@ def down(description: Path) -> None:
     """
     if not running.bring_down(running.state_of(description), tell=note):
         note("nothing of this description was brought up")
-
-
-@click.group()
-def compose() -> None:
-    """Show what `up` would run.
-
-    \b
-    Example:
-      sealserve compose render sealserve.toml
-    """
-
-
-@compose.command()
-@description
-@_choices
-def render(description: Path, **choices: Any) -> None:
-    """Print the compose file that `up` gives to podman or docker; nothing is started.
-
-    The same description, choices and paths give the same bytes. For hardware it names the devices
-    of Linux' own driver, whether they are here or not.
-
-    \b
-    Example:
-      sealserve compose render sealserve.toml > compose.yaml
-    """
-    composition = _composition(description, **choices)
-    check(composition, "podman")
-    sgx = None if composition.simulated else Sgx()
-    state = running.state_of(description)
-    document = compose_document(composition, sgx, state=state.path)
-    click.echo(compose_text(composition, document), nl=False)
-
-
-@compose.command()
-@description
-def arguments(description: Path) -> None:
-    """Print the words that servers of ours are started with, for `sealserve lab measure`.
-
-    They are those of the manifest, but for where to listen and where quotes come from, which no
-    measurement of the lab has in it.
-
-    \b
-    Example:
-      sealserve lab measure lab -- $(sealserve compose arguments sealserve.toml)
-    """
-    described = load_description(description)
-    if described.server.kind != "sealserve":
-        raise UsageError("the stock server runs in Gramine alone, and is measured by its SIGSTRUCT")
-    listen = Address("127.0.0.1", described.server.port)
-    words = serve_arguments(described, listen=listen, evidence_source="gramine")
-    click.echo("\n".join(words))
-
-
-def _composition(
-    file: Path,
-    *,
-    lab: Path | None,
-    key_service: Path | None,
-    listen: str | None,
-    enclave: Path | None,
-    registry: str | None,
-) -> Composition:
-    described = load_description(file)
-    address = Address("127.0.0.1", described.server.port)
-    return Composition(
-        described,
-        file,
-        parse_address(listen) if listen else address,
-        lab,
-        _key_service(key_service) if key_service else None,
-        enclave,
-        f"{registry.rstrip('/')}/" if registry else "",
-    )
-
-
-def _key_service(folder: Path) -> KeyServiceFolder:
-    from sealserve.keyservice.config import load_config  # its packages are an extra
-
-    config = load_config(folder / CONFIG)
-    url = config.attestation.collateral_service or ""
-    return KeyServiceFolder(folder, CONFIG, cast(Address, config.listen), _local(url))
-
-
-def _local(url: str) -> Address | None:
-    """Where collateral is fetched over HTTP from this very machine: the lab's own service."""
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname or not is_loopback(parts.hostname):
-        return None
-    return Address(parts.hostname, parts.port or 80)
 
 
 def _print_table(services: tuple[Status, ...]) -> None:

@@ -182,6 +182,7 @@ def test_a_changed_description_is_noticed_and_its_server_denied_the_key(site: Co
 def test_an_interrupted_up_leaves_what_down_removes_and_down_leaves_nothing(
     site: Composed,
 ) -> None:
+    os.kill(site.pid("qe"), signal.SIGKILL)  # and the servers with it
     words = ["--with", "processes", "--lab", "lab", "--key-service", "../owner"]
     with subprocess.Popen(
         [*SEALSERVE, "up", "sealserve.toml", *words, "--listen", site.target],
@@ -191,7 +192,7 @@ def test_an_interrupted_up_leaves_what_down_removes_and_down_leaves_nothing(
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if line.startswith("server-2: "):  # it starts, and is not ready for a while
+            if line.startswith("server-2: starts"):
                 process.send_signal(signal.SIGINT)
     assert process.returncode == 128 + signal.SIGINT
     assert processes_of(site.folder)

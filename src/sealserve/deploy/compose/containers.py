@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from sealserve.deploy.compose.composefile import (
     DIGEST_LABEL,
+    NAME_LABEL,
     STOP_SECONDS,
     compose_document,
     compose_text,
@@ -56,7 +57,8 @@ def up(
     document = compose_document(composition, sgx, state=state.path)
     _check_images(document, engine)
     _check_owners(composition, engine)
-    state.write({**facts, "project": composition.project})
+    names = [str(each["labels"][NAME_LABEL]) for each in document["services"].values()]
+    state.write({**facts, "services": names})
     text = render_nginx(composition) if composition.has_proxy else ""
     if text:
         write_file(state.path / "nginx.conf", text.encode(), mode=PUBLIC)
@@ -79,16 +81,20 @@ def up(
     _wait(composition, engine, deadline, tell)
 
 
-def status(project: str, engine: Engine, *, name: str, ask: Ask) -> Iterator[Status]:
-    """Each container, the key service first and the proxy last; servers are asked under `name`."""
-    for each in sorted(engine.containers(project), key=_order):
-        yield Status(
-            each.service,
-            each.state,
-            next(iter(each.ports.values()), ""),
-            each.state == "running" and _answers(each, name, ask),
-            each.labels.get("io.sealserve.simulated") == "true",
-        )
+def status(
+    state: State, project: str, engine: Engine, *, simulated: bool, name: str, ask: Ask
+) -> Iterator[Status]:
+    """Each service, the key service first and the proxy last; servers are asked under `name`."""
+    record = state.record() or {}
+    found = {each.service: each for each in engine.containers(project)}
+    for service in record.get("services", ()):
+        each = found.get(service)
+        if each is None:
+            yield Status(service, "not there", "", False, simulated)
+            continue
+        address = next(iter(each.ports.values()), "")
+        ready = each.state == "running" and _answers(each, name, ask)
+        yield Status(service, each.state, address, ready, simulated)
 
 
 def down(project: str, engine: Engine, *, tell: Tell) -> None:

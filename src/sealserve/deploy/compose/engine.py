@@ -107,9 +107,12 @@ class Engine:
     def last_exit_code(self, container: str) -> int | None:
         """Of a container that its policy may have started again; None where nobody knows."""
         event = "died" if self.name == "podman" else "die"
-        words = ["events", "--since", "24h", "--format", "json"]
+        words = ["events", "--since", "24h"]
         words += ["--filter", f"container={container}", "--filter", f"event={event}"]
-        words += ["--stream=false"] if self.name == "podman" else ["--until", "0s"]
+        if self.name == "podman":
+            words += ["--stream=false", "--format", "json"]
+        else:
+            words += ["--until", "0s", "--format", "{{json .}}"]
         lines = self.run(*words).stdout.splitlines()
         try:
             last = json.loads(lines[-1])

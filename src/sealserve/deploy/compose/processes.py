@@ -45,9 +45,13 @@ def up(
         tell(f"{name}: is described no more, ends")
         Place(state.path, name).end(STOP_SECONDS)
     deadline = time.monotonic() + seconds
+    started: dict[str, subprocess.Popen[bytes] | None] = {}
     for phase in sorted({step.phase for step in wanted}):
         members = [step for step in wanted if step.phase == phase]
-        started = {step.name: _start(step, state, tell) for step in members}
+        for step in members:
+            if started.get(step.bound_to) is not None:  # what was bound to the old one is lost
+                Place(state.path, step.name).end(STOP_SECONDS)
+            started[step.name] = _start(step, state, tell)
         for step in members:
             _wait(step, state, started[step.name], deadline)
             tell(f"{step.name}: ready, {step.address}")

@@ -108,11 +108,10 @@ def statuses(state: State, ask: Ask = has_certificate) -> tuple[Status, ...]:
     found = in_force(state)
     if found is None:
         return ()
+    facts: dict[str, Any] = {"simulated": found.simulated, "name": found.domain, "ask": ask}
     if found.way == "processes":
-        simulated = found.simulated
-        return tuple(processes.status(state, simulated=simulated, name=found.domain, ask=ask))
-    engine = engine_of(found.way)
-    return tuple(containers.status(found.project, engine, name=found.domain, ask=ask))
+        return tuple(processes.status(state, **facts))
+    return tuple(containers.status(state, found.project, engine_of(found.way), **facts))
 
 
 def bring_down(state: State, *, tell: Tell) -> bool:

@@ -41,7 +41,10 @@ class State:
         try:
             record = json.loads(read_file(self.path / _RECORD, limit=_LIMIT))
         except ValueError as error:
-            raise ConfigError(f"{self.path / _RECORD} is damaged: {error}") from None
+            raise ConfigError(
+                f"{self.path / _RECORD} is damaged: {error}",
+                hint=f"end by hand what runs of it, then remove {self.path}",
+            ) from None
         if not isinstance(record, dict) or record.get("format") != FORMAT:
             raise ConfigError(
                 f"{self.path / _RECORD} is of another version of SealServe",

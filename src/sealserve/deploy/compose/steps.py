@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -37,7 +37,8 @@ class Step:
     """One process; those of a lower `phase` are ready before it is started.
 
     `ready` is what it prints then; empty where an answer at `address` says so. `config` is the text
-    of the file that it reads again when it is told by SIGHUP.
+    of the file that it reads again when it is told by SIGHUP. It ends with the process that it is
+    `bound_to`.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Step:
     address: str
     probe: Kind
     config: str = ""
+    bound_to: str = ""
 
     @property
     def digest(self) -> str:
@@ -71,28 +73,89 @@ def steps(composition: Composition, state: Path, port_of: Callable[[str], int]) 
     Raises ConfigError where nginx is needed and not to be had.
     """
     nginx = _nginx() if composition.has_proxy else None
-    found = [*_lab(composition, state), *_owners(composition)]
-    found += _servers(composition, state, port_of)
+    servers = _servers(composition, state, port_of)
+    found = [*_lab(composition, state), *_key_service(composition), *servers]
     if nginx is not None:
-        found.append(
-            _proxy(
-                composition,
-                state,
-                nginx,
-                [each.address for each in found[-composition.description.replicas :]],
-            )
-        )
+        found.append(_proxy(composition, state, nginx, servers))
     return tuple(found)
 
 
 def _lab(composition: Composition, state: Path) -> list[Step]:
-    """The quoting enclave, whose socket is in the state's folder."""
+    """The quoting enclave, and the collateral that a key service here fetches from the lab."""
     if composition.lab is None:
         return []
-    words = ("lab", "qe", str(composition.lab), "--run", _run(composition, state))
-    folder = str(composition.folder)
-    socket = str(state / "qe.sock")
-    return [Step(QUOTING_ENCLAVE, 0, (*COMMAND, *words), folder, "listens at", socket, "unix")]
+    lab = str(composition.lab)
+    quoting = Step(
+        QUOTING_ENCLAVE,
+        phase=0,
+        command=(*COMMAND, "lab", "qe", lab, "--run", _run(composition, state)),
+        folder=str(composition.folder),
+        ready="listens at",
+        address=str(state / "qe.sock"),
+        probe="unix",
+    )
+    service = composition.key_service
+    if service is None or service.pccs is None:
+        return [quoting]
+    address = str(service.pccs)
+    collateral = Step(
+        COLLATERAL,
+        phase=0,
+        command=(*COMMAND, "lab", "pccs", lab, "--listen", address),
+        folder=str(composition.folder),
+        ready="listens at http",
+        address=address,
+        probe="tcp",
+    )
+    return [quoting, collateral]
+
+
+def _key_service(composition: Composition) -> list[Step]:
+    service = composition.key_service
+    if service is None:
+        return []
+    step = Step(
+        KEY_SERVICE,
+        phase=1,
+        command=(*COMMAND, "keyservice", "run", "--config", service.config),
+        folder=str(service.folder),
+        ready="sealserve keyservice: ready on",
+        address=str(_reached(service.listen)),
+        probe="tcp",
+    )
+    return [step]
+
+
+def _servers(composition: Composition, state: Path, port_of: Callable[[str], int]) -> list[Step]:
+    found = []
+    for name in composition.servers:
+        address = composition.listen
+        if composition.has_proxy:
+            address = Address("127.0.0.1", port_of(name))
+        found.append(
+            Step(
+                name,
+                phase=2,
+                command=_server(composition, state, address),
+                folder=str(composition.folder),
+                ready=SERVER_READY,
+                address=str(_reached(address)),
+                probe="tls",
+                bound_to=QUOTING_ENCLAVE if composition.simulated else "",
+            )
+        )
+    return found
+
+
+def _server(composition: Composition, state: Path, listen: Address) -> tuple[str, ...]:
+    if composition.lab is None:
+        enclave = composition.enclave or composition.folder
+        return ("gramine-sgx", str(enclave / program(composition.description).name))
+    run = _run(composition, state)
+    words = serve_arguments(
+        composition.description, listen=listen, evidence_source=f"lab:{run}/qe.sock"
+    )
+    return (*COMMAND, "lab", "enclave", str(composition.lab), "--run", run, "--", *words)
 
 
 def _run(composition: Composition, state: Path) -> str:
@@ -100,81 +163,18 @@ def _run(composition: Composition, state: Path) -> str:
     return str(state.relative_to(composition.folder))
 
 
-def _owners(composition: Composition) -> list[Step]:
-    """The key service, and the collateral that it fetches from the lab."""
-    service = composition.key_service
-    if service is None:
-        return []
-    found = []
-    if composition.lab is not None and service.pccs is not None:
-        words = ("lab", "pccs", str(composition.lab), "--listen", str(service.pccs))
-        folder = str(composition.folder)
-        ready = "listens at http"
-        address = str(service.pccs)
-        found.append(Step(COLLATERAL, 0, (*COMMAND, *words), folder, ready, address, "tcp"))
-    run = ("keyservice", "run", "--config", service.config)
-    found.append(
-        Step(
-            KEY_SERVICE,
-            1,
-            (*COMMAND, *run),
-            str(service.folder),
-            "sealserve keyservice: ready on",
-            str(_reached(service.listen)),
-            "tcp",
-        )
-    )
-    return found
-
-
-def _servers(composition: Composition, state: Path, port_of: Callable[[str], int]) -> list[Step]:
-    found = []
-    for name in composition.servers:
-        if composition.lab is None:
-            server = program(composition.description)
-            enclave = composition.enclave or composition.folder
-            command: tuple[str, ...] = ("gramine-sgx", str(enclave / server.name))
-            address = Address("127.0.0.1", composition.description.server.port)
-        else:
-            address = composition.listen
-            if composition.has_proxy:
-                address = Address("127.0.0.1", port_of(name))
-            command = (*COMMAND, *_in_lab(composition, composition.lab, state, address))
-        found.append(
-            Step(
-                name,
-                2,
-                command,
-                str(composition.folder),
-                SERVER_READY,
-                str(_reached(address)),
-                "tls",
-            )
-        )
-    return found
-
-
-def _in_lab(composition: Composition, lab: Path, state: Path, listen: Address) -> tuple[str, ...]:
-    run = _run(composition, state)
-    words = serve_arguments(
-        composition.description, listen=listen, evidence_source=f"lab:{run}/qe.sock"
-    )
-    return ("lab", "enclave", str(lab), "--run", run, "--", *words)
-
-
-def _proxy(composition: Composition, state: Path, nginx: Nginx, servers: list[str]) -> Step:
-    replicas = tuple(map(parse_address, servers))
+def _proxy(composition: Composition, state: Path, nginx: Nginx, servers: Sequence[Step]) -> Step:
+    replicas = tuple(parse_address(each.address) for each in servers)
     edge = Edge(composition.listen, (Route(composition.description.domain, replicas),))
-    folder = state / "nginx"
     return Step(
         PROXY,
-        3,
-        tuple(nginx.command(folder)),
-        str(composition.folder),
-        "",
-        str(_reached(composition.listen)),
-        "tls",
-        render(edge, module=nginx.module, logs="output"),
+        phase=3,
+        command=tuple(nginx.command(state / "nginx")),
+        folder=str(composition.folder),
+        ready="",
+        address=str(_reached(composition.listen)),
+        probe="tls",
+        config=render(edge, module=nginx.module, logs="output"),
     )
 
 
