@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,8 @@ from container_site import (
 )
 from podman_host import Podman, podman_host
 
+ROOT = Path(__file__).parents[2]
+MADE_OF = ("pyproject.toml", "constraints.txt", "README.md", "LICENSE")
 ROLES = ("keyservice", "server", "client", "proxy")
 TAG = "test"
 BUILD_OPTIONS = "SEALSERVE_TEST_BUILD_OPTIONS"  # options of podman's, as a shell reads them
@@ -37,6 +40,7 @@ class Images:
 
     podman: Podman
     base: str
+    source: Path
     facts: dict[str, dict[str, Any]]
     sboms: Path
 
@@ -45,15 +49,16 @@ class Images:
         return {role: facts["image"] for role, facts in self.facts.items()}
 
     def build(self, *words: str) -> dict[str, Any]:
-        return build(self.podman, self.base, *words)
+        return build(self.podman, self.base, self.source, *words)
 
 
-def build(podman: Podman, base: str, *words: str) -> dict[str, Any]:
+def build(podman: Podman, base: str, source: Path, *words: str) -> dict[str, Any]:
     options = shlex.split(os.environ.get(BUILD_OPTIONS, ""))
     ended = subprocess.run(
         [
             *(sys.executable, "-m", "sealserve", "image", "build", *words, "--json"),
             *("--with", "podman", "--base", base, "--tag", TAG),
+            *("--source", str(source)),
             *(f"--build-option={each}" for each in options),
         ],
         env=podman.environment,
@@ -75,12 +80,15 @@ def host() -> Iterator[tuple[Podman, str]]:
 @pytest.fixture(scope="session")
 def images(host: tuple[Podman, str], tmp_path_factory: pytest.TempPathFactory) -> Images:
     podman, base = host
-    sboms = tmp_path_factory.mktemp("sboms")
-    made = build(podman, base, *ROLES, "--out", str(sboms))["images"]
+    sboms, source = tmp_path_factory.mktemp("sboms"), tmp_path_factory.mktemp("source")
+    for name in MADE_OF:  # as they are now, whoever works on them meanwhile
+        (source / name).write_bytes((ROOT / name).read_bytes())
+    shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    made = build(podman, base, source, *ROLES, "--out", str(sboms))["images"]
     facts = {each["labels"]["io.sealserve.role"]: each for each in made}
     for each in made:
         sys.stderr.write(f"{each['image']}: {each['size_mib']} MiB\n")
-    return Images(podman, base, facts, sboms)
+    return Images(podman, base, source, facts, sboms)
 
 
 @pytest.fixture(scope="session")
@@ -97,6 +105,6 @@ def site(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     try:
         yield made
     finally:
-        made.podman.run("rm", "--all", "--force", "--time", "2", check=False)
+        made.podman.run("rm", "--all", "--force", "--time", "0", check=False)
         for folder in made.folder.iterdir():
             made.podman.take_back(folder)
