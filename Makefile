@@ -9,7 +9,7 @@ FUZZ_SECONDS ?= 20
 CORPUS_TESTS := tests/interop/test_dcap_quotes.py tests/interop/test_dcap_vectors.py \
 	tests/unit/verifier/test_rejections.py tests/unit/lab/test_lab_vectors.py
 
-.PHONY: help demo test test-corpus test-interop test-containers test-gramine vectors fuzz check bench bench-keyservice bench-serving soak proto train clean
+.PHONY: help demo test test-corpus test-interop test-containers test-gramine test-cluster vectors fuzz check bench bench-keyservice bench-serving soak proto train clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 18
@@ -39,7 +39,7 @@ demo: $(VENV)/.run ## seal, attest, release, serve, predict: the whole of SealSe
 	@$(BIN)/sealserve demo
 
 test: $(VENV)/.packages ## every test that needs no large package
-	$(BIN)/pytest -q -n 2 -m "not interop and not containers and not gramine"
+	$(BIN)/pytest -q -n 2 -m "not interop and not containers and not gramine and not cluster"
 
 test-corpus: $(VENV)/.dev ## the verifier on public DCAP vectors and on the lab's mutations
 	$(BIN)/pytest -q -n 2 -m "not interop" $(CORPUS_TESTS)
@@ -53,6 +53,10 @@ test-containers: $(VENV)/.containers ## build the images with podman, and run a 
 test-gramine: $(VENV)/.dev ## the server and a build under Gramine itself, without SGX; says where Gramine is missing
 	@PYTHON=$(PYTHON) sh scripts/gramine.sh build/gramine
 	$(BIN)/pytest -q -m gramine tests/integration/gramine
+
+test-cluster: $(VENV)/.containers ## what is rendered for Kubernetes, on a real cluster of this machine, built from its modules
+	@sh scripts/test_packages.sh cluster
+	$(BIN)/pytest -q -s -m cluster tests/cluster
 
 vectors: $(VENV)/.run ## SGX and TDX conformance vectors in build/vectors, and our verdicts on them
 	rm -rf build/vectors
