@@ -30,7 +30,7 @@ INLINE = re.compile(r"`(sealserve [^`]+)`")
 WORD = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)#?([^)\s]*)\)")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
-SECONDS = 280  # one process after the other, some dozens of them
+SECONDS = 310  # one process after the other, some dozens of them
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
