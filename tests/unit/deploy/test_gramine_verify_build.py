@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from build_machine import BuildMachine
 from gramine_stand_in import LIBPAL
 from made_sigstruct import made_sigstruct, stand_in_measurement
 from sealserve.cli import main
@@ -46,7 +47,9 @@ PATHS = BuildPaths(
 )
 SYSTEM = {
     "lib/x86_64-linux-gnu/libc.so.6": b"libc",
+    "lib/x86_64-linux-gnu/perl/perl.so": b"deeper: not a library of the folder itself",
     "usr/lib/x86_64-linux-gnu/libz.so.1": b"zlib",
+    "usr/lib/x86_64-linux-gnu/libz.a": b"no shared library",
     "usr/lib/gramine/runtime/glibc/ld.so": b"loader",
     "usr/lib/gramine/libsysdb.so": b"libos",
     "usr/bin/python3.11": b"python",
@@ -126,7 +129,7 @@ def build(folder: Path, **answers: Any) -> Build:
     write(folder / "enclave", FOLDER)
     rendered = render(description)
     document = tomllib.loads(
-        fill(rendered.files[rendered.manifest].decode(), PATHS, lambda _: True)
+        fill(rendered.files[rendered.manifest].decode(), PATHS, Root(folder / "system", folder))
     )
     hashes = {f"file:/{name}": data for name, data in SYSTEM.items()}
     hashes |= {f"file:{name}": data for name, data in FOLDER.items()}
@@ -413,7 +416,7 @@ def test_a_manifest_for_testing_that_was_signed_never_passes(
     description = check_description((tmp_path / "d.toml").read_text()).description
     assert description is not None
     rendered = render_for_testing(description)
-    text = fill(rendered.files[rendered.manifest].decode(), PATHS, lambda _: True)
+    text = fill(rendered.files[rendered.manifest].decode(), PATHS, BuildMachine())
     made.document = tomllib.loads(text)
     made.document["sgx"]["trusted_files"] = []
     made.debug = True
@@ -442,6 +445,18 @@ def test_links_lead_nowhere_out_of_the_root(tmp_path: Path) -> None:
         "file:/lib/libz.so.1": zlib,
         "file:/lib/loop.so": None,
     }
+
+
+def test_the_libraries_of_a_folder_are_its_shared_ones_and_links_to_them(tmp_path: Path) -> None:
+    root = tmp_path / "system"
+    names = ("libz.so.1.2", "libz.a", "deep/libd.so", 'bad".so', "ld.so.conf")
+    write(root, {f"lib/{name}": b"" for name in names})
+    (root / "lib/libz.so").symlink_to("/lib/libz.so.1.2")
+    (root / "lib/gone.so").symlink_to("nowhere")
+    (root / "lib/folder.so").mkdir()
+    found = Root(root, tmp_path).libraries("/lib")
+    assert found == ("/lib/ld.so.conf", "/lib/libz.so", "/lib/libz.so.1.2")
+    assert Root(root, tmp_path).libraries("/nowhere") == ()
 
 
 def test_a_folder_that_is_not_there_is_missing(tmp_path: Path) -> None:
@@ -509,7 +524,9 @@ def test_whatever_a_manifest_says_its_paths_fill_a_template_and_every_key_is_com
     description = check_description(describe(Answers(kind="sealserve"))).description
     assert description is not None
     rendered = render(description)
-    expected = tomllib.loads(fill(rendered.files[rendered.manifest].decode(), paths, bool))
+    expected = tomllib.loads(
+        fill(rendered.files[rendered.manifest].decode(), paths, BuildMachine())
+    )
     found = [each.name for each in different_keys(document, expected, (1, 9))]
     assert "loader.argv" in found or "argv" in document.get("loader", {})
     assert list(different_keys(expected, expected, (1, 9))) == []

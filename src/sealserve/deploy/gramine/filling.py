@@ -8,12 +8,18 @@ texts of tags and loops are those of `render` and `servers`. Nothing is opened h
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import takewhile
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from sealserve.deploy.gramine.render import END, PACKAGES_LOOP, SYS_PATH_LOOP
+from sealserve.deploy.gramine.render import (
+    END,
+    LIBRARIES_LOOP,
+    LIBRARY_FOLDERS,
+    PACKAGES_LOOP,
+    SYS_PATH_LOOP,
+)
 
 _PATH: Final = re.compile(r'/[^"\\:\x00-\x1f\x7f{}]{0,300}')
 _PATHS: Final = 64  # entries of sys.path
@@ -40,14 +46,31 @@ class BuildPaths:
         return asdict(self)
 
 
-def fill(template: str, paths: BuildPaths, is_folder: Callable[[str], bool]) -> str:
-    """The template with every tag filled in; `is_folder` judges the entries of `sys_path`."""
-    for loop, values in ((SYS_PATH_LOOP, paths.sys_path), (PACKAGES_LOOP, paths.packages)):
+class Files(Protocol):
+    """The files of the machine that a template is filled in for."""
+
+    def is_folder(self, path: str) -> bool:
+        """Whether there is a folder of that name."""
+
+    def libraries(self, folder: str) -> Iterable[str]:
+        """The shared libraries right in a folder, as paths, sorted."""
+
+
+def fill(template: str, paths: BuildPaths, files: Files) -> str:
+    """The template with every tag filled in."""
+    loops: dict[str, Iterable[str]] = {
+        SYS_PATH_LOOP: paths.sys_path,
+        PACKAGES_LOOP: paths.packages,
+    }
+    folders = (paths.libraries, f"/usr{paths.libraries}")
+    for tag, folder in zip(LIBRARY_FOLDERS, folders, strict=True):
+        loops[LIBRARIES_LOOP.format(tag)] = files.libraries(folder)
+    for loop, values in loops.items():
         while f"{loop}\n" in template:
             before, _, rest = template.partition(f"{loop}\n")
             body, _, after = rest.partition(f"{END}\n")
-            filled = (_entry(body, each, is_folder) for each in values)
-            template = f"{before}{''.join(filled)}{after}"
+            filled = "".join(_entry(body, each, files) for each in values)
+            template = f"{before}{filled}{after}"
     for tag, value in {
         "gramine.libos": paths.libos,
         "gramine.runtimedir()": paths.runtime,
@@ -59,10 +82,10 @@ def fill(template: str, paths: BuildPaths, is_folder: Callable[[str], bool]) -> 
     return template
 
 
-def _entry(body: str, path: str, is_folder: Callable[[str], bool]) -> str:
+def _entry(body: str, path: str, files: Files) -> str:
     if _SLASH in body:
-        body = body.replace(_SLASH, "/" if is_folder(path) else "")
-    return body.replace("{{ path }}", path)
+        body = body.replace(_SLASH, "/" if files.is_folder(path) else "")
+    return body.replace("{{ path }}", path).replace("{{ file }}", path)
 
 
 def paths_in(document: Mapping[str, Any]) -> BuildPaths:

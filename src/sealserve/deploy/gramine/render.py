@@ -23,6 +23,11 @@ _NAMES_ITS_LIBOS = ("1.5", "1.6", "1.7")
 _LIBOS = "file:{{ gramine.libos }}"
 SYS_PATH_LOOP: Final = "{% for path in python.get_sys_path(entrypoint) %}"
 PACKAGES_LOOP: Final = "{% for path in (packages | default('')).split(':') if path %}"
+LIBRARIES_LOOP: Final = (
+    "{{% for file in (gramine.pkglibdir / {}).glob('*.so*') | sort if file.is_file() %}}"
+)
+"""Around a folder's shared libraries: `pkglibdir` is a path, and an absolute one behind / stays."""
+LIBRARY_FOLDERS: Final = ("arch_libdir", "('/usr' + arch_libdir)")
 END: Final = "{% endfor %}"
 
 
@@ -140,8 +145,11 @@ def _trusted(description: Description, server: Program) -> Iterable[str]:
     yield "sgx.trusted_files = ["
     if description.gramine.version in _NAMES_ITS_LIBOS:
         yield f'  "{_LIBOS}",'
-    folders = ("{{ gramine.runtimedir() }}/", "{{ arch_libdir }}/", "/usr{{ arch_libdir }}/")
-    yield from (f'  "file:{each}",' for each in (server.entrypoint, *folders))
+    yield from (f'  "file:{each}",' for each in (server.entrypoint, "{{ gramine.runtimedir() }}/"))
+    for folder in LIBRARY_FOLDERS:
+        yield LIBRARIES_LOOP.format(folder)
+        yield '  "file:{{ file }}",'
+        yield END
     if server.entrypoint != BINARY:
         yield SYS_PATH_LOOP
         yield "  \"file:{{ path }}{{ '/' if path.is_dir() else '' }}\","

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from sealserve.errors import ConfigError
 
 FILES_LIMIT: Final = 500_000
 _LINKS: Final = 40  # as Linux follows, path_resolution(7)
+_NAMED: Final = re.compile(r'[^"\\\x00-\x1f\x7f-\x9f\ud800-\udfff]+')  # as TOML's texts have it
 _SCHEME: Final = "file:"
 
 
@@ -63,6 +65,21 @@ class Root:
         """Whether there is a folder of that name."""
         try:
             return self.find(path).is_dir()
+        except OSError:
+            return False
+
+    def libraries(self, folder: str) -> tuple[str, ...]:
+        """The shared libraries right in a folder, as `*.so*` finds them, links among them."""
+        try:
+            names = sorted(each.name for each in self.find(folder).iterdir())
+        except OSError:
+            return ()
+        paths = [f"{folder.rstrip('/')}/{name}" for name in names if ".so" in name]
+        return tuple(path for path in paths if _NAMED.fullmatch(path) and self._is_file(path))
+
+    def _is_file(self, path: str) -> bool:
+        try:
+            return self.find(path).is_file()
         except OSError:
             return False
 

@@ -83,7 +83,7 @@ def verify_build(
 def _expected(description: Description, paths: BuildPaths, root: Root) -> dict[str, Any]:
     rendered = render(description)
     template = rendered.files[rendered.manifest].decode()
-    document = read_toml(fill(template, paths, root.is_folder), "the filled template")
+    document = read_toml(fill(template, paths, root), "the filled template")
     if parse_version(description.gramine.version) >= HASHES_LIBOS:
         document["loader"]["entrypoint"] = {"uri": f"file:{paths.libos}"}
     return document
