@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from composed_site import SEALSERVE, ComposedSite, admit, make_site, measured
+from composed_site import DOMAIN, SEALSERVE, ComposedSite, admit, make_site, measured
 from sealserve.deploy.nginx import find_nginx
 from sealserve.errors import ConfigError, DeniedError, NetworkError
 from sealserve.ports import free_port
@@ -150,6 +150,22 @@ def test_logs_are_told_apart_and_of_one_service_alone(site: Composed) -> None:
     unknown = site.run("logs", "sealserve.toml", "server-9")
     assert unknown.returncode == ConfigError.exit_code
     assert "server-1" in unknown.stderr
+
+
+def test_logs_are_followed_until_they_are_interrupted(site: Composed) -> None:
+    with subprocess.Popen(
+        [*SEALSERVE, "logs", "sealserve.toml", "proxy", "--follow", "--lines", "1"],
+        cwd=site.platform,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert f"name={DOMAIN}" in process.stdout.readline()
+        assert site.predict(site.target).returncode == 0
+        assert f"name={DOMAIN}" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == 128 + signal.SIGINT
+    assert not any("tail" in each for each in processes_of(site.folder))
 
 
 def test_requests_go_on_while_a_server_is_dead_and_up_mends_it(site: Composed) -> None:

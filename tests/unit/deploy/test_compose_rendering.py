@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -288,3 +289,20 @@ def test_without_sgx_and_without_a_lab_what_was_looked_for_and_the_way_out_are_s
         assert word in refused.value.message
     assert "--lab" in str(refused.value.hint)
     assert "doctor" in str(refused.value.hint)
+
+
+def test_with_sgx_the_enclave_device_is_passed_in_with_the_group_that_may_use_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "dev").mkdir()
+    for name in ("sgx_enclave", "sgx_provision"):
+        (tmp_path / "dev" / name).touch()
+        (tmp_path / "dev" / name).chmod(0o660)
+    folder = tmp_path / "var" / "run" / "aesmd"
+    folder.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as aesm:
+        aesm.bind(str(folder / "aesm.socket"))
+        aesm.listen()
+        found = find_sgx(tmp_path)
+    assert found.devices == ("/dev/sgx_enclave",)
+    assert found.groups == ((tmp_path / "dev" / "sgx_enclave").stat().st_gid,)

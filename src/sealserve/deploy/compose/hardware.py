@@ -32,11 +32,12 @@ class Sgx:
 def find_sgx(root: Path = Path("/"), *, gramine: bool = False) -> Sgx:
     """This machine's SGX, and with `gramine` a Gramine; raises ConfigError that says what lacks."""
     needed = (*_NEEDED, "Gramine") if gramine else _NEEDED
-    lacking = [each for each in sgx_findings(root) if each.name in needed and not each.good]
+    found = [each for each in sgx_findings(root) if each.name in needed and each.needed]
+    lacking = [each for each in found if not each.good]
     if lacking:
-        found = "; ".join(f"{each.name}: {each.found}" for each in lacking)
+        reasons = "; ".join(f"{each.name}: {each.found}" for each in lacking)
         raise ConfigError(
-            f"this machine cannot run enclaves ({found})",
+            f"this machine cannot run enclaves ({reasons})",
             hint="`sealserve doctor` says what to do; to try it without SGX, name a lab: --lab DIR "
             "(sealserve lab init DIR), which is SIMULATED",
         )

@@ -21,6 +21,9 @@ from sealserve.files import read_file, write_file
 FORMAT: Final = 1
 _LIMIT: Final = 8 << 20  # bytes
 _RECORD: Final = "composition.json"
+_KEYS: Final = frozenset(
+    ("with", "description_sha256", "domain", "project", "simulated", "services")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +44,22 @@ class State:
         try:
             record = json.loads(read_file(self.path / _RECORD, limit=_LIMIT))
         except ValueError as error:
-            raise ConfigError(
-                f"{self.path / _RECORD} is damaged: {error}",
-                hint=f"end by hand what runs of it, then remove {self.path}",
-            ) from None
+            raise self._damaged(str(error)) from None
         if not isinstance(record, dict) or record.get("format") != FORMAT:
             raise ConfigError(
                 f"{self.path / _RECORD} is of another version of SealServe",
                 hint="end what runs with the version that started it",
             )
+        missing = sorted(_KEYS - record.keys())
+        if missing:
+            raise self._damaged(f"it has no {', '.join(missing)}")
         return record
+
+    def _damaged(self, how: str) -> ConfigError:
+        return ConfigError(
+            f"{self.path / _RECORD} is damaged: {how}",
+            hint=f"end by hand what runs of it, then remove {self.path}",
+        )
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Put `record` in force, before anything of it is started."""
