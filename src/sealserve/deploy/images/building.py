@@ -54,7 +54,9 @@ class Order:
             raise UsageError("--signed is for images with Gramine", hint="add --gramine")
         has = {each.name for each in recipe_arguments(request)}
         elsewhere = {each.name for each in self.family.arguments} - has
-        arguments = {n: value for n, value in self.arguments.items() if n not in elsewhere}
+        described = self.description and {"GRAMINE_VERSION": self.description.gramine.version}
+        given = {**(described or {}), **self.arguments}
+        arguments = {name: value for name, value in given.items() if name not in elsewhere}
         return replace(request, arguments=arguments, labels=self._labels(role))
 
     def _labels(self, role: Role) -> dict[str, str]:

@@ -17,9 +17,11 @@ from sealserve.deploy.images import roles
 from sealserve.deploy.images.recipe import (
     MEASUREMENT_LABEL,
     RECIPE_NAME,
+    SIGN,
     Request,
     program_name,
     render_recipe,
+    sign_script,
 )
 from sealserve.deploy.images.roles import Role
 from sealserve.errors import UsageError
@@ -59,6 +61,7 @@ def context_files(
         files |= _signed_files(request.role, signed)
     elif request.in_gramine:
         files |= _manifest(request.role, description)
+        files[f"{ENCLAVE}/{SIGN}"] = sign_script(request).encode()
         files |= _keyrings(request, keyrings)
     for name, content in files.items():
         refuse_secret(name, content)

@@ -78,7 +78,8 @@ _COMMON: Final = (
     Argument(
         "GRAMINE_VERSION",
         "1.9",
-        "gramineproject/gramine v1.9, debian/changelog: suites bookworm, bullseye, noble, jammy",
+        "the description's; gramineproject/gramine v1.9, debian/changelog: suites bookworm, "
+        "bullseye, noble, jammy",
     ),
 )
 _DEBIAN: Final = Family(

@@ -23,8 +23,12 @@ from sealserve.errors import UsageError
 
 RECIPE_NAME: Final = "Containerfile"
 RPM_LIST: Final = "/usr/lib/sealserve/rpm-packages"
+SIGN: Final = "sign"  # the script of the signing step
+SIGNED_FOLDER: Final = "/signed"  # where a container that signs writes to
 MEASUREMENT_LABEL: Final = "io.sealserve.mr_enclave"
 
+_GRAMINE: Final = "GRAMINE_VERSION"
+_UNDATED: Final = "1.5"
 _TEMPLATE: Final = "Containerfile.template"
 _BLOCK: Final = re.compile(r"^#@ (\S+)(?: (apt|dnf))?\n", re.MULTILINE)
 _MARK: Final = re.compile(r"@([A-Z_]+)(?: ([A-Z_]+))?@")
@@ -120,6 +124,31 @@ def render_recipe(request: Request, *, complete: bool = True) -> str:
     return _MARK.sub(lambda mark: argument(mark[2]) if mark[2] else words[mark[1]], text)
 
 
+def sign_script(request: Request) -> str:
+    """What a container of the image without a signature runs; it takes options of the signer's.
+
+    gramine-manifest reads every file that is trusted, the owner's too, so it cannot run earlier.
+    Source: Gramine, `python/gramine-manifest`, `python/gramine-sgx-sign` (`--date` from 1.6 on).
+    """
+    program = program_name(request.role)
+    python = (
+        ""
+        if request.role is roles.TENSORFLOW
+        else '-Dentrypoint="$(readlink -f /usr/bin/python3)" '
+    )
+    version = settled(recipe_arguments(request), request.arguments, complete=False)[_GRAMINE]
+    date = "" if version.startswith(_UNDATED) else "--date 0000-00-00 "
+    return (
+        "# Fill in the manifest and sign it: --key FILE, or what a plugin of the signer takes.\n"
+        "set -eu\n"
+        f"gramine-manifest -Darch_libdir={request.family.library_folder} {python}\\\n"
+        f"  {roles.ENCLAVE_FOLDER}/{program}.manifest.template /tmp/{program}.manifest\n"
+        f"exec gramine-sgx-sign {date}--manifest /tmp/{program}.manifest \\\n"
+        f"  --output {SIGNED_FOLDER}/{program}.manifest.sgx \\\n"
+        f'  --sigfile {SIGNED_FOLDER}/{program}.sig "$@"\n'
+    )
+
+
 def _blocks(request: Request) -> str:
     role = request.role
     names: tuple[str, ...]
@@ -166,7 +195,6 @@ def _words(request: Request) -> dict[str, str]:
         "STAGE": role.name,
         "GROUND": "system" if stock else "interpreter",
         "PROGRAM": program_name(role),
-        "MANIFEST": _manifest_command(request),
         "WORKDIR": _work_folder(role),
         "ENTRYPOINT": json.dumps(_entrypoint(request)),
         "APT_TRACES": _APT_TRACES,
@@ -179,7 +207,7 @@ def _entrypoint(request: Request) -> tuple[str, ...]:
     if not request.in_gramine:
         return request.role.entrypoint
     if request.unsigned is None:
-        return ("gramine-sgx-sign",)
+        return ("sh", f"{roles.ENCLAVE_FOLDER}/{SIGN}")
     return request.role.gramine_entrypoint
 
 
@@ -187,16 +215,6 @@ def _work_folder(role: Role) -> str:
     if role in (roles.SERVER, roles.TENSORFLOW):
         return roles.WORK_FOLDER
     return roles.STATE_FOLDER if role is roles.KEY_SERVICE else roles.TEMPORARY_FOLDER
-
-
-def _manifest_command(request: Request) -> str:
-    path = f"{roles.ENCLAVE_FOLDER}/{program_name(request.role)}.manifest"
-    entrypoint = ' -Dentrypoint="$(readlink -f /usr/bin/python3)"'
-    return (
-        f"gramine-manifest -Darch_libdir={request.family.library_folder}"
-        f"{'' if request.role is roles.TENSORFLOW else entrypoint} \\\n"
-        f"    {path}.template {path}"
-    )
 
 
 def _labels(request: Request) -> str:

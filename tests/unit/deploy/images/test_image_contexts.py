@@ -162,3 +162,17 @@ def test_only_roles_with_packages_of_python_have_wheels() -> None:
     assert Request(find_role("server"), families).needs_wheels
     assert not Request(find_role("proxy"), families).needs_wheels
     assert not Request(find_role("server"), families, gramine=True, unsigned="x:1").needs_wheels
+
+
+@pytest.mark.parametrize(("version", "dated"), [("1.5", False), ("1.6", True), ("1.9", True)])
+def test_gramine_is_the_description_s_and_the_signer_gets_what_that_version_takes(
+    tmp_path: Path, keyrings: Path, version: str, dated: bool
+) -> None:
+    made = order(tmp_path, description=description(gramine=version), keyrings=keyrings)
+    request = made.request(find_role("tensorflow"))
+    files = context_files(request, description=made.description, keyrings=keyrings)
+    assert f'ARG GRAMINE_VERSION="{version}"' in files[RECIPE_NAME].decode()
+    script = files["enclave/sign"].decode()
+    assert ("--date 0000-00-00" in script) == dated
+    assert "-Dentrypoint" not in script
+    assert script.endswith('"$@"\n')
