@@ -183,7 +183,8 @@ def _packages() -> list[str]:
     """
     own = str(Path(sealserve.__file__).resolve().parents[1])
     installed = [] if sys.prefix == sys.base_prefix else python_site.getsitepackages()
-    folders = [str(Path(each).resolve()) for each in installed]
+    # Debian's Python names folders that there are not, and Gramine refuses those.
+    folders = [str(Path(each).resolve()) for each in installed if Path(each).is_dir()]
     if own not in folders and own not in python_site.getsitepackages():
         folders.append(own)
     return folders
