@@ -143,7 +143,7 @@ def sign_script(request: Request) -> str:
         "set -eu\n"
         f"gramine-manifest -Darch_libdir={request.family.library_folder} {python}\\\n"
         f"  {roles.ENCLAVE_FOLDER}/{program}.manifest.template /tmp/{program}.manifest\n"
-        f"exec gramine-sgx-sign {date}--manifest /tmp/{program}.manifest \\\n"
+        f"exec gramine-sgx-sign --quiet {date}--manifest /tmp/{program}.manifest \\\n"
         f"  --output {SIGNED_FOLDER}/{program}.manifest.sgx \\\n"
         f'  --sigfile {SIGNED_FOLDER}/{program}.sig "$@"\n'
     )
