@@ -128,6 +128,7 @@ class Parts:
             f"--kubelet-client-certificate={trust / 'api-to-kubelet.pem'}",
             f"--kubelet-client-key={trust / 'api-to-kubelet.key'}",
             f"--kubelet-certificate-authority={ca.pem}",
+            "--kubelet-preferred-address-types=InternalIP",
             "--enable-admission-plugins=NodeRestriction",
         )
 
