@@ -19,12 +19,18 @@ def state(tmp_path: Path) -> State:
 
 
 def test_while_one_command_is_at_work_another_is_told_so(state: State) -> None:
-    with state.held(make=True):
-        with pytest.raises(UsageError, match="at work"):
-            bring_down(state, tell=str)
-        assert state.path.exists()
-    assert bring_down(state, tell=str) is False
+    with state.held(make=True), pytest.raises(UsageError, match="at work"):
+        bring_down(state, tell=str)
+
+
+def test_what_failed_before_anything_was_begun_leaves_no_folder(state: State) -> None:
+    with pytest.raises(KeyboardInterrupt), state.held(make=True):
+        raise KeyboardInterrupt
     assert not state.path.exists()
+    with pytest.raises(UsageError), state.held(make=True):
+        state.write({"with": "processes"})
+        raise UsageError("failed")
+    assert state.path.exists()
 
 
 def test_descriptions_in_one_folder_have_a_folder_each(tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ but for the one address that clients are given. Only the files that it needs are
 but for the key service's own folder; nothing is in its environment. Images are never pulled unless
 a registry is named: a public registry would serve these names to whoever took them.
 
-Written for Docker's compose and for podman-compose from 1.0.3, which knows no aliases (so the key
-service goes by the name that the description asks), no mapping in `depends_on`, and not
-`pids_limit`, which `engine.py` sets for it. Source: compose-spec, `spec.md`; podman_compose.py.
+Written for Docker's compose, the older docker-compose from 1.29, which knows no `name`, and for
+podman-compose from 1.0.3, which knows no aliases (so the key service goes by the name that the
+description asks), no mapping in `depends_on`, and not `pids_limit`, which `engine.py` sets for it.
+Source: compose-spec, `spec.md`; docker-compose 1.29.2, compose_spec.json; podman_compose.py.
 """
 
 from __future__ import annotations
@@ -77,7 +78,6 @@ def compose_document(composition: Composition, sgx: Sgx | None, *, state: Path) 
         services[PROXY] = _proxy(composition, state)
     network = {"name": composition.project, "labels": {PROJECT_LABEL: composition.project}}
     return {
-        "name": composition.project,
         "services": {
             name: _sealed(each, composition.description.digest) for name, each in services.items()
         },
@@ -169,7 +169,7 @@ def _proxy(composition: Composition, state: Path) -> dict[str, Any]:
 def _common(composition: Composition, role: Role, name: str) -> dict[str, Any]:
     return {
         "image": f"{composition.registry}{role.reference()}",
-        "pull_policy": "missing" if composition.registry else "never",
+        **({} if composition.registry else {"pull_policy": "never"}),
         "container_name": f"{composition.project}-{name}",
         "user": f"{roles.USER_ID}:{roles.USER_ID}",
         "read_only": True,

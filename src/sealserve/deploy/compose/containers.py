@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -28,13 +27,14 @@ from sealserve.deploy.compose.plan import KEY_SERVICE, PROXY, Composition
 from sealserve.deploy.compose.probe import Ask, answers, has_certificate
 from sealserve.deploy.compose.state import State
 from sealserve.deploy.compose.status import Status, failure
+from sealserve.deploy.compose.waiting import Waiting
 from sealserve.deploy.images.roles import USER_ID
 from sealserve.errors import ConfigError
 from sealserve.files import PUBLIC, write_file
 
 COMPOSE_FILE: Final = "compose.yaml"
 POLL_SECONDS: Final = 1.0
-_RESTARTS: Final = 1  # of one that is to be ready: its reason will not go away by itself
+_PROXY_RESTARTS: Final = 10
 
 Tell = Callable[[str], None]
 
@@ -66,7 +66,7 @@ def up(
     write_file(compose, compose_text(composition, document).encode(), mode=PUBLIC)
     wanted = service_digests(document)
     _remove_stale(composition.project, engine, wanted, tell)
-    deadline = time.monotonic() + seconds
+    waiting = Waiting(seconds, tell)
     before = engine.containers(composition.project)
     if wanted.keys() - {each.name for each in before if each.state == "running"}:
         tell(f"{COMPOSE_FILE}: {engine.name} starts what does not run")
@@ -78,7 +78,7 @@ def up(
             lines = printed.strip().splitlines()
             raise failure(min(missing), 1, lines, f"{compose} is what {engine.name} was given")
         _follow(engine, before, found, tell)
-    _wait(composition, engine, deadline, tell)
+    _wait(composition, engine, waiting, tell)
 
 
 def status(
@@ -120,7 +120,7 @@ def _answers(container: Container, name: str, ask: Ask) -> bool:
 
 def _check_images(document: Mapping[str, Any], engine: Engine) -> None:
     images = {str(each["image"]) for each in document["services"].values()}
-    if any(each["pull_policy"] != "never" for each in document["services"].values()):
+    if any(each.get("pull_policy") != "never" for each in document["services"].values()):
         return
     missing = sorted(image for image in images if not engine.has_image(image))
     if missing:
@@ -167,7 +167,7 @@ def _follow(
             engine.signal(each.name, "HUP")
 
 
-def _wait(composition: Composition, engine: Engine, deadline: float, tell: Tell) -> None:
+def _wait(composition: Composition, engine: Engine, waiting: Waiting, tell: Tell) -> None:
     ready: set[str] = set()
     began = {each.name: each.restarts for each in engine.containers(composition.project)}
     while True:
@@ -178,24 +178,38 @@ def _wait(composition: Composition, engine: Engine, deadline: float, tell: Tell)
             if _answers(each, composition.description.domain, has_certificate):
                 ready.add(each.name)
                 tell(f"{each.service}: ready, {next(iter(each.ports.values()), '')}")
-        waiting = [each for each in found if each.name not in ready]
-        if not waiting:
+        left = [each for each in found if each.name not in ready]
+        if not left:
             return
-        for each in waiting:
-            again = each.restarts - began.get(each.name, 0) >= _RESTARTS
-            gone = each.state in ("exited", "dead", "stopped")
-            late = time.monotonic() > deadline
-            if (again or gone or late) and each.service != PROXY:
-                raise _failed(each, engine, late=late and not again and not gone)
-        if time.monotonic() > deadline:
-            raise _failed(waiting[0], engine, late=True)
-        time.sleep(POLL_SECONDS)
+        for each in left:
+            if _has_ended(each, began.get(each.name, 0)):
+                raise _ended(each, engine)
+        if waiting.late:
+            raise failure(
+                left[0].service, None, _last_lines(left[0], engine), _where(left[0], engine)
+            )
+        waiting.pause(POLL_SECONDS, [each.service for each in left])
 
 
-def _failed(container: Container, engine: Engine, *, late: bool) -> Exception:
-    code = None if late else engine.last_exit_code(container.name)
-    logs = engine.run("logs", "--tail", "30", container.name)
+def _has_ended(container: Container, restarts: int) -> bool:
+    """Whether it ended for a reason that stays; nginx does until it finds the servers by name."""
+    again = container.restarts - restarts
+    if container.service == PROXY:
+        return again >= _PROXY_RESTARTS
+    return again > 0 or container.state in ("exited", "dead", "stopped")
+
+
+def _ended(container: Container, engine: Engine) -> Exception:
+    code = engine.last_exit_code(container.name) or container.exit_code or 1
+    lines = _last_lines(container, engine)
     engine.run("stop", "-t", "10", container.name)
-    code = code if late or code is not None else container.exit_code or 1
-    lines = (logs.stdout + logs.stderr).strip().splitlines()
-    return failure(container.service, code, lines, f"{engine.name} logs {container.name}")
+    return failure(container.service, code, lines, _where(container, engine))
+
+
+def _last_lines(container: Container, engine: Engine) -> list[str]:
+    logs = engine.run("logs", "--tail", "30", container.name)
+    return (logs.stdout + logs.stderr).strip().splitlines()
+
+
+def _where(container: Container, engine: Engine) -> str:
+    return f"{engine.name} logs {container.name} has all of it"

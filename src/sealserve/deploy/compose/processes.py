@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +19,7 @@ from sealserve.deploy.compose.process import Place
 from sealserve.deploy.compose.state import State
 from sealserve.deploy.compose.status import Status, failure
 from sealserve.deploy.compose.steps import Step, steps
+from sealserve.deploy.compose.waiting import Waiting
 from sealserve.files import PUBLIC, write_file
 from sealserve.hosts import parse_address
 from sealserve.ports import free_port
@@ -44,7 +44,7 @@ def up(
     for name in reversed([name for name in before if name not in {s.name for s in wanted}]):
         tell(f"{name}: is described no more, ends")
         Place(state.path, name).end(STOP_SECONDS)
-    deadline = time.monotonic() + seconds
+    waiting = Waiting(seconds, tell)
     started: dict[str, subprocess.Popen[bytes] | None] = {}
     for phase in sorted({step.phase for step in wanted}):
         members = [step for step in wanted if step.phase == phase]
@@ -53,7 +53,7 @@ def up(
                 Place(state.path, step.name).end(STOP_SECONDS)
             started[step.name] = _start(step, state, tell)
         for step in members:
-            _wait(step, state, started[step.name], deadline)
+            _wait(step, state, started[step.name], waiting)
             tell(f"{step.name}: ready, {step.address}")
 
 
@@ -145,15 +145,15 @@ def _configure(step: Step, state: State) -> bool:
 
 
 def _wait(
-    step: Step, state: State, process: subprocess.Popen[bytes] | None, deadline: float
+    step: Step, state: State, process: subprocess.Popen[bytes] | None, waiting: Waiting
 ) -> None:
     place = Place(state.path, step.name)
     while not _is_ready(step, place, fresh=process is not None):
-        late = time.monotonic() > deadline
-        if late or place.pid() is None:
-            code = None if process is None or late else process.wait()
+        ended = place.pid() is None
+        if ended or waiting.late:
+            code = process.wait() if process is not None and ended else None
             raise failure(step.name, code, last_lines(place.log), f"{place.log} has all of it")
-        time.sleep(POLL_SECONDS)
+        waiting.pause(POLL_SECONDS, [step.name])
 
 
 def _is_ready(step: Step, place: Place, *, fresh: bool) -> bool:

@@ -85,7 +85,11 @@ class State:
                 raise UsageError(
                     f"another command is at work on {self.path}", hint="wait until it has ended"
                 ) from None
-            yield
+            try:
+                yield
+            finally:
+                if make and not (self.path / _RECORD).exists():
+                    self.remove()  # nothing was begun
 
     def remove(self) -> None:
         """All of it, when nothing runs any more."""
