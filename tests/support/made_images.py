@@ -43,6 +43,7 @@ FILES = {
     f"{LIBRARY}/typing_extensions-4.16.0.dist-info/METADATA": METADATA,
     f"{LIBRARY}/odd-1.0.dist-info/METADATA": ODD,
     "usr/lib/sealserve/rpm-packages": RPMS,
+    "usr/lib/sealserve/copied-from": "docker.io/tensorflow/serving:2.20.0@sha256:00ff\n",
     "etc/passwd": "nothing that names a package",
 }
 

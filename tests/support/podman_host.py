@@ -91,7 +91,7 @@ class Podman:
 
     def clear(self) -> None:
         """Remove every container, network and image of this store."""
-        self.run("rm", "--all", "--force", "--time", "2", check=False)
+        self.run("rm", "--all", "--force", "--time", "0", check=False)
         self.run("network", "prune", "--force", check=False)
         self.run("rmi", "--all", "--force", check=False)
         overlay = self.folder / "graph" / "overlay"

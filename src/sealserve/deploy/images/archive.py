@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from sealserve.deploy.images.recipe import RPM_LIST
+from sealserve.deploy.images.recipe import COPIED_LIST, RPM_LIST
 from sealserve.errors import FormatError
 
 JSON_LIMIT: Final = 4 << 20
@@ -129,7 +129,8 @@ def _remove(files: dict[str, bytes], path: str, *, below_only: bool = False) -> 
 
 
 def _names_packages(path: str) -> bool:
-    return bool(_DPKG.fullmatch(path) or _PYTHON.fullmatch(path) or f"/{path}" == RPM_LIST)
+    listed = f"/{path}" in (RPM_LIST, COPIED_LIST)
+    return listed or bool(_DPKG.fullmatch(path) or _PYTHON.fullmatch(path))
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:

@@ -23,6 +23,7 @@ from sealserve.errors import UsageError
 
 RECIPE_NAME: Final = "Containerfile"
 RPM_LIST: Final = "/usr/lib/sealserve/rpm-packages"
+COPIED_LIST: Final = "/usr/lib/sealserve/copied-from"  # images, one a line
 SIGN: Final = "sign"  # the script of the signing step
 SIGNED_FOLDER: Final = "/signed"  # where a container that signs writes to
 MEASUREMENT_LABEL: Final = "io.sealserve.mr_enclave"
@@ -200,6 +201,7 @@ def _words(request: Request) -> dict[str, str]:
         "APT_TRACES": _APT_TRACES,
         "DNF_TRACES": _DNF_TRACES,
         "RPM_LIST": _LIST_PACKAGES,
+        "COPIED_LIST": COPIED_LIST,
     }
 
 

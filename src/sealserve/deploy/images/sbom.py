@@ -2,7 +2,7 @@
 
 The same image gives the same bytes: the time is the image's own. A licence is repeated where it was
 declared as an SPDX expression and is NOASSERTION otherwise; nothing is concluded.
-Source: SPDX 2.3, clauses 6, 7 and 11; package-url, types `deb`, `pypi`, `rpm`.
+Source: SPDX 2.3, clauses 6, 7 and 11; package-url, types `deb`, `oci`, `pypi`, `rpm`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from sealserve import __version__
 from sealserve.deploy.images.archive import Image
-from sealserve.deploy.images.recipe import RPM_LIST
+from sealserve.deploy.images.recipe import COPIED_LIST, RPM_LIST
 from sealserve.deploy.images.roles import ROLE_LABEL
 
 _EXPRESSION: Final = re.compile(r"[A-Za-z0-9.+-]+(?: (?:AND|OR|WITH) [A-Za-z0-9.+-]+)*")
@@ -39,6 +39,9 @@ class Package:
     @property
     def url(self) -> str:
         """Its package URL."""
+        if self.kind == "oci":
+            last = self.name.rpartition("/")[2]
+            return f"pkg:oci/{last}@{quote(self.version)}?repository_url={self.name}"
         space = {"deb": "debian/", "rpm": ""}.get(self.kind, "")
         name = _python_name(self.name) if self.kind == "pypi" else self.name
         arch = f"?arch={quote(self.architecture)}" if self.architecture else ""
@@ -85,6 +88,8 @@ def _packages(files: dict[str, bytes]) -> Iterator[Package]:
             yield from _of_dpkg(text)
         elif f"/{path}" == RPM_LIST:
             yield from _of_rpm(text)
+        elif f"/{path}" == COPIED_LIST:
+            yield from _of_images(text)
 
 
 def _of_dpkg(text: str) -> Iterator[Package]:
@@ -107,6 +112,13 @@ def _of_rpm(text: str) -> Iterator[Package]:
         fields = line.split("\t")
         if len(fields) == _RPM_FIELDS:
             yield Package("rpm", *fields)
+
+
+def _of_images(text: str) -> Iterator[Package]:
+    """Images that something was copied from, of which no package tells."""
+    for line in text.split():
+        name, _, digest = line.partition("@")
+        yield Package("oci", re.sub(r":[^:/]*$", "", name), digest)
 
 
 def _root_package(image: Image, name: str, identifier: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ def test_packages_are_those_that_are_installed(image: Image) -> None:
     assert [(each.kind, each.name, each.version) for each in packages(image)] == [
         ("deb", "libc6", "2.36-9+deb12u13"),
         ("deb", "tzdata", "2025b-0+deb12u2"),
+        ("oci", "docker.io/tensorflow/serving", "sha256:00ff"),
         ("pypi", "Typing_Extensions", "4.16.0"),
         ("pypi", "odd", "1.0+local"),
         ("rpm", "glibc", "2.38-1.an23"),
@@ -30,6 +31,7 @@ def test_packages_are_those_that_are_installed(image: Image) -> None:
     assert [each.url for each in packages(image)] == [
         "pkg:deb/debian/libc6@2.36-9%2Bdeb12u13?arch=amd64",
         "pkg:deb/debian/tzdata@2025b-0%2Bdeb12u2?arch=all",
+        "pkg:oci/serving@sha256%3A00ff?repository_url=docker.io/tensorflow/serving",
         "pkg:pypi/typing-extensions@4.16.0",
         "pkg:pypi/odd@1.0%2Blocal",
         "pkg:rpm/glibc@2.38-1.an23?arch=x86_64",
