@@ -14,74 +14,16 @@ from typing import Any
 
 import pytest
 
-from cluster_images import images
-from cluster_site import (
-    DOMAIN,
-    NAME,
-    Site,
-    apply,
-    edge_target,
-    give_model_key,
-    give_policy,
-    give_secrets,
-    make_volumes,
-    measure,
-    prepare,
-)
-from real_cluster import Cluster, tell
+from cluster_site import DOMAIN, NAME, Site, ask, edge_target
+from real_cluster import tell
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(7200)]
 
 STEADY = Path(__file__).parent / "steady.py"
-FIRST_ANSWER_SECONDS = 120.0
 BEFORE = 5.0  # seconds of load around each change
 LEAST_RIGHT = 0.9
-
-
-@pytest.fixture(scope="module")
-def site(node: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """What is there before anything is applied: a node with our images, an owner's files."""
-    names = {}
-    for role, (name, archive) in images(tmp_path_factory.mktemp("images")).items():
-        began = time.monotonic()
-        node.take(archive)
-        tell(f"the image {name} is imported", began)
-        names[role] = name
-    made = Site(node, node.space.folder / "site", names)
-    prepare(made)
-    return made
-
-
-@pytest.fixture(scope="module")
-def applied(site: Site) -> Site:
-    """The service, applied from nothing: it answers."""
-    began = time.monotonic()
-    make_volumes(site)
-    give_secrets(site)
-    give_policy(site, measure(site))
-    from_nothing = time.monotonic()
-    apply(site)
-    site.wait("keyservice", log="kubelet")
-    give_model_key(site)
-    site.wait("server", log="kubelet")
-    site.wait("edge", log="kubelet")
-    ask(site)
-    tell("from the first apply to the first answer", from_nothing)
-    tell("the same, with secrets and the measurement before", began)
-    return site
-
-
-def ask(site: Site) -> str:
-    """One prediction through the edge over TLS, by our command."""
-    target = edge_target(site)
-    words = ["predict", "--target", target, "--server-name", DOMAIN, "--model", "digits"]
-    words += ["--ca", str(site.client / "ca.pem"), "--random", "1,8,8,1"]
-    deadline = time.monotonic() + FIRST_ANSWER_SECONDS
-    while True:
-        asked = site.cluster.space.run(sys.executable, "-m", "sealserve", *words, check=False)
-        if asked.returncode == 0:
-            return asked.stdout
-        assert time.monotonic() < deadline, asked.stderr
+SERVER = f"deployment/{NAME}-server"
+CLIENTS = 4  # of the steady load: so many requests are under way at most
 
 
 def pods(site: Site) -> set[str]:
@@ -164,29 +106,96 @@ def test_the_key_service_s_audit_record_says_to_whom_it_released_the_key(applied
 def test_scaling_up_and_down_under_load_fails_no_request(applied: Site) -> None:
     lines: list[dict[str, Any]] = []
     before = pods(applied)
-    deployment = f"deployment/{NAME}-server"
     with steady(applied, lines):
         began = time.time()
-        applied.kubectl("scale", deployment, "--replicas=2")
+        applied.kubectl("scale", SERVER, "--replicas=2")
         applied.wait("server", log="kubelet")
         up = time.time()
         (added,) = pods(applied) - before
         time.sleep(4 * BEFORE)
         spread = answered(applied)
         down = time.time()
-        applied.kubectl("scale", deployment, "--replicas=1")
+        applied.kubectl("scale", SERVER, "--replicas=1")
         wait_for_pods(applied, 1)
         ended = time.time()
-    errors = [line["error"] for line in lines if line["error"]]
-    slowest = max(line["ended"] - line["began"] for line in lines)
     sys.stderr.write(
-        f"1 to 2 replicas in {up - began:.1f} s ({added}), 2 to 1 in {ended - down:.1f} s; "
-        f"{len(lines)} requests, {len(errors)} failed, the slowest took {slowest:.2f} s\n"
-        f"connections by replica while there were two: {dict(spread)}\n"
+        f"1 to 2 replicas in {up - began:.1f} s ({added}), 2 to 1 in {ended - down:.1f} s\n"
+        f"connections while there were two: {dict(spread)}\n"
     )
-    assert not errors
+    report(lines)
+    assert not errors(lines)
     assert len(spread) > 1
     assert sum(line["right"] for line in lines) >= LEAST_RIGHT * len(lines)
+
+
+def test_a_rollout_under_load_fails_no_request(applied: Site) -> None:
+    lines: list[dict[str, Any]] = []
+    before = pods(applied)
+    with steady(applied, lines):
+        began = time.monotonic()
+        applied.kubectl("rollout", "restart", SERVER)
+        applied.wait("server", log="kubelet")
+        wait_for_pods(applied, 1)
+        tell("one server in the place of another", began)
+    assert not pods(applied) & before
+    report(lines)
+    assert not errors(lines)
+
+
+def test_a_server_that_is_killed_takes_no_more_than_its_requests_with_it(applied: Site) -> None:
+    lines: list[dict[str, Any]] = []
+    applied.kubectl("scale", SERVER, "--replicas=2")
+    applied.wait("server", log="kubelet")
+    killed = min(pods(applied))
+    with steady(applied, lines):
+        applied.kubectl("delete", "pod", killed, "--force", "--grace-period=0")
+        applied.wait("server", log="kubelet")
+    report(lines)
+    assert len(errors(lines)) <= CLIENTS
+    applied.kubectl("scale", SERVER, "--replicas=1")
+    wait_for_pods(applied, 1)
+
+
+def test_a_changed_server_is_given_no_key_and_the_old_one_serves_on(applied: Site) -> None:
+    lines: list[dict[str, Any]] = []
+    before = pods(applied)
+    deployment = applied.get("deployment", f"{NAME}-server")
+    place = deployment["spec"]["template"]["spec"]["containers"][0]["args"].index("serve") + 1
+    path = f"/spec/template/spec/containers/0/args/{place}"
+    patch = [{"op": "add", "path": path, "value": "--enable_batching"}]
+    with steady(applied, lines):
+        applied.kubectl("patch", SERVER, "--type=json", f"--patch={json.dumps(patch)}")
+
+        def denied() -> bool:
+            return any(each["outcome"] == "denied" and "policy" in each["code"] for each in said())
+
+        def said() -> list[dict[str, Any]]:
+            told = applied.kubectl("logs", f"deploy/{NAME}-keyservice", "--container=keyservice")
+            found = [json.loads(line) for line in told.stdout.splitlines() if line[:1] == "{"]
+            return [each for each in found if each["event"] == "decision"]
+
+        applied.cluster.wait("the changed server is denied the key", denied, log="kubelet")
+        (changed,) = pods(applied) - before
+        ready = applied.get("pod", changed)["status"]["containerStatuses"][0]["ready"]
+        assert not ready and before <= pods(applied)
+        applied.kubectl("rollout", "undo", SERVER)
+        applied.wait("server", log="kubelet")
+    report(lines)
+    assert not errors(lines)
+    assert before <= pods(applied)
+
+
+def errors(lines: list[dict[str, Any]]) -> list[str]:
+    return [line["error"] for line in lines if line["error"]]
+
+
+def report(lines: list[dict[str, Any]]) -> None:
+    slowest = max(line["ended"] - line["began"] for line in lines)
+    failed = errors(lines)
+    sys.stderr.write(
+        f"{len(lines)} requests, {len(failed)} failed{failed[:3] or ''}, "
+        f"the slowest took {slowest:.2f} s\n"
+    )
 
 
 def answered(site: Site) -> Counter[str]:

@@ -1,7 +1,8 @@
 """The programs of a single-node cluster: where they come from, their files and command lines.
 
 Sources: Kubernetes, `hack/local-up-cluster.sh` and the references of the configuration files;
-containerd, `docs/cri/config.md`; CNI, plugins `bridge`, `host-local`, `portmap`; etcd, `--help`.
+containerd, `docs/cri/config.md`; CNI, plugins `bridge`, `host-local`, `portmap`; etcd, `--help`;
+kube-router, `docs/user-guide.md`.
 Modest machines are provided for: cgroups of version 1 without systemd, no right to raise a limit or
 a score of the OOM killer, sysctls of the machine left as they are.
 """
@@ -29,6 +30,7 @@ PACKAGES = {
     "runc": "runc",
     "iptables": "iptables",
     "conntrack": "conntrack",
+    "ipset": "ipset",
     "nsenter": "util-linux",
     "ip": "iproute2",
 }
@@ -90,6 +92,7 @@ class Parts:
         made.issue("controllers", "system:kube-controller-manager")
         made.issue("scheduler", "system:kube-scheduler")
         made.issue("proxy", "system:kube-proxy")
+        made.issue("policies", "kube-router", groups=("system:masters",))
         node = ("system:nodes",)
         made.issue("node", f"system:node:{NAME}", groups=node, hosts=(NAME, NODE_ADDRESS))
         authority(self.trust, "accounts")  # whose key signs the tokens of service accounts
@@ -227,6 +230,16 @@ class Parts:
         }
         path = self.file("proxy.json", config)
         self.space.start("kube-proxy", self.bin / "kube-proxy", f"--config={path}")
+
+    def policies(self) -> None:
+        """kube-router, which here enforces NetworkPolicies and does nothing else."""
+        config = kubeconfig(self.ca, "policies", API)
+        self.space.start(
+            "kube-router",
+            *(self.bin / "kube-router", "--run-firewall=true", "--run-router=false"),
+            *("--run-service-proxy=false", "--enable-cni=false", f"--kubeconfig={config}"),
+            *(f"--hostname-override={NAME}", f"--service-cluster-ip-range={SERVICES}"),
+        )
 
 
 _CONTAINERD = f"""\

@@ -32,6 +32,7 @@ DOMAIN = "grpc.tf-serving.service.com"
 KEY_SERVICE = f"keys.{NAME}.svc"
 PORT = 8500
 COMMAND_SECONDS = 300
+FIRST_ANSWER_SECONDS = 120.0
 POLICY = """\
 version = 2
 trust_root = "{root}"
@@ -243,3 +244,16 @@ def edge_target(site: Site) -> str:
     """Where clients connect to: the edge's Service."""
     address = site.get("service", f"{NAME}-edge")["spec"]["clusterIP"]
     return f"{address}:{PORT}"
+
+
+def ask(site: Site) -> str:
+    """One prediction through the edge over TLS, by our command."""
+    target = edge_target(site)
+    words = ["predict", "--target", target, "--server-name", DOMAIN, "--model", "digits"]
+    words += ["--ca", str(site.client / "ca.pem"), "--random", "1,8,8,1"]
+    deadline = time.monotonic() + FIRST_ANSWER_SECONDS
+    while True:
+        asked = site.cluster.space.run(sys.executable, "-m", "sealserve", *words, check=False)
+        if asked.returncode == 0:
+            return asked.stdout
+        assert time.monotonic() < deadline, asked.stderr

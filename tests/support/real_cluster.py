@@ -112,6 +112,7 @@ def add_node(cluster: Cluster) -> None:
         cluster.take(program_image(archive, image, parts.bin / name))
     parts.kubelet()
     parts.proxy()
+    parts.policies()
 
     def node_ready() -> bool:
         found = cluster.get("nodes")["items"]
