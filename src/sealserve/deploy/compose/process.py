@@ -31,7 +31,7 @@ LOG_LIMIT: Final = 32 << 20  # bytes; a longer log is cut when a command of ours
 _KEPT: Final = 1 << 20
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 _WAIT_FOR_WORD: Final = 'read -r word && exec "$@" </dev/null'
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ENVIRONMENT: Final = frozenset(
     (
         *("HOME", "LANG", "LC_ALL", "PATH", "PYTHONPATH", "TMPDIR", "VIRTUAL_ENV"),
@@ -64,7 +64,7 @@ class Place:
         """Start it in `folder`; `digest` is written down, too. UsageError where that cannot be."""
         if self.log.exists():
             self.log.replace(self.log.with_suffix(".log.1"))
-        with self.log.open("ab") as output, _signals_later():
+        with self.log.open("ab") as output, signals_later():
             try:
                 process = subprocess.Popen(
                     ["/bin/sh", "-c", _WAIT_FOR_WORD, "sh", *command],
@@ -175,9 +175,13 @@ def _give_word(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def _signals_later() -> Iterator[None]:
-    """Hold back what would end us, while a process has started and is not written down."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+def signals_later() -> Iterator[None]:
+    """Hold back what would end us, while a process has started and nobody knows of it yet.
+
+    A child inherits that, and has to undo it. Raised among Python's own hooks of a fork, an
+    exception would be lost besides.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield
     finally:
@@ -199,7 +203,7 @@ def _opened(pid: int) -> Iterator[int | None]:
 
 def _signals_now() -> None:
     """Between fork and exec, where no other lock is taken: hear what its parent holds back."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 def _ended(pidfd: int, seconds: float) -> bool:
