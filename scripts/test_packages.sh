@@ -22,6 +22,7 @@ if [ "${1-}" = cluster ]; then
 	need containernetworking-plugins /usr/lib/cni/bridge
 	need conntrack /usr/sbin/conntrack
 	need iptables /usr/sbin/iptables
+	need ipset /usr/sbin/ipset /sbin/ipset
 	need iproute2 /usr/bin/ip /usr/sbin/ip /bin/ip
 	need podman /usr/bin/podman
 	need debootstrap /usr/sbin/debootstrap

@@ -1,8 +1,7 @@
 """A service of the lab in a cluster, from nothing, as docs/kubernetes.md says.
 
 What the owner does is done on this host by the real commands; all else is applied by kubectl. Only
-two things are the test's own: volumes, which a cluster of one node has in folders, and an overlay
-above ours with a smaller request for CPU, since such a node has few.
+the volumes are the test's own: a cluster of one node has them in folders.
 """
 
 from __future__ import annotations
@@ -71,7 +70,7 @@ class Site:
 
     @property
     def overlay(self) -> Path:
-        return self.folder / "overlay"
+        return self.folder / "rendered" / "kustomize" / "overlays" / "lab"
 
     def do(self, *words: str, folder: Path) -> str:
         """A command of the owner's, on this host."""
@@ -143,17 +142,6 @@ def _render(site: Site) -> None:
     table = f'\n[kubernetes]\nregistry = "{prefix}"\ntag = "{tag}"\nmax_replicas = 4\n'
     path.write_text(path.read_text().replace("threads = 4", "threads = 1") + table)
     site.do("k8s", "render", "sealserve.toml", "--out", "rendered", folder=site.folder)
-    site.overlay.mkdir()
-    less = [
-        {
-            "op": "replace",
-            "path": "/spec/template/spec/containers/0/resources/requests/cpu",
-            "value": "100m",
-        }
-    ]
-    patch = {"target": {"kind": "Deployment"}, "patch": json.dumps(less)}
-    kustomization = {"resources": ["../rendered/kustomize/overlays/lab"], "patches": [patch]}
-    (site.overlay / "kustomization.yaml").write_text(json.dumps(kustomization))
 
 
 def make_volumes(site: Site) -> None:

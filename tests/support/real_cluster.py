@@ -112,13 +112,13 @@ def add_node(cluster: Cluster) -> None:
         cluster.take(program_image(archive, image, parts.bin / name))
     parts.kubelet()
     parts.proxy()
-    parts.policies()
 
     def node_ready() -> bool:
         found = cluster.get("nodes")["items"]
         return any(_true(node, "Ready") for node in found)
 
     cluster.wait(f"the node {NAME} is ready", node_ready, log="kubelet")
+    parts.policies()
     text = COREDNS.read_text().format(image=COREDNS_IMAGE, address=DNS_SERVICE, domain=DOMAIN)
     path = parts.file("coredns.yaml", text)
     cluster.kubectl("apply", *MANAGE, f"--filename={path}")

@@ -20,5 +20,6 @@ build etcd go.etcd.io/etcd/server/v3
 for name in kube-apiserver kubectl kubelet kube-controller-manager kube-scheduler kube-proxy; do
 	build "$name" "k8s.io/kubernetes/cmd/$name"
 done
+build kube-router github.com/cloudnativelabs/kube-router/v2/cmd/kube-router
 build coredns ./coredns
 build pause ./pause
