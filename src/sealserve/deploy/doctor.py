@@ -27,7 +27,7 @@ from sealserve.deploy.tdx import tdx_findings
 
 _PACKAGE = "sealserve"
 # Extras that running does not need.
-_DEVELOPMENT = frozenset({"all", "bench", "dev", "fuzz", "interop", "train"})
+_DEVELOPMENT = frozenset({"all", "bench", "containers", "dev", "fuzz", "interop", "train"})
 # Extras that a flag or a setting asks for, and `all` leaves out.
 _OPTIONS = frozenset({"otel", "pkcs11", "postgresql", "tensorflow"})
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)[^;]*(?:;.*\bextra == ['\"]([A-Za-z0-9._-]+)['\"])?")

@@ -23,11 +23,12 @@ from sealserve.selftest.platform import Platform, Site
 SAMPLE = Path(__file__).parents[2] / "data" / "gramine" / "sigstruct" / "sample.sig"
 DESCRIPTION = describe_service(port=8500, key_service_port=4433)
 TOOL = """#!/bin/sh
+[ "$1" = --version ] && echo 'Gramine 1.9 (x)' && exit
 printf '%s\\n' "$(basename $0) $*" >> calls
 case $(basename $0) in
 gramine-manifest) while [ $# -gt 2 ]; do shift; done; cp "$1" "$2";;
 gramine-sgx-sign) for last in "$@"; do :; done; cp SAMPLE "$last"; touch x.manifest.sgx;;
-gramine-sgx) [ "$1" = --version ] && echo 'Gramine 1.9 (x)' || { read line; echo "$1 $line"; };;
+gramine-sgx) read line; echo "$1 $line";;
 esac
 """.replace("SAMPLE", str(SAMPLE))
 
@@ -92,9 +93,7 @@ def test_an_enclave_is_rendered_built_signed_and_started(
     stated = json.loads(SAMPLE.with_name("sample.view.json").read_text())
     assert enclave.predict(words).mr_enclave.hex() == stated["mr_enclave"]
     assert enclave.run(words, "a challenge") == "probe a challenge\n"
-    manifest, sign, start = [
-        line for line in (site.folder / "calls").read_text().splitlines() if "--version" not in line
-    ]
+    manifest, sign, start = (site.folder / "calls").read_text().splitlines()
     assert manifest.startswith("gramine-manifest -Darch_libdir=/lib/x86_64-linux-gnu -Dentrypoint=")
     assert manifest.endswith("probe.manifest.template probe.manifest")
     assert "--output probe.manifest.sgx --sigfile probe.sig" in sign
