@@ -94,7 +94,12 @@ def test_show_tells_of_an_archive_and_writes_its_sbom_without_any_engine(
     assert told["layers"] == "1"
     assert told["io.sealserve.role"] == "server"
     assert run("show", file, "--json") == 0
-    assert json.loads(capsys.readouterr().out)["packages"] == {"deb": 2, "oci": 1, "pypi": 2, "rpm": 1}
+    assert json.loads(capsys.readouterr().out)["packages"] == {
+        "deb": 2,
+        "oci": 1,
+        "pypi": 2,
+        "rpm": 1,
+    }
     assert json.loads(sbom.read_text())["spdxVersion"] == "SPDX-2.3"
     assert run("show", file, "--sbom", str(sbom)) == 1
     assert "is not overwritten" in capsys.readouterr().err

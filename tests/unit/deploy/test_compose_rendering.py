@@ -28,11 +28,11 @@ from sealserve.deploy.compose.plan import (
     needed_files,
     serve_arguments,
 )
-from sealserve.deploy.compose.yaml import to_yaml
 from sealserve.deploy.description.model import Description
 from sealserve.deploy.description.reading import check_description
 from sealserve.deploy.description.writing import Answers, describe
 from sealserve.deploy.gramine.servers import program
+from sealserve.deploy.yaml_text import to_yaml
 from sealserve.errors import ConfigError, UsageError
 from sealserve.hosts import Address
 from sealserve.lab.arguments import normalize

@@ -36,7 +36,7 @@ from sealserve.deploy.description.model import Description, Model
 from sealserve.deploy.kubernetes.objects import all_objects, heading
 from sealserve.deploy.kubernetes.render import plan_for, render
 from sealserve.deploy.kubernetes.targets import TARGETS, find_target, own_target
-from sealserve.deploy.kubernetes.text import to_documents, to_yaml
+from sealserve.deploy.yaml_text import to_documents, to_yaml
 from sealserve.errors import UsageError
 
 KNOWN = [("plain", target) for target in TARGETS] + [("everything", "azure"), ("inside", "generic")]

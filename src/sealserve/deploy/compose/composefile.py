@@ -15,6 +15,7 @@ Source: compose-spec, `spec.md`; docker-compose 1.29.2, compose_spec.json; podma
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,13 +30,13 @@ from sealserve.deploy.compose.plan import (
     needed_files,
     serve_arguments,
 )
-from sealserve.deploy.compose.yaml import to_yaml
 from sealserve.deploy.description.model import size_in_mib
 from sealserve.deploy.gramine.sizing import sizing
 from sealserve.deploy.images import roles
 from sealserve.deploy.images.roles import Role
 from sealserve.deploy.nginx import Edge, render
 from sealserve.deploy.nginx import Route as Edged
+from sealserve.deploy.yaml_text import to_yaml
 from sealserve.errors import UsageError
 from sealserve.hosts import Address, parse_address
 
@@ -193,7 +194,7 @@ def _sealed(service: dict[str, Any], description_sha256: str) -> dict[str, Any]:
 
     The description's is not part of it: what another service is described by changes nothing here.
     """
-    digest = hashlib.sha256(to_yaml(service).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps(service).encode()).hexdigest()
     labels = {roles.DESCRIPTION_LABEL: description_sha256, DIGEST_LABEL: digest}
     return {**service, "labels": {**service["labels"], **labels}}
 

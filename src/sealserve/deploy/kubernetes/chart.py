@@ -14,7 +14,7 @@ from sealserve import __version__
 from sealserve.deploy.kubernetes.choices import marks, values_document, with_actions
 from sealserve.deploy.kubernetes.objects import all_objects, heading
 from sealserve.deploy.kubernetes.plan import DIGEST, Plan
-from sealserve.deploy.kubernetes.text import to_document, to_documents
+from sealserve.deploy.yaml_text import to_document, to_documents
 
 _OLDEST: Final = ">=1.30.0-0"  # preStop's sleep, sidecars
 _TYPES: Final[dict[type, Any]] = {int: "integer", str: "string", list: "array"}

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sealserve.deploy.kubernetes.objects import all_objects, heading
 from sealserve.deploy.kubernetes.plan import Object, Plan
-from sealserve.deploy.kubernetes.text import to_document, to_documents
+from sealserve.deploy.yaml_text import to_document, to_documents
 
 _KIND: Final = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
 _FILE: Final = "kustomization.yaml"

@@ -1,16 +1,14 @@
-"""Objects as YAML: the same objects, the same bytes; a text of several lines stands as it is.
+"""Documents as YAML: the same documents, the same bytes; a text of several lines stands as it is.
 
-Written and read by PyYAML, in the order in which they were made.
+Written by PyYAML, in the order in which they were made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
-
-from sealserve.deploy.kubernetes.plan import Object
 
 
 class _Dumper(yaml.SafeDumper):
@@ -43,7 +41,7 @@ def to_document(document: Any, head: Sequence[str]) -> str:
     return "".join(f"# {line}\n" for line in head) + to_yaml(document)
 
 
-def to_documents(objects: Iterable[Object], head: Sequence[str]) -> str:
+def to_documents(objects: Iterable[Mapping[str, Any]], head: Sequence[str]) -> str:
     """Several documents in one text, behind a comment of these lines."""
     first, *others = objects
     return "---\n".join([to_document(first, head), *map(to_yaml, others)])
