@@ -9,7 +9,7 @@ FUZZ_SECONDS ?= 20
 CORPUS_TESTS := tests/interop/test_dcap_quotes.py tests/interop/test_dcap_vectors.py \
 	tests/unit/verifier/test_rejections.py tests/unit/lab/test_lab_vectors.py
 
-.PHONY: help demo test test-corpus test-interop test-containers test-gramine test-cluster vectors fuzz check bench bench-keyservice bench-serving soak proto train clean
+.PHONY: help demo test test-long test-corpus test-interop test-containers test-gramine test-cluster vectors fuzz check bench bench-keyservice bench-serving soak proto train clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 18
@@ -38,8 +38,11 @@ $(VENV)/.fuzz: $(VENV)/.dev
 demo: $(VENV)/.run ## seal, attest, release, serve, predict: the whole of SealServe on this machine
 	@$(BIN)/sealserve demo
 
-test: $(VENV)/.packages ## every test that needs no large package
-	$(BIN)/pytest -q -n 2 -m "not interop and not containers and not gramine and not cluster"
+test: $(VENV)/.packages ## every test that needs no large package and no minutes
+	$(BIN)/pytest -q -n 2 -m "not (interop or containers or gramine or cluster or long)"
+
+test-long: $(VENV)/.packages ## whole services composed, killed and rolled, and much data
+	$(BIN)/pytest -q -n 2 -m long
 
 test-corpus: $(VENV)/.dev ## the verifier on public DCAP vectors and on the lab's mutations
 	$(BIN)/pytest -q -n 2 -m "not interop" $(CORPUS_TESTS)

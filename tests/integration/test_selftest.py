@@ -51,6 +51,7 @@ def outcomes(report: Any) -> dict[str, str]:
     return {step["name"]: step["outcome"] for step in report["steps"]}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(SECONDS + 10)
 def test_every_step_passes_in_the_lab_and_says_that_it_is_simulated(tmp_path: Path) -> None:
     ended = selftest(tmp_path, "--tee", "tdx", "--out", "report.json", "--keep", "kept")

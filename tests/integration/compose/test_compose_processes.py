@@ -23,10 +23,13 @@ from sealserve.errors import ConfigError, DeniedError, NetworkError
 from sealserve.ports import free_port
 
 NGINX = find_nginx()
-pytestmark = pytest.mark.skipif(
-    NGINX is None or NGINX.stream == "missing",
-    reason="nginx with its stream module is missing (Debian: nginx-light libnginx-mod-stream)",
-)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(
+        NGINX is None or NGINX.stream == "missing",
+        reason="nginx with its stream module is missing (Debian: nginx-light libnginx-mod-stream)",
+    ),
+]
 SERVICES = ["qe", "keyservice", "server-1", "server-2", "proxy"]
 
 
