@@ -35,6 +35,12 @@ KEYS_FOLDER: Final = "/run/sealserve/keys"
 _GIVEN_FOLDER: Final = "/run/sealserve/given"
 _STATE: Final = "state"
 _END_SECONDS: Final = 70  # a session takes 60 at most
+# At each start of a pod; the policy only at the first, since `init` replaces none that is in force.
+_INIT: Final = (
+    "set -e; told=$(sealserve keyservice init --config {config} --json); "
+    "case $told in *'\"policy_sha256\": null'*) "
+    "sealserve keyservice init --config {config} --policy {policy};; esac"
+)
 
 
 def key_service_objects(plan: Plan) -> list[Object]:
@@ -130,7 +136,7 @@ def _deployment(plan: Plan) -> Object:
     making = Container(
         name="init",
         image=image,
-        arguments=["keyservice", "init", "--config", file, "--policy", f"{CONFIG_FOLDER}/{POLICY}"],
+        command=["sh", "-c", _INIT.format(config=file, policy=f"{CONFIG_FOLDER}/{POLICY}")],
         resources=small,
         mounts=mounts,
     )
