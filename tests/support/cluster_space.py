@@ -28,7 +28,7 @@ NAME = "sealserve-cluster"
 NODE_ADDRESS = "10.210.0.1"
 END_SECONDS = 30.0
 RUN_SECONDS = 120.0
-TRIES = 10
+TRIES, STEP = 20, 0.5
 # Sysctls of the whole machine that kubelet wants set: in there they seem to be.
 SEEMING = {
     "vm/overcommit_memory": 1,
@@ -145,7 +145,7 @@ def space(folder: Path) -> Iterator[Space]:
             yield made
         finally:
             made.close()
-            sweep_cgroups()
+            sweep(folder, but="logs")
 
 
 def _make(folder: Path) -> Space:
@@ -179,15 +179,24 @@ def controllers() -> Sequence[Path]:
     return [each for each in CGROUPS.iterdir() if each.is_dir() and not each.is_symlink()]
 
 
-def sweep(folder: Path) -> None:
-    """Remove what a run left that could not do so itself."""
+def sweep(folder: Path, *, but: str = "") -> None:
+    """Remove what a run left, except its folder `but`."""
     sweep_cgroups()
+    for each in folder.iterdir() if folder.exists() else ():
+        if each.name != but:
+            _remove(each)
+
+
+def _remove(path: Path) -> None:
     for _ in range(TRIES):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+        if not path.exists():
             return
-        time.sleep(1)
-    raise AssertionError(f"{folder} cannot be removed")
+        time.sleep(STEP)
+    raise AssertionError(f"{path} cannot be removed")
 
 
 def sweep_cgroups() -> None:
