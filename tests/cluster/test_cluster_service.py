@@ -167,7 +167,7 @@ def test_a_key_service_that_is_killed_is_missed_by_no_request(applied: Site) -> 
     (killed,) = (each["metadata"]["name"] for each in applied.get("pods", selected)["items"])
     with steady(applied, lines):
         applied.kubectl("delete", "pod", killed, "--force", "--grace-period=0")
-        applied.wait("keyservice", seconds=90, log="kubelet")
+        applied.wait("keyservice", log="kubelet")
     report(lines)
     assert not errors(lines)
 
