@@ -9,7 +9,7 @@ FUZZ_SECONDS ?= 20
 CORPUS_TESTS := tests/interop/test_dcap_quotes.py tests/interop/test_dcap_vectors.py \
 	tests/unit/verifier/test_rejections.py tests/unit/lab/test_lab_vectors.py
 
-.PHONY: help demo test test-corpus test-interop vectors fuzz check bench bench-keyservice bench-serving soak proto train clean
+.PHONY: help demo test test-long test-corpus test-interop test-containers test-gramine test-cluster vectors fuzz check bench bench-keyservice bench-serving soak proto train clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 18
@@ -26,6 +26,9 @@ $(VENV)/.packages: scripts/test_packages.sh $(VENV)/.dev
 $(VENV)/.interop: $(VENV)/.dev
 	@PYTHON=$(PYTHON) sh scripts/environment.sh $(VENV) interop && touch $@
 
+$(VENV)/.containers: $(VENV)/.packages
+	@PYTHON=$(PYTHON) sh scripts/environment.sh $(VENV) containers && touch $@
+
 $(VENV)/.bench: $(VENV)/.dev
 	@PYTHON=$(PYTHON) sh scripts/environment.sh $(VENV) bench && touch $@
 
@@ -35,14 +38,28 @@ $(VENV)/.fuzz: $(VENV)/.dev
 demo: $(VENV)/.run ## seal, attest, release, serve, predict: the whole of SealServe on this machine
 	@$(BIN)/sealserve demo
 
-test: $(VENV)/.packages ## every test that needs no large package
-	$(BIN)/pytest -q -n 2 -m "not interop"
+test: $(VENV)/.packages ## every test that needs no large package and no minutes
+	$(BIN)/pytest -q -n 2 -m "not (interop or containers or gramine or cluster or long)"
+
+test-long: $(VENV)/.packages ## whole services composed, killed and rolled, and much data
+	$(BIN)/pytest -q -n 2 -m long
 
 test-corpus: $(VENV)/.dev ## the verifier on public DCAP vectors and on the lab's mutations
 	$(BIN)/pytest -q -n 2 -m "not interop" $(CORPUS_TESTS)
 
 test-interop: $(VENV)/.interop ## against TensorFlow and other people's clients, which it installs
 	$(BIN)/pytest -q -m interop
+
+test-containers: $(VENV)/.containers ## build the images with podman, and run a whole service in them
+	$(BIN)/pytest -q -m containers tests/containers
+
+test-gramine: $(VENV)/.dev ## the server and a build under Gramine itself, without SGX; says where Gramine is missing
+	@PYTHON=$(PYTHON) sh scripts/gramine.sh build/gramine
+	$(BIN)/pytest -q -m gramine tests/integration/gramine
+
+test-cluster: $(VENV)/.containers ## what is rendered for Kubernetes, on a real cluster of this machine, built from its modules
+	@sh scripts/test_packages.sh cluster
+	$(BIN)/pytest -q -s -m cluster tests/cluster
 
 vectors: $(VENV)/.run ## SGX and TDX conformance vectors in build/vectors, and our verdicts on them
 	rm -rf build/vectors

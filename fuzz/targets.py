@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fuzz import hostile, parsers, seeds
+from fuzz.deploy_targets import DEPLOY
 from fuzz.serving_targets import SERVING
 from fuzz.target import Target
 from sealserve.appraisal.ear_reading import RESULT_LIMIT
@@ -180,5 +181,6 @@ TARGETS: dict[str, Target] = {
         words=(b"{{ ", b" }}", b"{% ", b" %}", b"sgx.", b"fs.mounts", b"insecure__", b"file:"),
         seconds=1.0,
     ),
+    **DEPLOY,
     **SERVING,
 }

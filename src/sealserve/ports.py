@@ -45,6 +45,13 @@ def check_free(address: ListenAddress) -> None:
         _bind(address, stack, reuse_port=False, reuse_address=True)
 
 
+def free_port() -> int:
+    """A port of the loopback address that nobody listens on now; somebody may, a moment later."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
+
+
 class ReservedPort:
     """An address whose port is chosen and held, for processes that listen with `reuse_port`.
 

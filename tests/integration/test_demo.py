@@ -113,6 +113,7 @@ def test_the_demo_holds_in_every_step(played: tuple[Path, Watch, dict]) -> None:
     assert checks[-1]["check"] == "it is whole: 3 released, 2 denied"
 
 
+@pytest.mark.long
 def test_it_holds_with_trust_domains_in_place_of_enclaves(tmp_path: Path) -> None:
     words = ["demo", "--tee", "tdx", "--oneway", "--json", "--keep", str(tmp_path / "kept")]
     ended = subprocess.run(

@@ -27,10 +27,10 @@ RUN_BY_OTHERS = {"README.md", "CONTRIBUTING.md"}  # make's own targets, which ru
 PORTS = ("8081", "8082", "4433", "4434", "4435", "8500", "8501", "8510", "8511")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(sealserve [^`]+)`")
-WORD = re.compile(r"[a-z]+(-[a-z]+)*")
+WORD = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)#?([^)\s]*)\)")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
-SECONDS = 280  # one process after the other, some dozens of them
+SECONDS = 310  # one process after the other, some dozens of them
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:

@@ -6,7 +6,9 @@ place, what was found, what was expected, and for an unknown key the nearest one
 
 from __future__ import annotations
 
+import datetime
 import difflib
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
@@ -17,6 +19,8 @@ from sealserve.errors import ConfigError
 
 _SHOWN = 80  # characters of a wrong value
 _SHOWN_FAULTS = 20
+_SHOWN_KEY = 64
+_BARE_KEY = re.compile(rf"[A-Za-z0-9_-]{{1,{_SHOWN_KEY}}}")
 # What pydantic says of Python types, in words of TOML.
 _EXPECTED = {
     "tuple_type": "expected a list",
@@ -26,6 +30,12 @@ _EXPECTED = {
     "model_type": "expected a table",
     "model_attributes_type": "expected a table",
     "union_tag_not_found": "expected a table",
+}
+_BOUNDS = {
+    "greater_than_equal": ("at least", "ge"),
+    "greater_than": ("more than", "gt"),
+    "less_than_equal": ("at most", "le"),
+    "less_than": ("less than", "lt"),
 }
 
 
@@ -60,7 +70,7 @@ def faults(model: type[BaseModel], error: ValidationError) -> Iterator[Fault]:
 
 
 def _message(place: _Place, details: ErrorDetails) -> str:
-    key = _written(place.path)
+    key = written(place.path)
     if details["type"] == "extra_forbidden":
         return _unknown_key(place, key)
     if details["type"] == "missing":
@@ -70,9 +80,26 @@ def _message(place: _Place, details: ErrorDetails) -> str:
     if details["type"] == "union_tag_invalid":
         tags = str(details["ctx"]["expected_tags"]).replace("'", '"').replace(", ", " or ")
         return f"{key}.tee: found {details['ctx']['tag']!r}, expected {tags}"
-    found = repr(details["input"])[:_SHOWN]
     expected = _EXPECTED.get(details["type"], details["msg"])
-    return f"{key}: found {found}, {expected[:1].lower()}{expected[1:]}"
+    if details["type"] in _BOUNDS:
+        words, bound = _BOUNDS[details["type"]]
+        expected = f"expected {words} {details['ctx'][bound]}"
+    elif details["type"] == "literal_error":
+        expected = f"expected {details['ctx']['expected']}"
+    return f"{key}: found {_shown(details['input'])}, {expected[:1].lower()}{expected[1:]}"
+
+
+def _shown(value: object) -> str:
+    """A wrong value as it is written in TOML, as far as that is short."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else "a list"
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, int) and value.bit_length() > _SHOWN:
+        return f"a number of {value.bit_length()} bits"  # Python writes no number of 4301 digits
+    return repr(value)[:_SHOWN]
 
 
 def _unknown_key(place: _Place, key: str) -> str:
@@ -111,9 +138,17 @@ def _tables_in(annotation: Any, tag: str = "") -> Iterator[tuple[str, type[BaseM
         yield from _tables_in(argument, tag)
 
 
-def _written(path: tuple[int | str, ...]) -> str:
+def written(path: tuple[int | str, ...]) -> str:
     """`("rules", 0, "identities", 2)` as `rules[0].identities[2]`, counted from 0."""
     written = ""
     for part in path:
-        written += f"[{part}]" if isinstance(part, int) else f".{part}"
+        written += f"[{part}]" if isinstance(part, int) else f".{_key_written(part)}"
     return written.removeprefix(".")
+
+
+def _key_written(key: str) -> str:
+    """A key that somebody made up may be long, and hold what terminals obey."""
+    if _BARE_KEY.fullmatch(key):
+        return key
+    shown = key if len(key) <= _SHOWN_KEY else f"{key[: _SHOWN_KEY - 3]}..."
+    return f'"{ascii(shown)[1:-1]}"'

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from sealserve.cli.cloud_maa import maa_policy
 from sealserve.cli.output import json_option, note, print_json
 from sealserve.cli.verification import Moment
 from sealserve.deploy.clouds import CLOUDS, load_cloud
@@ -31,7 +32,11 @@ def cloud() -> None:
       sealserve cloud list
       sealserve cloud show azure
       sealserve cloud qcnl alibaba --region cn-hangzhou
+      sealserve cloud maa-policy server.sig
     """
+
+
+cloud.add_command(maa_policy)
 
 
 @cloud.command("list")

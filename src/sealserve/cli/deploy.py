@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,10 @@ import click
 
 from sealserve.cli.output import json_option, print_json
 from sealserve.cli.policy_files import counts, print_findings
-from sealserve.deploy.description import Description
-from sealserve.deploy.description_reading import check_description, read_text
-from sealserve.deploy.description_writing import Answers, describe
-from sealserve.errors import ConfigError
+from sealserve.deploy.description.model import Description
+from sealserve.deploy.description.reading import check_description, read_text
+from sealserve.deploy.description.writing import Answers, describe
+from sealserve.errors import ConfigError, UsageError
 from sealserve.files import PUBLIC, write_file
 
 _QUESTIONS = {
@@ -44,10 +46,14 @@ def deploy() -> None:
     """
 
 
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def _answer_options(command: Any) -> Any:
     for name, question in reversed(_QUESTIONS.items()):
         command = click.option(
-            f"--{name.replace('_', '-')}",
+            _option(name),
             name,
             type=type(getattr(_SUGGESTED, name)),
             help=f"{question[:1].upper()}{question[1:]}.  [suggested: {getattr(_SUGGESTED, name)}]",
@@ -74,14 +80,11 @@ def init(out: Path, yes: bool, as_json: bool, **given: Any) -> None:
       sealserve deploy init
       sealserve deploy init --yes --model digits --key-service keys.example.com:4433
     """
-    answers = _SUGGESTED
-    for field in fields(answers):
-        value = given[field.name]
-        if value is None and not yes:
-            suggested = getattr(_SUGGESTED, field.name)
-            value = click.prompt(_QUESTIONS[field.name], default=suggested, err=True)
-        if value is not None:
-            answers = replace(answers, **{field.name: value})
+    missing = [] if yes else [name for name in _QUESTIONS if given[name] is None]
+    said = {name: value for name, value in given.items() if value is not None}
+    for number, name in enumerate(missing):
+        said[name] = _ask(name, missing[number:])
+    answers = replace(_SUGGESTED, **said)
     text = describe(answers)
     write_file(out, text.encode(), mode=PUBLIC, replace=False)
     description = check_description(text).description
@@ -90,6 +93,21 @@ def init(out: Path, yes: bool, as_json: bool, **given: Any) -> None:
         print_json({"file": str(out), "description_sha256": digest})
         return
     click.echo(f"{out}: written, description sha256 {digest}")
+
+
+def _ask(name: str, missing: Sequence[str]) -> Any:
+    """What a person types, or the next line of what stands in for one."""
+    suggested = getattr(_SUGGESTED, name)
+    if sys.stdin.isatty():
+        return click.prompt(_QUESTIONS[name], default=suggested, err=True)
+    try:
+        return click.prompt("", default=suggested, show_default=False, prompt_suffix="", err=True)
+    except click.Abort:
+        unanswered = ", ".join(map(_option, missing))
+        raise UsageError(
+            f"nobody is at a terminal to answer, and no option says {unanswered}",
+            hint="give these options, or --yes, which takes what is suggested for the rest",
+        ) from None
 
 
 @deploy.command()

@@ -7,6 +7,7 @@ import click
 from sealserve.cli.gramine_lint import lint
 from sealserve.cli.gramine_measure import measure
 from sealserve.cli.gramine_render import render
+from sealserve.cli.gramine_verify_build import verify_build
 
 
 @click.group()
@@ -22,3 +23,4 @@ def gramine() -> None:
 gramine.add_command(render)
 gramine.add_command(lint)
 gramine.add_command(measure)
+gramine.add_command(verify_build)

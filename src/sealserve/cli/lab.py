@@ -105,7 +105,13 @@ def _show(folder: LabFolder, world: World, *, as_json: bool) -> None:
 
 @lab.command()
 @DIRECTORY
-def qe(directory: Path) -> None:
+@click.option(
+    "--run",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="FOLDER",
+    help="Have socket and lock in FOLDER, and only read DIR.",
+)
+def qe(directory: Path, run: Path | None) -> None:
     """Run the SIMULATED quoting enclave of DIR, on the Unix socket DIR/qe.sock.
 
     It launches enclaves for `sealserve lab enclave`, measuring them first, and gives quotes to
@@ -119,7 +125,7 @@ def qe(directory: Path) -> None:
     stop = threading.Event()
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with quoting_service(LabFolder(directory)):
+    with quoting_service(LabFolder(directory, run)):
         stop.wait()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from sealserve.attester.ratls import make_certificate
 from sealserve.attester.source import parse_source
 from sealserve.cli.lab_quote import (
     DIRECTORY,
@@ -17,13 +18,16 @@ from sealserve.cli.lab_quote import (
     parse_report_data,
 )
 from sealserve.cli.output import json_option, note, print_json
+from sealserve.errors import UsageError
 from sealserve.files import PUBLIC, write_file
+from sealserve.folders import os_errors
 from sealserve.lab.folder import LabFolder
 from sealserve.lab.front import Launched, run_enclave
 from sealserve.lab.identity import EnclaveIdentity, read_mr_signer
 from sealserve.lab.launched import Identity, identity_of
 from sealserve.lab.measurement import Interpreter, describe
 from sealserve.lab.measurement import measure as measure_enclave
+from sealserve.lab.quoting import quoting_service
 from sealserve.lab.trees import Digests
 
 
@@ -56,10 +60,27 @@ def _program(command: Callable[..., None]) -> Callable[..., None]:
 @DIRECTORY
 @enclave_attributes
 @_program
+@click.option(
+    "--qe",
+    "run",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Be the quoting enclave, too, with its socket FOLDER/qe.sock: for a container, which "
+    "shares no process with another. DIR is only read.",
+)
+@click.option(
+    "--run",
+    "asked",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Ask the quoting enclave of `sealserve lab qe DIR --run FOLDER`.",
+)
 def enclave(
     directory: Path,
     arguments: Sequence[str],
     code: Sequence[Path],
+    run: Path | None,
+    asked: Path | None,
     **attributes: Any,
 ) -> None:
     """Run a sealserve command as a SIMULATED enclave, measured by the quoting enclave of DIR.
@@ -72,10 +93,20 @@ def enclave(
     \b
     Example:
       sealserve lab enclave lab -- lab selfquote --evidence_source lab:lab/qe.sock
+      sealserve lab enclave lab --qe /tmp/qe -- lab selfquote --evidence_source lab:/tmp/qe/qe.sock
     """
-    folder = LabFolder(directory)
+    if run is not None and asked is not None:
+        raise UsageError("--qe is a quoting enclave itself, and --run asks another")
+    folder = LabFolder(directory, run or asked)
     request = describe(arguments, Interpreter.own(), code=code, **attributes)
-    raise click.exceptions.Exit(run_enclave(folder.socket, request, launched=_tell))
+    if run is None:
+        status = run_enclave(folder.socket, request, launched=_tell)
+    else:
+        with os_errors():
+            run.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with quoting_service(folder):
+            status = run_enclave(folder.socket, request, launched=_tell)
+    raise click.exceptions.Exit(status)
 
 
 def _tell(launched: Launched) -> None:
@@ -153,8 +184,14 @@ def _print_identity(identity: Identity, *, as_json: bool) -> None:
     metavar="HEX|-",
     help="Up to 64 bytes to quote; `-` reads them from standard input.",
 )
+@click.option(
+    "--certificate",
+    "with_certificate",
+    is_flag=True,
+    help="With --json: also an RA-TLS certificate of this process, whose key is thrown away.",
+)
 @json_option
-def selfquote(source: str, report_data: str, as_json: bool) -> None:
+def selfquote(source: str, report_data: str, with_certificate: bool, as_json: bool) -> None:
     """Print a quote of this very process, in hex: the evidence that an enclave has of itself.
 
     Only a process that runs as an enclave gets one.
@@ -166,8 +203,12 @@ def selfquote(source: str, report_data: str, as_json: bool) -> None:
     if report_data == "-":
         report_data = sys.stdin.readline(4 * REPORT_DATA_BYTES).strip()
     data = parse_report_data(report_data)
-    quote_hex = parse_source(source).quote(data).hex()
+    evidence = parse_source(source)
+    quote_hex = evidence.quote(data).hex()
     if as_json:
-        print_json({"quote": quote_hex, "report_data": data.hex()})
+        facts = {"quote": quote_hex, "report_data": data.hex()}
+        if with_certificate:
+            facts["certificate"] = make_certificate(evidence).certificate_der.hex()
+        print_json(facts)
     else:
         click.echo(quote_hex)

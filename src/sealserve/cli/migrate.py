@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from sealserve.cli.key import load_wrap_key
 from sealserve.cli.output import json_option, note, print_json
 from sealserve.cli.weaknesses import counted, print_weaknesses
 from sealserve.deploy.migration.migrating import Migration, write
@@ -33,22 +34,37 @@ from sealserve.deploy.migration.migrating import migrate as read_folder
     show_default=True,
     help="The name of the key in the key service.",
 )
+@click.option(
+    "-w",
+    "--wrap-key",
+    "wrap_keys",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A wrap key, to be told what it opens and for which paths; several times for several.",
+)
 @json_option
-def migrate(folder: Path, out: Path, secret: str, as_json: bool) -> None:
+def migrate(
+    folder: Path, out: Path, secret: str, wrap_keys: tuple[Path, ...], as_json: bool
+) -> None:
     """Make a description and a policy of a TensorFlow Serving Cluster PPML folder.
 
     Finds ra_config.json, the manifest template, Dockerfiles, scripts, Kubernetes files, keys,
-    certificates and models by name, and lists their faults: where, what follows, what to do. What
-    is guessed for sealserve.toml is said. Keys are neither printed nor copied. Where ra_config.json
-    cannot be carried over, policy.toml denies everything.
+    certificates, models.config and models by name, and lists their faults: where, what follows,
+    what to do. What is guessed for sealserve.toml is said. Keys are neither printed nor copied.
+    Where ra_config.json cannot be carried over, policy.toml denies everything.
+
+    A description has one key. With --wrap-key, the models that one key opens are described, and of
+    the others it is said what to do; without, no key is opened, and all models are described.
 
     The exit code is 0 when both files are written, whatever the faults.
 
     \b
     Example:
       sealserve migrate --from tensorflow-serving-cluster --out service
+      sealserve migrate --from old --out service --wrap-key wrap-key
     """
-    found = read_folder(folder, secret, datetime.now(UTC))
+    keys = {str(path): load_wrap_key(path) for path in wrap_keys}
+    found = read_folder(folder, secret, datetime.now(UTC), keys)
     written = [str(path) for path in write(found, out)]
     number = counted(found.faults)
     if as_json:

@@ -8,19 +8,21 @@ from typing import Any
 
 import click
 
+from sealserve.cli.measured_evidence import Wish, add_evidence
 from sealserve.cli.output import json_option, note, print_json
 from sealserve.cli.policy_files import counts, policy_argument, print_findings, read_text
-from sealserve.cli.sigstruct_file import add_to_policy
+from sealserve.cli.verification import Moment
 from sealserve.errors import ConfigError, UsageError
 from sealserve.files import write_file
+from sealserve.policies import importing
 from sealserve.policies.importing import (
     RA_CONFIG_LIMIT,
     Answer,
     Imported,
     Script,
-    Wish,
     import_ra_config,
 )
+from sealserve.verifier.claims import DcapStanding
 
 SCRIPT_LIMIT = 256 << 10  # bytes
 PUBLIC = 0o644  # a policy holds no secret
@@ -82,7 +84,7 @@ def import_(
     script = options["start_script"]
     imported = import_ra_config(
         read_text(ra_config, limit=RA_CONFIG_LIMIT),
-        Wish(options["secret"], options["encoding"], _answer(options)),
+        importing.Wish(options["secret"], options["encoding"], _answer(options)),
         datetime.now(UTC),
         Script(script.name, read_text(script, limit=SCRIPT_LIMIT)) if script else None,
     )
@@ -124,30 +126,47 @@ def _report(ra_config: Path, out: Path, imported: Imported, *, as_json: bool) ->
 
 @click.command("add-measurement")
 @policy_argument
-@click.argument("sig", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("evidence", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--identity", required=True, help="The identity to add it to, by its name.")
 @click.option("--by-signer", is_flag=True, help="Take every build of its signer, from this SVN on.")
 @click.option("--create", is_flag=True, help="Make the identity, if there is none of that name.")
+@click.option(
+    "--collateral",
+    metavar="DIR|FILE|URL",
+    help="For a quote: a folder, one JSON file, a PCCS, or a service by its name.",
+)
+@click.option(
+    "--trust-root",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="For a quote: the root certificate to rest on.  [default: Intel's SGX Root CA]",
+)
+@click.option("--at", type=Moment(), help="For a quote: the time to verify at.  [default: now]")
 @json_option
-def add_measurement(
-    file: Path, sig: Path, identity: str, by_signer: bool, create: bool, as_json: bool
-) -> None:
-    """Add the enclave of the SIGSTRUCT in SIG to an identity of the policy FILE.
+def add_measurement(file: Path, evidence: Path, as_json: bool, **wish: Any) -> None:
+    """Add what EVIDENCE is of to an identity of the policy FILE.
 
-    By its MRENCLAVE, or by its signer, product and security version. The SIGSTRUCT's signature is
-    checked, and one of a debug enclave is refused. The file keeps its comments, order and layout,
-    and is replaced whole or not at all; an identity of that name is never made wider than by the
-    one measurement.
+    EVIDENCE is the SIGSTRUCT of an enclave, or a quote (or RA-TLS certificate) of an enclave or a
+    TDX trust domain. An enclave is added by its MRENCLAVE, or by its signer, product and security
+    version; a trust domain by MRTD and its four registers. A SIGSTRUCT's signature is checked, a
+    quote is verified, and what is under debug is refused; a quote must rest on the policy's own
+    trust root. The file keeps its comments, order and layout, and is replaced whole or not at all;
+    an identity of that name is never made wider than by the one measurement.
 
     \b
     Example:
       sealserve policy add-measurement policy.toml server.sig --identity 'digit server'
       sealserve policy add-measurement policy.toml server.sig --identity ours --by-signer --create
+      sealserve policy add-measurement policy.toml td.quote --identity guest --collateral intel
     """
-    edited = add_to_policy(file, sig, identity, by_signer=by_signer, create=create)
+    added = add_evidence(file, evidence, Wish(**wish))
+    edited, claims = added.edited, added.claims
     if as_json:
-        print_json({"file": str(file), "changed": edited.changed, "done": edited.done})
+        facts = {"file": str(file), "changed": edited.changed, "done": edited.done}
+        print_json(facts | ({} if claims is None else {"claims": claims.as_dict()}))
         return
     click.echo(f"{file}: {edited.done}")
+    if claims is not None and isinstance(claims.standing, DcapStanding):
+        simulated = "SIMULATED: " if claims.simulated else ""
+        note(f"{simulated}the quote verifies; its platform's TCB: {claims.standing.tcb_status}")
     if edited.changed:
         note("a key service goes by it once it is in force: sealserve policy apply")

@@ -10,6 +10,7 @@ from sealserve.errors import UsageError
 from sealserve.evidence.sigstruct import Sigstruct, check_signature, parse_sigstruct
 from sealserve.files import read_file, write_file
 from sealserve.policies import editing
+from sealserve.policies.inserting import Edited
 
 SIGSTRUCT_LIMIT = 64 << 10  # bytes: what is longer than a SIGSTRUCT, the parser says
 
@@ -21,9 +22,7 @@ def read_sigstruct(sig: Path) -> Sigstruct:
     return stated
 
 
-def add_to_policy(
-    file: Path, sig: Path, identity: str, *, by_signer: bool, create: bool
-) -> editing.Edited:
+def add_to_policy(file: Path, sig: Path, identity: str, *, by_signer: bool, create: bool) -> Edited:
     """Add the enclave of `sig` to an identity of the policy `file`, which is replaced whole.
 
     Raises RejectedError for a SIGSTRUCT that does not verify, UsageError for one of a debug enclave

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from sealserve.cli.output import json_option, note, print_json
+from sealserve.cli.tls_check import check
 from sealserve.deploy.certificates import KEY_TYPES, MAX_DAYS, KeyType, Validity
 from sealserve.deploy.tls_folder import write_oneway, write_twoway
 
@@ -30,6 +31,9 @@ def tls() -> None:
     Example:
       sealserve tls twoway grpc.tf-serving.service.com client.tf-serving.service.com
     """
+
+
+tls.add_command(check)
 
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from sealserve.deploy.nginx import Edge, Nginx, Route, find_nginx, write_config
 from sealserve.hosts import Address
+from sealserve.ports import free_port
 
 PACKAGES = ("nginx", "libnginx-mod-stream")
 INSTALL_SECONDS = 120.0
@@ -48,13 +48,6 @@ def configure(folder: Path, nginx: Nginx, name: str, replicas: list[Address]) ->
     edge = Edge(listen, (Route(name, tuple(replicas)),), balance="round_robin")
     write_config(folder, edge, nginx)
     return listen
-
-
-def free_port() -> int:
-    """A port of the loopback address that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def _may_install() -> bool:

@@ -14,10 +14,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
+from sealserve.deploy.compose.process import ENDING, signals_later
 from sealserve.errors import NetworkError
 
 COMMAND = (sys.executable, "-m", "sealserve")
@@ -46,7 +46,6 @@ def run(words: Sequence[str], *, folder: Path) -> subprocess.CompletedProcess[st
 
 
 _libc = ctypes.CDLL(None)
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _end_with_parent() -> None:
@@ -54,18 +53,8 @@ def _end_with_parent() -> None:
 
     Calls into libc alone, which take no lock that another thread could hold.
     """
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-@contextmanager
-def _signals_later() -> Iterator[None]:
-    """Hold back what would end us: raised among Python's own hooks of a fork it would be lost."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Service:
@@ -74,7 +63,7 @@ class Service:
     def __init__(self, name: str, command: Sequence[str], *, folder: Path, log: Path) -> None:
         self.name = name
         self.log = log
-        with log.open("wb") as output, _signals_later():
+        with log.open("wb") as output, signals_later():
             self._process = subprocess.Popen(
                 list(command),
                 cwd=folder,
@@ -90,9 +79,9 @@ class Service:
         """What it has printed so far."""
         return self.log.read_text(errors="replace")
 
-    def wait_ready(self, pattern: str) -> re.Match[str]:
+    def wait_ready(self, pattern: str, *, seconds: float = READY_SECONDS) -> re.Match[str]:
         """The match of `pattern` in the output; raises NetworkError if it ends or stalls first."""
-        deadline = time.monotonic() + READY_SECONDS
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             ended = self._process.poll() is not None
             if found := re.search(pattern, self.text):
@@ -100,7 +89,7 @@ class Service:
             if ended:
                 raise self._failed(f"ended with exit code {self._process.returncode}")
             time.sleep(POLL_SECONDS)
-        raise self._failed(f"was not ready within {READY_SECONDS:.0f} s")
+        raise self._failed(f"was not ready within {seconds:.0f} s")
 
     def wait(self) -> int:
         """Its exit code, when it is expected to end by itself."""

@@ -13,13 +13,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from sealserve.demo.edge import configure, find_edge, free_port
+from sealserve.demo.edge import configure, find_edge
 from sealserve.demo.logged import CONFIG, LOG_KEY, audit
 from sealserve.demo.processes import Service
 from sealserve.demo.stage import DOMAIN, MODEL, Stage
 from sealserve.demo.tap import Tap
 from sealserve.errors import NetworkError
 from sealserve.hosts import Address, parse_address
+from sealserve.ports import free_port
 
 REPLICAS = 2
 LISTEN_SECONDS = 10.0

@@ -172,3 +172,17 @@ def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
+
+
+def dns_names(certificate: x509.Certificate) -> tuple[str, ...]:
+    """The DNS names of a certificate, which may be anybody's; none where they cannot be read."""
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        return tuple(extension.value.get_values_for_type(x509.DNSName))
+    except (
+        x509.ExtensionNotFound,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+        ValueError,
+    ):
+        return ()

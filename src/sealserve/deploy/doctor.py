@@ -6,7 +6,6 @@ lab needs Python packages alone; all else is reported.
 
 from __future__ import annotations
 
-import asyncio
 import platform
 import re
 from collections.abc import Iterator
@@ -15,27 +14,25 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-import httpx
-
+from sealserve.deploy import collateral_service
 from sealserve.deploy.clouds import load_cloud
 from sealserve.deploy.clouds.machine import cloud_findings
+from sealserve.deploy.description.model import Description
 from sealserve.deploy.finding import Finding, command_output
 from sealserve.deploy.nginx import find_nginx
-from sealserve.deploy.sgx import sgx_findings
+from sealserve.deploy.sgx import Machine, sgx_findings, thorough_findings
+from sealserve.deploy.sgx.host import cloud_of, host
+from sealserve.deploy.sgx.quoting import clock
 from sealserve.deploy.tdx import tdx_findings
-from sealserve.endorsements.pccs import DEFAULT_PATH
-
-PCCS_SECONDS = 3.0
-QCNL_CONFIG = "etc/sgx_default_qcnl.conf"
 
 _PACKAGE = "sealserve"
 # Extras that running does not need.
-_DEVELOPMENT = frozenset({"all", "bench", "dev", "fuzz", "interop", "train"})
+_DEVELOPMENT = frozenset({"all", "bench", "containers", "dev", "fuzz", "interop", "train"})
 # Extras that a flag or a setting asks for, and `all` leaves out.
 _OPTIONS = frozenset({"otel", "pkcs11", "postgresql", "tensorflow"})
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)[^;]*(?:;.*\bextra == ['\"]([A-Za-z0-9._-]+)['\"])?")
-_QCNL_URL = re.compile(r"[\"']?pccs_url[\"']?\s*[:=]\s*[\"']?([^\s\"',]+)", re.IGNORECASE)
-_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})  # no proxy leads there
+_NO_CLOUD = "generic"  # what descriptions say of a machine that is of no known cloud
+_EVIDENCE = frozenset({"hardware", "guest", "collateral"})
 _BUILDERS = ("docker", "podman", "buildah")
 
 
@@ -53,7 +50,12 @@ class Report:
     @property
     def hardware_is_ready(self) -> bool:
         """Whether enclaves can run and be attested here."""
-        return all(finding.good for finding in self.findings if finding.area == "hardware")
+        return not any(finding.blocks for finding in self.findings if finding.area == "hardware")
+
+    @property
+    def evidence_is_ready(self) -> bool:
+        """Whether enclaves or this guest can give evidence, and what verifies it can be fetched."""
+        return not any(finding.blocks for finding in self.findings if finding.area in _EVIDENCE)
 
 
 def examine(
@@ -76,9 +78,38 @@ def examine(
             *sgx_findings(root),
             *tdx_findings(root),
             *(() if cloud is None else cloud_findings(root, cloud, load_cloud(cloud), moment)),
-            _collateral(pccs or _configured_pccs(root)),
+            collateral_service.ask(pccs or collateral_service.configured(root)).finding,
             _kubectl(),
             _builder(),
+        )
+    )
+
+
+def examine_sgx(
+    machine: Machine,
+    *,
+    description: Description | None = None,
+    pccs: str | None = None,
+    cloud: str | None = None,
+    now: datetime | None = None,
+) -> Report:
+    """All that the owner of an SGX machine, or of a TDX guest, must know before running.
+
+    `cloud` is by default that of the description, or the one that the machine says it is of; it is
+    about SGX, and nothing is said of it for a guest.
+    """
+    moment = now or datetime.now(UTC)
+    asked = collateral_service.ask(pccs or collateral_service.configured(machine.root))
+    if guest := tuple(tdx_findings(machine.root)):
+        return Report((host(machine), *guest, clock(machine, asked.skew), asked.finding))
+    described = description.cloud if description else _NO_CLOUD
+    name = cloud or (described if described != _NO_CLOUD else cloud_of(machine))
+    return Report(
+        (
+            *thorough_findings(machine, description),
+            clock(machine, asked.skew),
+            *(() if name is None else cloud_findings(machine.root, name, load_cloud(name), moment)),
+            asked.finding,
         )
     )
 
@@ -133,46 +164,6 @@ def _nginx() -> Finding:
     good = nginx is not None and nginx.stream != "missing"
     without = "; without it clients spread requests over the replicas themselves"
     return Finding("edge", "nginx", good, found, "" if good else advice + without)
-
-
-def _configured_pccs(root: Path) -> str | None:
-    """The service in Intel's own configuration (QCNL), in its JSON or its older form."""
-    try:
-        with (root / QCNL_CONFIG).open("rb") as stream:
-            text = stream.read(1 << 16).decode(errors="replace")
-    except OSError:
-        return None
-    lines = (line for line in text.splitlines() if not line.lstrip().startswith(("//", "#")))
-    match = _QCNL_URL.search("\n".join(lines))
-    return match[1] if match else None
-
-
-def _collateral(base_url: str | None) -> Finding:
-    if base_url is None:
-        advice = f"name one with --pccs, or in /{QCNL_CONFIG}; the lab brings its own"
-        return Finding("collateral", "PCCS", False, "no service is named", advice)
-    try:
-        status = asyncio.run(_ask(base_url))
-    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-        reason = str(error) or f"no answer within {PCCS_SECONDS:g} seconds"
-        advice = "is it up and reachable from here, and is its certificate trusted?"
-        return Finding("collateral", "PCCS", False, f"{base_url}: {reason}", advice)
-    good = status == httpx.codes.OK
-    found = f"{base_url}: {'answers' if good else f'answers with status {status}'}"
-    advice = f"the base URL ends in {DEFAULT_PATH}: is this one, and is the service filled?"
-    return Finding("collateral", "PCCS", good, found, "" if good else advice)
-
-
-async def _ask(base_url: str) -> int:
-    """The status of the answer to a request for the QE identity, which every service has."""
-    url = httpx.URL(base_url)
-    path = url.path.rstrip("/") or DEFAULT_PATH
-    async with (
-        asyncio.timeout(PCCS_SECONDS),
-        httpx.AsyncClient(timeout=PCCS_SECONDS, trust_env=url.host not in _LOCAL) as http,
-        http.stream("GET", url.copy_with(path=f"{path}/qe/identity")) as answer,
-    ):
-        return answer.status_code
 
 
 def _kubectl() -> Finding:

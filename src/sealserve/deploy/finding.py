@@ -21,6 +21,21 @@ class Finding:
     good: bool
     found: str
     advice: str
+    expected: str = ""
+    needed: bool = True
+    """Whether what it is about cannot do without it; else `advice` is for who wants more."""
+
+    @property
+    def blocks(self) -> bool:
+        """It is missing, and nothing runs without it."""
+        return self.needed and not self.good
+
+
+def hardware(
+    name: str, good: bool, found: str, *, expected: str, mend: str, needed: bool = True
+) -> Finding:
+    """A finding about SGX; `mend` is kept where it is not good."""
+    return Finding("hardware", name, good, found, "" if good else mend, expected, needed)
 
 
 def command_output(*command: str) -> str | None:

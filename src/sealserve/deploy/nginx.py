@@ -7,7 +7,8 @@ connected to is left out for a while and the connection goes to the next (passiv
 connection, once made, stays with its replica.
 
 nginx runs in the foreground, unprivileged, and writes only below its prefix, the folder that holds
-`nginx.conf` (`-p`), where pid file and logs have relative names. Everything that comes from outside
+`nginx.conf` (`-p`), where pid file and logs have relative names; or its logs go where its output
+does, for whoever keeps that. Everything that comes from outside
 is a host name, an address or a number by type, so no text can end a directive and begin another.
 Reference: nginx.org, ngx_stream_core_module, ngx_stream_upstream_module,
 ngx_stream_ssl_preread_module.
@@ -25,10 +26,11 @@ from typing import Literal
 
 from sealserve.errors import ConfigError, UsageError
 from sealserve.files import PUBLIC, write_file
-from sealserve.hosts import Address, parse_dns_name
+from sealserve.hosts import Address, parse_dns_name, parse_host, parse_ip
 
 Balance = Literal["least_conn", "round_robin"]
 Stream = Literal["built in", "dynamic", "missing"]
+Logs = Literal["files", "output"]
 
 CONFIG_NAME = "nginx.conf"
 PROBE_SECONDS = 5.0
@@ -59,7 +61,12 @@ class Edge:
     """One listening address with its routes; times in seconds.
 
     `idle_timeout` closes a connection that carries nothing in either direction; `failure_pause` is
-    how long a replica that refused a connection is left out.
+    how long a replica that refused a connection is left out. With a `resolver`, a DNS server's name
+    or address, each route has one replica, a name: for every connection one of its addresses is
+    taken by chance, as DNS has them a second before at the latest, and the next where that one
+    refuses. `shutdown_timeout` bounds how long connections go on when nginx is told to finish.
+    Without `workers` there is one for each processor of the machine, of which a container may have
+    fewer.
     """
 
     listen: Address
@@ -70,6 +77,9 @@ class Edge:
     hello_timeout: int = 10
     idle_timeout: int = 600
     failure_pause: int = 5
+    resolver: str | None = None
+    shutdown_timeout: int | None = None
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         names = [route.server_name for route in self.routes]
@@ -78,6 +88,11 @@ class Edge:
         times = (self.connect_timeout, self.hello_timeout, self.idle_timeout, self.failure_pause)
         if min(*times, self.connections) < 1:
             raise ConfigError("times and numbers of connections start at 1")
+        if self.resolver is None:
+            return
+        object.__setattr__(self, "resolver", parse_host(self.resolver))
+        if any(len(route.replicas) > 1 for route in self.routes):
+            raise ConfigError("with a resolver each route has one replica, which is a name")
 
 
 @dataclass(frozen=True)
@@ -96,28 +111,35 @@ class Nginx:
         return [str(self.binary), "-p", prefix, "-c", config, "-e", "stderr"]
 
 
-def render(edge: Edge, *, module: Path | None) -> str:
+def render(edge: Edge, *, module: Path | None, logs: Logs = "files") -> str:
     """The text of `nginx.conf`; `module` is loaded first, where stream is not built in."""
+    errors = "error.log" if logs == "files" else "stderr"
     blocks = [
         "# Made by SealServe. TLS passes through: this file names no certificate and no key.",
         *([_load_module(module)] if module else []),
         "daemon off;",
-        "worker_processes auto;",
+        f"worker_processes {edge.workers or 'auto'};",
         "pid nginx.pid;",
-        "error_log error.log warn;",
+        f"error_log {errors} warn;",
+        *_shutdown(edge),
         f"events {{\n    worker_connections {edge.connections};\n}}",
-        "stream {\n" + _indented(_stream(edge)) + "\n}",
+        "stream {\n" + _indented(_stream(edge, logs)) + "\n}",
     ]
     return "\n".join(blocks) + "\n"
 
 
-def write_config(folder: Path, edge: Edge, nginx: Nginx) -> Path:
-    """`nginx.conf` in `folder`, for `nginx.command(folder)`; ConfigError without stream."""
+def require_stream(nginx: Nginx) -> None:
+    """Raise ConfigError where this nginx cannot pass TLS through."""
     if nginx.stream == "missing":
         raise ConfigError(
             f"{nginx.binary} {nginx.version} has no stream module with ssl_preread",
             hint="on Debian and Ubuntu: apt-get install libnginx-mod-stream",
         )
+
+
+def write_config(folder: Path, edge: Edge, nginx: Nginx) -> Path:
+    """`nginx.conf` in `folder`, for `nginx.command(folder)`; ConfigError without stream."""
+    require_stream(nginx)
     path = folder / CONFIG_NAME
     write_file(path, render(edge, module=nginx.module).encode(), mode=PUBLIC)
     return path
@@ -165,22 +187,47 @@ def _load_module(module: Path) -> str:
     return f"load_module {module};"
 
 
-def _stream(edge: Edge) -> Sequence[str]:
-    names = {route.server_name: f"replicas_{index}" for index, route in enumerate(edge.routes)}
+def _stream(edge: Edge, logs: Logs) -> Sequence[str]:
+    accesses = "access.log" if logs == "files" else "/dev/stdout"
+    names = {
+        route.server_name: str(route.replicas[0]) if edge.resolver else f"replicas_{index}"
+        for index, route in enumerate(edge.routes)
+    }
     pairs = [f"{_map_key(name)} {upstream};" for name, upstream in names.items()]
     return [
         "log_format edge '$time_iso8601 $remote_addr name=$ssl_preread_server_name '",
         "                'replica=$upstream_addr status=$status '",
         "                'sent=$bytes_sent received=$bytes_received seconds=$session_time';",
-        "access_log access.log edge;",
+        f"access_log {accesses} edge;",
         f"map_hash_bucket_size {NAME_BUCKET};",
         *_block("map $ssl_preread_server_name $replicas", [*pairs, "default refused;"]),
         *_block(
             "upstream refused", ["server 127.0.0.1:1 down;  # no route: close, connect nowhere"]
         ),
-        *(line for route in edge.routes for line in _upstream(edge, route, names)),
+        *_following(edge),
+        *(
+            line
+            for route in edge.routes
+            if edge.resolver is None
+            for line in _upstream(edge, route, names)
+        ),
         *_block("server", _server(edge)),
     ]
+
+
+def _following(edge: Edge) -> Sequence[str]:
+    """Where names are asked: free nginx before 1.27.3 follows none in an upstream's servers."""
+    if edge.resolver is None:
+        return ()
+    address = parse_ip(edge.resolver)
+    host = f"[{address}]" if address and address.version == 6 else edge.resolver
+    return (f"resolver {host} valid=1s;", f"resolver_timeout {edge.connect_timeout}s;")
+
+
+def _shutdown(edge: Edge) -> Sequence[str]:
+    if edge.shutdown_timeout is None:
+        return ()
+    return (f"worker_shutdown_timeout {edge.shutdown_timeout}s;",)
 
 
 def _map_key(name: str) -> str:

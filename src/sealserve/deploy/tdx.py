@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sealserve.deploy.finding import Finding
-from sealserve.deploy.sgx import cpu_flags, text_of, version_in
+from sealserve.deploy.sgx.machine import Machine, version_in
 
 GUEST_FLAG = "tdx_guest"
 TSM_KERNEL = (6, 7)
@@ -21,9 +21,10 @@ _REPORTS = f"{_CONFIGFS}/tsm/report"
 
 def tdx_findings(root: Path) -> Iterator[Finding]:
     """On the guest whose files are under `root`, what `--evidence_source=tsm` finds there."""
-    if GUEST_FLAG not in cpu_flags(root):
+    machine = Machine(root)
+    if GUEST_FLAG not in machine.flags:
         return
-    release = text_of(root / "proc/sys/kernel/osrelease").strip() or "unknown"
+    release = machine.release or "unknown"
     good = version_in(release) >= TSM_KERNEL
     yield _finding("kernel of the TDX guest", good, f"Linux {release}", "6.7 or newer is needed")
     yield _reports(root)

@@ -8,6 +8,8 @@
     DIR/world/            private keys, certificates and facts of the simulated hardware   0600
     DIR/qe.sock           the quoting enclave's socket, while `sealserve lab qe` runs      0600
 
+A machine that may only read DIR, a container for one, has socket and lock in a folder of its own.
+
 Nothing is decided here: names, modes, limits.
 """
 
@@ -42,9 +44,10 @@ _FOLDERS: Mapping[tuple[Tee, Update], str] = {
 
 @dataclass(frozen=True, slots=True)
 class LabFolder:
-    """The folder of one world."""
+    """The folder of one world; `run` is where its quoting enclave writes, if not there."""
 
     path: Path
+    run: Path | None = None
 
     @property
     def root_ca(self) -> Path:
@@ -54,12 +57,12 @@ class LabFolder:
     @property
     def socket(self) -> Path:
         """The Unix socket of the quoting enclave."""
-        return self.path / "qe.sock"
+        return (self.run or self.path) / "qe.sock"
 
     @property
     def lock(self) -> Path:
-        """Held by the one quoting enclave of this world."""
-        return self._private / "qe.lock"
+        """Held by the one quoting enclave of this world, or of `run`."""
+        return (self.run or self._private) / "qe.lock"
 
     @property
     def collateral(self) -> Path:

@@ -50,12 +50,14 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def quoting_service(folder: LabFolder) -> Iterator[QuotingService]:
+def quoting_service(folder: LabFolder, digests: Digests | None = None) -> Iterator[QuotingService]:
     """The service of a lab folder, listening on its socket until the block ends.
 
+    `digests` are those that somebody else measures with, too; what they know is not read again.
     Then every enclave is ended. Raises UsageError when one is already running there.
     """
-    service = QuotingService(World.load(folder.path), read_mr_signer(folder.enclave_signing_key))
+    mr_signer = read_mr_signer(folder.enclave_signing_key)
+    service = QuotingService(World.load(folder.path), mr_signer, digests)
     with _owned(folder), _listening(folder) as listener:
         log.info("SIMULATED quoting enclave listens at %s", folder.socket)
         acceptor = threading.Thread(target=service.accept, args=(listener,), daemon=True)
@@ -71,11 +73,11 @@ def quoting_service(folder: LabFolder) -> Iterator[QuotingService]:
 class QuotingService:
     """What the hardware knows: its world, the enclaves it has launched, digests of files."""
 
-    def __init__(self, world: World, mr_signer: bytes) -> None:
+    def __init__(self, world: World, mr_signer: bytes, digests: Digests | None = None) -> None:
         self._world = world
         self._mr_signer = mr_signer
         self._interpreter = Interpreter.own()
-        self._digests = Digests()
+        self._digests = digests or Digests()
         self._measuring = threading.Lock()
         self._lock = threading.Lock()  # guards the next three
         self._enclaves: dict[int, Enclave] = {}

@@ -51,14 +51,24 @@ class Places:
         read_toml(text, "the text")
         self._newlines = [match.start() for match in re.finditer("\n", text)]
         self._spans = dict(_Scanner(text).places())
+        self._starts: dict[Path, int] = {}
+        for path, span in self._spans.items():
+            while path and path not in self._starts:  # a table of dotted keys has no other place
+                self._starts[path] = span.start
+                path = path[:-1]
+        self._starts |= {path: span.start for path, span in self._spans.items()}
 
     def line(self, path: Path) -> int:
-        """The line, from 1, of what is at `path`, or of the nearest thing around it that is."""
-        while path not in self._spans:
+        """The line, from 1, of what is at `path`, or of the nearest thing around it that is.
+
+        A table that has no header and no value of its own, as `a` in `a.b = 1`, is where its first
+        key is.
+        """
+        while path not in self._starts:
             if not path:
                 return 1
             path = path[:-1]
-        return bisect_right(self._newlines, self._spans[path].start - 1) + 1
+        return bisect_right(self._newlines, self._starts[path] - 1) + 1
 
     def span(self, path: Path) -> Span:
         """Where the value at `path` stands; of a table its header. Raises KeyError."""
@@ -127,7 +137,8 @@ class _Scanner:
 
     def _value(self, path: Path) -> Iterator[tuple[Path, Span]]:
         if len(path) > NESTING_LIMIT:
-            raise ConfigError(f"the values are nested deeper than {NESTING_LIMIT}")
+            line = self._text.count("\n", 0, self._at) + 1
+            raise ConfigError(f"line {line}: values are nested deeper than {NESTING_LIMIT}")
         start = self._at
         first = self._text[start]
         inner: list[tuple[Path, Span]] = []

@@ -61,6 +61,7 @@ class Flags:
     precision: str = _flag("f32", "f32; bf16, f16 and auto are faster and change answers")
     optimize_for: str = _flag("latency", "latency: one stream; throughput: one for each thread")
     processes: int = _flag(1, "processes that share the ports, each with its own models")
+    tls_mode: str = _flag("", "what --ssl_config_file is to be for: oneway, mutual")
     log_format: str = _flag("", "text or json, a line for each event; text at a terminal alone")
     access_log: bool = _flag(False, "log every request, without what it holds")
     trace_endpoint: str = _flag("", "OTLP/HTTP collector for traces (an extra): https://HOST:PORT")

@@ -204,6 +204,7 @@ def _tls(flags: Flags, vault: Files) -> Tls | None:
         return None
     tls = parse_tls(_config(vault, flags.ssl_config_file), flags.ssl_config_file)
     require_usable(tls)
+    _check_tls_mode(flags, tls)
     context = ssl_context(tls) if flags.rest_api_port is not None else None
     first = x509.load_pem_x509_certificates(tls.certificates)[0]
     if flags.dangerously_allow_reload_config and not tls.client_ca:
@@ -221,6 +222,23 @@ def _tls(flags: Flags, vault: Files) -> Tls | None:
         )
     )
     return Tls(tls, context, first.not_valid_after_utc.timestamp())
+
+
+def _check_tls_mode(flags: Flags, tls: TlsSettings) -> None:
+    """ConfigError where the file, which may be sealed, is not what whoever set the flags meant."""
+    found = "oneway" if tls.client_ca is None else "mutual"
+    if flags.tls_mode in ("", found):
+        return
+    holds = {
+        "oneway": "no client_verify: every client would be let in",
+        "mutual": "client_verify: clients without a certificate would be refused",
+    }
+    command = {"oneway": "oneway DOMAIN", "mutual": "twoway DOMAIN CLIENT"}[flags.tls_mode]
+    raise ConfigError(
+        f"--tls_mode={flags.tls_mode}, and {flags.ssl_config_file} has {holds[found]}",
+        hint=f"seal the ssl.cfg that `sealserve tls {command}` makes; if {found} is meant, "
+        f"--tls_mode={found}, which is mode in [tls] of a description",
+    )
 
 
 def _metrics_path(flags: Flags, vault: Files) -> str | None:

@@ -26,6 +26,7 @@ from sealserve.serving.watching.tracing import require_packages
 ALL_ADDRESSES = "0.0.0.0"  # noqa: S104  # TensorFlow Serving's; TLS is on
 LOOPBACK = "127.0.0.1"
 ENGINES = ("openvino", "tensorflow")
+TLS_MODES = ("oneway", "mutual")
 
 
 def check(flags: Flags) -> None:
@@ -44,6 +45,7 @@ def check(flags: Flags) -> None:
         )
     _check_key(flags)
     _check_transport(flags)
+    _check_tls_mode(flags)
     # What these raise is known now, not after a key has been asked for.
     host(flags)
     engine(flags)
@@ -195,6 +197,14 @@ def _check_transport(flags: Flags) -> None:
         )
     if plaintext and flags.attest:
         raise UsageError("an attested server does not serve plaintext: name --ssl_config_file")
+
+
+def _check_tls_mode(flags: Flags) -> None:
+    if flags.tls_mode and flags.tls_mode not in TLS_MODES:
+        known = " or ".join(TLS_MODES)
+        raise UsageError(f"--tls_mode is {known}, not {flags.tls_mode!r}")
+    if flags.tls_mode and flags.dangerously_serve_plaintext:
+        raise UsageError("--tls_mode and --dangerously_serve_plaintext contradict each other")
 
 
 def _channel_argument(text: str) -> tuple[str, int | str]:

@@ -325,6 +325,7 @@ def test_a_restore_that_is_killed_leaves_a_database_to_restore_into(site, tmp_pa
     assert other.check_log() == site.check_log() + 1
 
 
+@pytest.mark.long
 def test_a_hundred_thousand_records_need_no_more_memory_than_a_few(site, tmp_path):
     few = backed_up(site, "few.backup")
     small = elsewhere(site, tmp_path / "small")

@@ -6,8 +6,12 @@ import pytest
 
 from soak import __main__ as soak
 
+LONG = {"attacks", "crashes", "rolling"}
 
-@pytest.mark.parametrize("name", soak.names())
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.long] * (n in LONG)) for n in soak.names()]
+)
 def test_what_a_scenario_promises_holds(name):
     figures = soak.run(name, quick=True)
     for each in figures:

@@ -74,6 +74,23 @@ def start_tiny(folder: LabFolder, tiny: Path) -> tuple[subprocess.Popen[str], in
     return front, int(words[2])
 
 
+def test_an_enclave_with_a_quoting_enclave_of_its_own_leaves_the_world_as_it_is(
+    lab_folder: LabFolder, tiny: Path, tmp_path: Path
+) -> None:
+    before = sorted(lab_folder.path.rglob("*"))
+    words = ("lab", "enclave", str(lab_folder.path), "--code", str(tiny))
+    fronts = [
+        start(*words, "--qe", str(tmp_path / name), "--", "tiny") for name in ("one", "another")
+    ]
+    for front in fronts:  # one world quotes for both, each by itself
+        assert front.stderr is not None
+        assert front.stderr.readline().startswith("SIMULATED enclave")
+        front.send_signal(signal.SIGTERM)
+        front.communicate(timeout=WAIT_SECONDS)
+    assert sorted(lab_folder.path.rglob("*")) == before
+    assert not (tmp_path / "one" / "qe.sock").exists()
+
+
 def test_from_init_to_a_verified_quote_of_what_measure_said(tmp_path: Path) -> None:
     made = json.loads(run("lab", "init", "lab", "--json", cwd=tmp_path, check=True).stdout)
     assert made["simulated"] is True
@@ -116,8 +133,9 @@ def test_the_front_ends_with_the_enclaves_exit_code(service: LabFolder, tiny: Pa
     assert front.returncode == 9
     front, enclave = start_tiny(service, tiny)
     front.terminate()
-    front.communicate(timeout=WAIT_SECONDS)
-    assert front.returncode == 128 + signal.SIGTERM
+    # With its input open, whose end would be the enclave's, too.
+    assert front.wait(WAIT_SECONDS) == 128 + signal.SIGTERM
+    front.communicate()
     wait_until_gone(enclave)
 
 

@@ -183,6 +183,12 @@ FAILURES: dict[str, tuple[Callable[[Site], object], list[str], int, str]] = {
         5,
         "[integrity.not-protected]",
     ),
+    "ssl-configuration-for-every-client": (
+        lambda site: site.seal("ssl.cfg", site.world.ssl_config(mutual=False)),
+        ["--tls_mode=mutual"],
+        1,
+        "ssl.cfg has no client_verify: every client would be let in",
+    ),
     "sealed-but-no-model": (
         lambda site: site.seal("models/scale/2/saved_model.pb", b"\xff\xff"),
         [],

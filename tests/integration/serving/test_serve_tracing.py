@@ -177,6 +177,7 @@ def test_a_collector_that_does_not_answer_costs_spans_and_no_time(
         assert len(dropped) == 100
         asyncio.run(made.close(0.2))  # does not wait for it either
         collector.gate.set()
+        until(lambda: made._sender.done == tracing.QUEUE_SPANS)  # before the collector is gone
 
 
 def test_a_collector_that_fails_is_told_once_and_tried_again(

@@ -51,8 +51,8 @@ def appraised(evidence, granting: Policy, now: datetime = NOW) -> AttestationRes
             r"unknown key exceptions\[0\]\.\S+; .* is dangerously_allow_debug",
             id="the-old-word-for-debug",
         ),
-        pytest.param("collateral_grace_hours = 0", "greater than", id="grace-0"),
-        pytest.param("collateral_grace_hours = 721", "less than", id="grace-of-a-month"),
+        pytest.param("collateral_grace_hours = 0", "at least 1", id="grace-0"),
+        pytest.param("collateral_grace_hours = 721", "at most 720", id="grace-of-a-month"),
         pytest.param("collateral_grace_hours = 1.5", "a whole number", id="grace-float"),
         pytest.param('tcb_statuses = ["OutOfDate"]\nrules = []', "list is empty", id="no-rules"),
         pytest.param(

@@ -95,7 +95,7 @@ def test_whole_numbers_may_be_written_in_hex() -> None:
         ),
         pytest.param(SGX + "\nmisc_select = 1", "misc_select_mask go together", id="misc-alone"),
         pytest.param(
-            SGX + "\nmisc_select = 4294967296\nmisc_select_mask = 1", "less than", id="misc-33-bits"
+            SGX + "\nmisc_select = 4294967296\nmisc_select_mask = 1", "at most", id="misc-33-bits"
         ),
         pytest.param(SGX + f'\nconfig_id = "{HASH}"', "expected 128 hex", id="config-id"),
         pytest.param(SGX + '\nisv_family_id = "00"', "expected 32 hex", id="family-id"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from click.testing import CliRunner
 
 from sealserve.cli import cli, main
 from sealserve.cli.output import Run
-from sealserve.deploy.description import Description
+from sealserve.deploy.description.model import Description
+from sealserve.errors import UsageError
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -48,6 +50,39 @@ def test_init_asks_for_what_no_option_says(tmp_path: Path) -> None:
     assert "name of the service" not in ended.output
     assert 'domain = "grpc.mine.example"' in path.read_text()
     assert 'cluster = "mine"' in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "unanswered"),
+    [
+        ((), "--cluster, --domain, --cloud"),
+        (("--cluster", "mine", "--cloud", "azure"), "--domain, --replicas"),
+    ],
+    ids=["none given", "some given"],
+)
+def test_init_says_which_answers_are_missing_where_nobody_is_at_a_terminal(
+    words: tuple[str, ...],
+    unanswered: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "mine.toml"
+    with Path(os.devnull).open() as nobody:
+        monkeypatch.setattr("sys.stdin", nobody)
+        code, out, err = run(capsys, "deploy", "init", *words, "--out", str(path))
+    assert (code, out, path.exists()) == (1, "", False)
+    first, hint = err.splitlines()
+    assert first.startswith("error: nobody is at a terminal to answer")
+    assert f"no option says {unanswered}" in first
+    assert "--yes" in hint
+
+
+def test_answers_that_end_too_soon_name_the_rest(tmp_path: Path) -> None:
+    words = ["deploy", "init", "--out", str(tmp_path / "mine.toml")]
+    ended = CliRunner().invoke(cli, words, input="mine\n" + "\n" * 10, obj=Run())
+    assert isinstance(ended.exception, UsageError)
+    assert ended.exception.message.endswith("no option says --gramine")
 
 
 def test_init_writes_over_no_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

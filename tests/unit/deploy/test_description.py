@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealserve.deploy.clouds import CLOUDS
-from sealserve.deploy.description import Description
-from sealserve.deploy.description_reading import check_description, load_description
+from sealserve.deploy.description.model import Description
+from sealserve.deploy.description.reading import check_description, load_description
 from sealserve.errors import ConfigError
 from sealserve.policies.finding import Severity
 
@@ -53,9 +53,9 @@ SECOND = '[[models]]\nname = "two"\nbase_path = "models/two"\nkey = "digits"\nsi
 # A line of the good description, what stands there instead, the line that is named, and words of
 # the message and of the hint.
 BAD = {
-    "no TOML": ("replicas = 2", "replicas = ", 4, "is not TOML", "toml.io"),
+    "no TOML": ("replicas = 2", "replicas = ", 4, "is not TOML", "a value behind"),
     "a text without end": ('"digits"\ndomain', '"digits\ndomain', 1, "is not TOML", "toml.io"),
-    "a key twice": ("replicas = 2", "replicas = 2\nreplicas = 3", 5, "is not TOML", "toml.io"),
+    "a key twice": ("replicas = 2", "replicas = 2\nreplicas = 3", 5, "is not TOML", "once"),
     "a cluster in capitals": ('cluster = "digits"', 'cluster = "Digits"', 1, "small letter", "="),
     "an empty cluster": ('cluster = "digits"', 'cluster = ""', 1, "small letter", "cluster"),
     "a long cluster": ('cluster = "digits"', f'cluster = "{"x" * 50}"', 1, "small", "cluster"),
@@ -64,9 +64,9 @@ BAD = {
     "no domain": ('domain = "grpc.example.com"\n', "", 1, "domain is missing", "grpc.example"),
     "a domain with a port": ("grpc.example.com", "grpc.example.com:1", 2, "no host name", "domain"),
     "a domain with Jinja": ("grpc.example.com", "{{ env }}", 2, "no host name", "domain"),
-    "a domain that is an address": ("grpc.example.com", "10.0.0.1", 2, "neither", "domain"),
+    "a domain that is an address": ("grpc.example.com", "10.0.0.1", 2, "IP address", "domain"),
     "a cloud nobody knows": ('"generic"', '"gcp"', 3, "'gcp'", "cloud list"),
-    "no replicas": ("replicas = 2", "replicas = 0", 4, "greater than or equal to 1", "replicas"),
+    "no replicas": ("replicas = 2", "replicas = 0", 4, "at least 1", "replicas"),
     "half a replica": ("replicas = 2", "replicas = 0.5", 4, "whole number", "replicas = 2"),
     "replicas as text": ("replicas = 2", 'replicas = "2"', 4, "whole number", "replicas = 2"),
     "too many replicas": ("replicas = 2", "replicas = 5000", 4, "1000", "replicas = 2"),
@@ -75,13 +75,19 @@ BAD = {
     "a model without name": ('name = "digits"\n', "", 6, "name is missing", "clients ask for"),
     "a name with a quote": ('name = "digits"', "name = 'di\"gits'", 7, "letters", "name ="),
     "a name with a slash": ('name = "digits"', 'name = "a/b"', 7, "letters", "name ="),
-    "a path from the root": ('"models/digits"', '"/models/digits"', 8, "below", "base_path"),
-    "a path that climbs": ('"models/digits"', '"models/../x"', 8, "below", "base_path"),
-    "a path with a slash behind": ('"models/digits"', '"models/digits/"', 8, "below", "base_path"),
-    "a path with spaces": ('"models/digits"', '"my models"', 8, "below", "base_path"),
-    "a path without end": ('"models/digits"', f'"{"m" * 201}"', 8, "below", "base_path"),
+    "a path from the root": ('"models/digits"', '"/models/digits"', 8, "in front", "base_path"),
+    "a path that climbs": ('"models/digits"', '"models/../x"', 8, "no ..", "base_path"),
+    "a path with a slash behind": (
+        '"models/digits"',
+        '"models/digits/"',
+        8,
+        "at the end",
+        "base_path",
+    ),
+    "a path with spaces": ('"models/digits"', '"my models"', 8, "letters", "base_path"),
+    "a path without end": ('"models/digits"', f'"{"m" * 201}"', 8, "200", "base_path"),
     "a path among the system's": ('"models/digits"', '"usr/x"', 8, "system's own", "models/"),
-    "a model on ssl.cfg": ('"models/digits"', '"ssl.cfg"', 22, "one place", "a path for each"),
+    "a model on ssl.cfg": ('"models/digits"', '"ssl.cfg"', 22, "the same", "a path for each"),
     "no key": ('key = "digits"\n', "", 6, "key is missing", "secret"),
     "a key by its value": ('key = "digits"', 'key = ["00"]', 9, "expected text", "secret"),
     "no size": ('size = "100M"\n', "", 6, "size is missing", 'size = "98M"'),
@@ -116,7 +122,7 @@ BAD = {
     "REST": ("port = 8500", "port = 8500\nrest_port = 8501", 16, "REST is not", "leave it out"),
     "a port of root's": ("port = 8500", "port = 443", 15, "1024", "port = 8500"),
     "a port beyond": ("port = 8500", "port = 70000", 15, "65535", "port = 8500"),
-    "no thread": ("threads = 4", "threads = 0", 16, "greater", "threads = 4"),
+    "no thread": ("threads = 4", "threads = 0", 16, "at least 1", "threads = 4"),
     "threads as a switch": ("threads = 4", "threads = true", 16, "whole number", "threads = 4"),
     "an enclave of 3G": ('"automatic"', '"3G"', 17, "power of two", "enclave_size"),
     "an enclave of no size": ('"automatic"', '"big"', 17, "size", "enclave_size"),
@@ -133,7 +139,7 @@ BAD = {
         "n",
     ),
     "no CA": ('ca = "key-service-ca.pem"\n', "", 24, "ca is missing", "authority"),
-    "a CA elsewhere": ('"key-service-ca.pem"', '"/etc/ca.pem"', 26, "below", "ca ="),
+    "a CA elsewhere": ('"key-service-ca.pem"', '"/etc/ca.pem"', 26, "in front", "ca ="),
     "an old Gramine": ('"1.9"', '"1.4"', 29, "without the key", "1.5 to 1.9"),
     "a Gramine to come": ('"1.9"', '"2.0"', 29, "expected one of 1.5", "1.5 to 1.9"),
     "a Gramine that is a number": ('"1.9"', "1.9", 29, "expected text", 'version = "1.9"'),
@@ -209,6 +215,7 @@ def test_the_page_on_deployment_describes_every_key() -> None:
     page = (Path(__file__).parents[3] / "docs" / "deployment.md").read_text()
     schema = Description.model_json_schema()
     tables = [schema, *schema["$defs"].values()]
+    tables.remove(schema["$defs"]["Kubernetes"])  # on a page of its own
     keys = {key for table in tables for key in table["properties"]} - {"key_service", "gramine"}
     assert {key for key in keys if f"`{key}`" not in page and f"[{key}]" not in page} == set()
 
@@ -233,7 +240,7 @@ def test_whatever_is_written_is_a_description_or_has_a_fault_on_a_line_of_its_ow
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [(b"cluster = '\xff'", "not UTF-8"), (b"#" * (65 << 10), "larger than")],
+    [(b"\ncluster = '\xff'", "line 2 is not UTF-8"), (b"#" * (65 << 10), "larger than")],
     ids=["no text", "too long"],
 )
 def test_what_is_no_text_or_too_long_is_refused(data: bytes, message: str, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sealserve.cli import main
-from sealserve.deploy import doctor
+from sealserve.deploy import collateral_service
 from sealserve.deploy.doctor import Report, examine
 from sealserve.deploy.finding import Finding, command_output
 
@@ -96,7 +96,7 @@ def test_a_machine_with_sgx_is_ready(sgx_machine: Path) -> None:
     ("release", "good", "advice"),
     [
         ("5.4.0-42-generic", False, "5.11"),
-        ("5.15.0-1037-azure", False, "edmm"),
+        ("5.15.0-1037-azure", True, ""),
         ("6.0.0", True, ""),
         ("10.1-rc1", True, ""),
         ("strange", False, "5.11"),
@@ -109,6 +109,16 @@ def test_the_kernel_s_version_decides_what_enclaves_can_do(
     kernel = of(examine(sgx_machine), "kernel")
     assert kernel.good == good
     assert advice in kernel.advice
+
+
+@pytest.mark.parametrize(("release", "good"), [("5.15.0-1037-azure", False), ("6.0.0", True)])
+def test_a_kernel_without_edmm_keeps_no_enclave_from_running(
+    sgx_machine: Path, release: str, good: bool
+) -> None:
+    put(sgx_machine, "proc/sys/kernel/osrelease", release)
+    report = examine(sgx_machine)
+    edmm = of(report, "EDMM")
+    assert (edmm.good, edmm.needed, report.hardware_is_ready) == (good, False, True)
 
 
 @pytest.mark.parametrize("older", ["dev/sgx/enclave", "dev/isgx"])
@@ -203,7 +213,7 @@ def test_a_collateral_service_that_does_not_answer_is_reported(
 def test_a_collateral_service_that_stalls_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "PCCS_SECONDS", 0.2)
+    monkeypatch.setattr(collateral_service, "SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         finding = of(examine(tmp_path, pccs=url), "PCCS")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import tempfile
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from sealserve.cli import main
 from sealserve.deploy.certificates import Validity
-from sealserve.deploy.description_reading import check_description
+from sealserve.deploy.description.reading import check_description
 from sealserve.deploy.migration import attestation, cluster, files, images, keys, migrating
 from sealserve.deploy.migration.migrating import Migration, migrate, write
 from sealserve.deploy.tls_folder import write_twoway
@@ -190,7 +191,7 @@ def test_what_was_guessed_says_where_it_is_from(published: Path) -> None:
     sources = {each.key: each.source for each in read(published).guesses}
     assert sources["model"].startswith("kubernetes/deploy.yaml:11")
     assert sources["domain"] == "kubernetes/ingress.yaml:3"
-    assert sources["size"] == "measured: the largest version in models/ has 3145728 bytes"
+    assert sources["size"] == "measured: the largest version has 3145728 bytes"
     assert sources["cloud"] == "nothing says it: suggested"
 
 
@@ -299,6 +300,15 @@ def test_what_ours_makes_of_certificates_has_no_fault_but_the_keys(tmp_path: Pat
     assert (said["domain"], said["tls"]) == ("faces.example", "mutual")
     later = migrate(tmp_path, "wrap-key", datetime(2027, 1, 1, tzinfo=UTC))
     assert "keys.expired" in codes(later)
+
+
+def test_a_certificate_of_a_version_that_nobody_knows_is_none(tmp_path: Path) -> None:
+    write_twoway(tmp_path / "made", ["faces.example"], "client", Validity(NOW, 30))
+    pem = (tmp_path / "made/server/cert.pem").read_bytes()
+    begin, *body, end = pem.strip().split(b"\n")
+    der = base64.b64decode(b"".join(body)).replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05")
+    lay_out(tmp_path / "old", {"server.crt": b"\n".join((begin, base64.b64encode(der), end))})
+    assert codes(read(tmp_path / "old")) == set()
 
 
 def test_a_client_of_another_kind_does_not_make_tls_mutual(tmp_path: Path) -> None:

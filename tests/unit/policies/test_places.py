@@ -124,3 +124,14 @@ def test_whatever_is_toml_has_places(text):
         return
     for path in Places(text).paths():
         at(document, path)
+
+
+DOTTED = 'a = 1\nserver.kind = "x"\nserver.tls.mode = 1\n[deep.table.here]\nb = 2\n'
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [(("server",), 2), (("server", "none"), 2), (("server", "tls"), 3), (("deep", "none"), 4)],
+)
+def test_a_table_that_only_arises_from_dots_is_where_its_first_key_is(path, line):
+    assert Places(DOTTED).line(path) == line

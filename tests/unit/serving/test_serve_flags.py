@@ -168,6 +168,12 @@ KEY_SERVICE = {"key_service": "keys:4433", "key_service_ca": "ca.pem"}
             "does not serve plaintext",
             id="attested-plaintext",
         ),
+        pytest.param({"tls_mode": "twoway"}, "oneway or mutual", id="no-tls-mode"),
+        pytest.param(
+            {"tls_mode": "oneway", "ssl_config_file": "", "dangerously_serve_plaintext": True},
+            "--tls_mode and --dangerously_serve_plaintext",
+            id="tls-mode-of-plaintext",
+        ),
         pytest.param({"batching_parameters_file": "b"}, "without --enable_batch", id="batching"),
         pytest.param({"monitoring_config_file": "m"}, "needs --rest_api_port", id="metrics"),
         pytest.param({"grpc_channel_arguments": "x=1"}, "no argument of gRPC", id="grpc"),

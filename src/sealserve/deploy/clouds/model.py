@@ -151,6 +151,8 @@ class Cloud(Table):
     service: Service
     regions: Regions | None = None
     services: ListOf[Fact] = ()
+    attestation: ListOf[Fact] = ()
+    """Of the cloud's own verifier."""
     kubernetes: ListOf[Fact] = ()
     notes: ListOf[Fact] = ()
     endings: ListOf[Ending] = ()

@@ -39,7 +39,8 @@ def cloud_rows(cloud: Cloud, region: str | None = None) -> Iterator[Row]:
         if REGION in cloud.service.pccs_url:
             named += f"; {cloud.regions.default} unless another is named"
         yield _row("regions", "names", named, cloud.regions)
-    for row in _facts("services", cloud.services):
+    facts = (*_facts("services", cloud.services), *_facts("attestation", cloud.attestation))
+    for row in facts:
         yield row._replace(value=row.value.replace(REGION, filled))
     yield from _facts("Kubernetes", cloud.kubernetes)
     yield from _facts("notes", cloud.notes)

@@ -78,13 +78,23 @@ PLAIN_REST: Final = error(
     "tensorflow_model_server speaks REST without TLS: the host reads requests and answers",
     "--rest_api_port=0, or serve with `sealserve serve`, whose REST is under TLS",
 )
+DANGEROUS_ARGUMENT: Final = error(
+    "dangerous-argument",
+    "the server does without a protection: the key's attestation, sealed models or TLS",
+    "remove the argument, and what it stands for",
+)
+FOR_TESTING: Final = error(
+    "for-testing",
+    "it was rendered for a test without SGX: its key is known to everybody",
+    "sealserve gramine render, without --dangerously-for-testing",
+)
 NO_ARGUMENTS: Final = note(
     "no-arguments", "the program starts without arguments", "loader.argv = [ … ]"
 )
 RULES: Final = (
     *(PASSED_DECISIVE, PASSED, SECRET_IN_ENVIRONMENT, SECRET_IN_ARGUMENTS, LENIENT_VERIFIER),
     *(ANY_PEER, NO_CA, UNTRUSTED_CA, KEY_IN_ENVIRONMENT, ARGUMENTS_FILE, PLAIN_GRPC, PLAIN_REST),
-    NO_ARGUMENTS,
+    *(DANGEROUS_ARGUMENT, FOR_TESTING, NO_ARGUMENTS),
 )
 
 _DECISIVE: Final = re.compile(r"LD_|PYTHON|SECRET_PROVISION_|RA_TLS_|SSL_|PATH$|GLIBC_|MALLOC_")
@@ -93,6 +103,7 @@ _ANY: Final = frozenset({"RA_TLS_MRENCLAVE", "RA_TLS_MRSIGNER"})
 _SECRET_NAME: Final = re.compile(r"(?:^|_)(?:KEY|SECRET|PASSWORD|PASSWD|TOKEN|PASSPHRASE)(?:_|$)")
 _NO_SECRET_NAME: Final = re.compile(r"SECRET_PROVISION_(?!SECRET_STRING)|_(?:PATH|FILE|URL|NAME)$")
 _SECRET_VALUE: Final = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{32}(?![0-9A-Fa-f])|PRIVATE KEY-")
+_FOR_TESTING: Final = "SEALSERVE_DANGEROUSLY_FOR_TESTING"
 _TF_SERVING: Final = "tensorflow_model_server"
 
 
@@ -112,7 +123,9 @@ def found_in_environment(manifest: Manifest) -> Iterator[Found]:
 
 def _variable(variable: Variable) -> Iterator[Found]:
     name, place = shown(variable.name), variable.place
-    if variable.value is None:
+    if variable.name == _FOR_TESTING:
+        yield Found(FOR_TESTING, place, f"{name} is set")
+    elif variable.value is None:
         rule = PASSED_DECISIVE if _DECISIVE.search(variable.name) else PASSED
         yield Found(rule, place, f"{name} is the host's")
     elif _LENIENT.match(variable.name) and variable.value != "0":
@@ -169,6 +182,9 @@ def _arguments(manifest: Manifest) -> Iterator[Found]:
     for index, argument in enumerate(arguments):
         if _SECRET_VALUE.search(argument):
             yield Found(SECRET_IN_ARGUMENTS, place, f"argument {index} seems to hold a secret")
+        if argument.startswith(("--dangerously_", "--dangerously-")):
+            text = f"argument {index} is {shown(argument.partition('=')[0])}"
+            yield Found(DANGEROUS_ARGUMENT, (*place, index), text)
     entrypoint = manifest.get("libos.entrypoint")
     if not isinstance(entrypoint, str) or not entrypoint.endswith(_TF_SERVING):
         return

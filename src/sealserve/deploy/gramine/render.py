@@ -8,16 +8,39 @@ be there, and is a trusted file; from 1.8 it is left out (9d7c3c5c2, 72668bb39).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
 
-from sealserve.deploy.description import Description
+from sealserve.deploy.description.model import Description
 from sealserve.deploy.gramine.servers import BINARY, Program, program
 from sealserve.deploy.gramine.sizing import STACK_MIB, Sizing, sizing
 
+SOUND: Final[Mapping[str, str]] = {"sgx.debug": "false", "sgx.remote_attestation": '"dcap"'}
+"""What decides whether the enclave protects anything, each key with its value in TOML."""
+
 _NAMES_ITS_LIBOS = ("1.5", "1.6", "1.7")
 _LIBOS = "file:{{ gramine.libos }}"
-_LOOP = "{% for path in python.get_sys_path(entrypoint) %}"
+SYS_PATH_LOOP: Final = "{% for path in python.get_sys_path(entrypoint) %}"
+PACKAGES_LOOP: Final = "{% for path in (packages | default('')).split(':') if path %}"
+LIBRARIES_LOOP: Final = (
+    "{{% for file in (gramine.pkglibdir / {}).glob('*.so*') | sort if file.is_file() %}}"
+)
+"""Around a folder's shared libraries: `pkglibdir` is a path, and an absolute one behind / stays."""
+LIBRARY_FOLDERS: Final = ("arch_libdir", "('/usr' + arch_libdir)")
+END: Final = "{% endfor %}"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What goes into a manifest beyond the description: the program, and what is decided for it.
+
+    `banner` are lines of comment in front of all others.
+    """
+
+    program: Program
+    decided: Mapping[str, str] = field(default_factory=lambda: SOUND)
+    banner: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +55,24 @@ class Rendered:
 
 def render(description: Description) -> Rendered:
     """Everything that `gramine-manifest` and the server need; ConfigError if it is too large."""
+    return render_choice(description, Choice(program(description)))
+
+
+def render_choice(description: Description, choice: Choice) -> Rendered:
+    """The same for a choice of one's own, which is not looked at here."""
     size = sizing(description)
-    server = program(description)
+    server = choice.program
     name = f"{server.name}.manifest.template"
     sealed = {path: f"to-seal/{path}" for path in server.to_seal}
-    files = {name: _manifest(description, server, size).encode()}
+    files = {name: _manifest(description, choice, size).encode()}
     files |= {sealed.get(path, path): text.encode() for path, text in server.texts}
     return Rendered(name, files, size, tuple(sealed.values()))
 
 
-def _manifest(description: Description, server: Program, size: Sizing) -> str:
+def _manifest(description: Description, choice: Choice, size: Sizing) -> str:
+    server = choice.program
     lines = [
+        *(f"# {line}" for line in choice.banner),
         f"# {description.cluster}, made by SealServe for Gramine {description.gramine.version}.",
         f"# Description: sha256 {description.digest}",
         *(f"# {line}" for line in size.reasoning),
@@ -56,6 +86,7 @@ def _manifest(description: Description, server: Program, size: Sizing) -> str:
         "sys.disallow_subprocesses = true",
         f'sys.stack.size = "{STACK_MIB}M"',
         "",
+        *(f"{name} = {value}" for name, value in choice.decided.items()),
         *_sgx(description, size),
         "",
         *_trusted(description, server),
@@ -80,11 +111,12 @@ def _mounts(description: Description, server: Program) -> Iterable[str]:
     yield _mount("{{ arch_libdir }}", "{{ arch_libdir }}")
     yield _mount("/usr{{ arch_libdir }}", "/usr{{ arch_libdir }}")
     yield _mount(server.entrypoint, server.entrypoint)
-    if server.entrypoint != BINARY:
-        yield _LOOP
-        yield _mount("{{ path }}", "{{ path }}")
-        yield "{% endfor %}"
     yield '  { type = "tmpfs", path = "/tmp" },'
+    if server.entrypoint != BINARY:
+        for loop in (SYS_PATH_LOOP, PACKAGES_LOOP):
+            yield loop
+            yield _mount("{{ path }}", "{{ path }}")
+            yield END
     yield from (_mount(f"/{each}".rstrip("/"), each.rstrip("/")) for each in server.trusted)
     for each in server.encrypted:
         path = each.rstrip("/")
@@ -101,8 +133,6 @@ def _mount(path: str, host: str) -> str:
 
 def _sgx(description: Description, size: Sizing) -> Iterable[str]:
     gramine = description.gramine
-    yield "sgx.debug = false"
-    yield 'sgx.remote_attestation = "dcap"'
     yield f"sgx.edmm_enable = {str(gramine.edmm).lower()}"
     yield f'sgx.enclave_size = "{size.size}"'
     yield f"sgx.max_threads = {size.threads}"
@@ -115,11 +145,17 @@ def _trusted(description: Description, server: Program) -> Iterable[str]:
     yield "sgx.trusted_files = ["
     if description.gramine.version in _NAMES_ITS_LIBOS:
         yield f'  "{_LIBOS}",'
-    folders = ("{{ gramine.runtimedir() }}/", "{{ arch_libdir }}/", "/usr{{ arch_libdir }}/")
-    yield from (f'  "file:{each}",' for each in (server.entrypoint, *folders))
+    yield from (f'  "file:{each}",' for each in (server.entrypoint, "{{ gramine.runtimedir() }}/"))
+    for folder in LIBRARY_FOLDERS:
+        yield LIBRARIES_LOOP.format(folder)
+        yield '  "file:{{ file }}",'
+        yield END
     if server.entrypoint != BINARY:
-        yield _LOOP
+        yield SYS_PATH_LOOP
         yield "  \"file:{{ path }}{{ '/' if path.is_dir() else '' }}\","
-        yield "{% endfor %}"
+        yield END
+        yield PACKAGES_LOOP
+        yield '  "file:{{ path }}/",'
+        yield END
     yield from (f'  "file:{each}",' for each in server.trusted)
     yield "]"

@@ -11,12 +11,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sealserve.deploy.description import Description, Model
+from sealserve.deploy.description.model import Description, Model
 from sealserve.deploy.gramine.sizing import grpc_threads
 
 BINARY: Final = "/usr/bin/tensorflow_model_server"
 MODELS_CONFIG: Final = "config/models.config"
 BATCHING_CONFIG: Final = "config/batching.config"
+ATTESTING: Final = (
+    "--attest",
+    "--evidence_source",
+    "--key_service",
+    "--key_service_ca",
+    "--secret_name",
+)
+"""The flags by which our server gets its key."""
+PROVISIONING: Final = (
+    "LD_PRELOAD",
+    "SECRET_PROVISION_CONSTRUCTOR",
+    "SECRET_PROVISION_SET_KEY",
+    "SECRET_PROVISION_SERVERS",
+    "SECRET_PROVISION_CA_CHAIN_PATH",
+)
+"""The variables by which Gramine's library gets the stock server's key."""
+GRACE_MS: Final = 30_000  # for calls of a connection that has become too old
 _LIBRARIES: Final = "/lib:{{ arch_libdir }}:/usr{{ arch_libdir }}"
 
 
@@ -74,6 +91,7 @@ def _stock(description: Description) -> Program:
             f"--tensorflow_inter_op_parallelism={threads}",
             f"--grpc_max_threads={grpc_threads(description)}",
             "--flush_filesystem_caches=false",
+            *_connections(description),
         ),
         environment=(
             ("LD_LIBRARY_PATH", _LIBRARIES),
@@ -107,9 +125,10 @@ def _ours(description: Description) -> Program:
         name="sealserve",
         entrypoint="{{ entrypoint }}",
         arguments=(
-            *("python3", "-I", "-B", "-m", "sealserve", "serve"),
+            *("{{ entrypoint }}", "-s", "-P", "-B", "-m", "sealserve", "serve"),
             *arguments,
             f"--ssl_config_file={description.tls.config}",
+            f"--tls_mode={description.tls.mode}",
             "--attest",
             "--evidence_source=gramine",
             f"--key_service={service.address}",
@@ -118,9 +137,11 @@ def _ours(description: Description) -> Program:
             f"--tensorflow_intra_op_parallelism={threads}",
             "--tensorflow_inter_op_parallelism=1",
             "--file_system_poll_wait_seconds=0",
+            *_connections(description),
         ),
         environment=(
             ("LD_LIBRARY_PATH", _LIBRARIES),
+            ("PYTHONPATH", "{{ packages | default('') }}"),
             ("HOME", "/tmp"),  # noqa: S108  # the enclave's own memory
             ("MALLOC_ARENA_MAX", "1"),
         ),
@@ -129,6 +150,15 @@ def _ours(description: Description) -> Program:
         texts=tuple(texts),
         to_seal=names,
     )
+
+
+def _connections(description: Description) -> list[str]:
+    """A bound on connections' age, by which balancers get to choose again; calls may still end."""
+    age = description.server.connection_age
+    arguments = (
+        f"grpc.max_connection_age_ms={1000 * age},grpc.max_connection_age_grace_ms={GRACE_MS}"
+    )
+    return [f"--grpc_channel_arguments={arguments}"] if age else []
 
 
 def _folders(description: Description) -> list[str]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sealserve.deploy.description import AUTOMATIC, Description, size_in_mib
+from sealserve.deploy.description.fields import COPIES
+from sealserve.deploy.description.model import AUTOMATIC, Description, size_in_mib
 from sealserve.errors import ConfigError
 
 UNMEASURED: Final = "reckoned, not measured on SGX hardware: watch memory there, and correct it"
@@ -74,7 +75,7 @@ def _memory(description: Description, threads: int) -> tuple[str, list[str]]:
     kind = description.server.kind
     parts = [
         (f"{kind}, its libraries and heap", _RUNTIME_MIB[kind]),
-        ("models: file, graph and working memory, old and new version", 4 * models),
+        ("models: file, graph and working memory, old and new version", COPIES * models),
         (f"stacks of {STACK_MIB} MiB and slots of {threads} threads", _stacks(threads)),
         ("requests and answers under way", 2 * _REQUEST_MIB * description.server.threads),
     ]

@@ -14,6 +14,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from io import BufferedReader
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +38,7 @@ class Kind(Enum):
     SCRIPT = r".+\.sh"
     REQUIREMENTS = r"requirements.*\.txt"
     WRAP_KEY = r"wrap[-_]key"
+    MODELS_CONFIG = r"(.+[-_.])?models?([-_.].+)?\.(config|pbtxt)"
     TLS_CONFIG = r"ssl.*\.cfg"
     PEM = r".+\.(pem|key|crt)"
 
@@ -76,13 +78,26 @@ class Skipped:
     reason: str
 
 
+@dataclass(slots=True)
+class Version:
+    """The files of one version of a model, by their paths, and their bytes in all."""
+
+    size: int = 0
+    files: list[str] = field(default_factory=list)
+
+
+Versions = dict[str, dict[str, Version]]
+"""By folder, then by the number that is the name of the version's folder."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """What was found, by path; `models` has the bytes of each version of each model."""
+    """What was found, by path, in `folder`; `versions` may be of a model, or only look like it."""
 
+    folder: Path
     items: tuple[Item, ...]
     skipped: tuple[Skipped, ...]
-    models: dict[str, dict[str, int]]
+    versions: Versions
 
     def of(self, kind: Kind) -> tuple[Item, ...]:
         """The files of that kind."""
@@ -95,9 +110,9 @@ def gather(folder: Path) -> Gathered:
         raise UsageError(f"{folder} is no folder")
     items: list[Item] = []
     skipped: list[Skipped] = []
-    models: dict[str, dict[str, int]] = {}
+    versions: Versions = {}
     for entry, path in _walk(folder, skipped):
-        _count(path, entry, models)
+        _count(path, entry, versions)
         kind = next((kind for kind in Kind if _NAMES[kind].fullmatch(entry.name)), None)
         if kind is None:
             continue
@@ -108,13 +123,19 @@ def gather(folder: Path) -> Gathered:
             items.append(Item(kind, path, _read(entry.path)))
         except ConfigError as error:
             skipped.append(Skipped(printable(path), error.message))
-    if not items and not models and not skipped:
+    if not items and not skipped and not any(map(below_models, versions)):
         raise UsageError(
             f"nothing of the published solution is in {folder}",
             hint="name the folder that has ra_config.json, the manifest template or deploy.yaml",
         )
     items.sort(key=lambda each: (each.path.count("/"), each.path))
-    return Gathered(tuple(items), tuple(skipped), models)
+    return Gathered(folder, tuple(items), tuple(skipped), versions)
+
+
+def below_models(path: str) -> str | None:
+    """What of the path follows its first folder `models`; None where that is nothing."""
+    _, separator, rest = f"/{path}".partition("/models/")
+    return rest if separator and rest else None
 
 
 def _walk(folder: Path, skipped: list[Skipped]) -> Iterator[tuple[os.DirEntry[str], str]]:
@@ -157,15 +178,16 @@ def _listed(place: str, shown: str, skipped: list[Skipped]) -> list[os.DirEntry[
     return sorted(found, key=lambda each: each.name)
 
 
-def _count(path: str, entry: os.DirEntry[str], models: dict[str, dict[str, int]]) -> None:
-    """Add a file of `models/NAME/VERSION/…` to its version's bytes."""
-    parts = path.split("/")
-    if "models" not in parts[:-3]:
-        return
-    name, version = parts[parts.index("models") + 1 :][:2]
-    if version.isascii() and version.isdigit():
-        sizes = models.setdefault(name, {})
-        sizes[version] = sizes.get(version, 0) + _size(entry)
+def _count(path: str, entry: os.DirEntry[str], versions: Versions) -> None:
+    """Add a file of `FOLDER/VERSION/…`, where VERSION is a number."""
+    *parts, _ = path.split("/")
+    for at, part in enumerate(parts[1:], start=1):
+        if part.isascii() and part.isdigit():
+            of_folder = versions.setdefault("/".join(parts[:at]), {})
+            version = of_folder.setdefault(part, Version())
+            version.size += _size(entry)
+            version.files.append(path)
+            return
 
 
 def _size(entry: os.DirEntry[str]) -> int:
@@ -177,15 +199,23 @@ def _size(entry: os.DirEntry[str]) -> int:
 
 def _read(path: str) -> bytes:
     """The content of a regular file; ConfigError for all else, and for a large one."""
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    try:
-        handle = os.open(path, flags)
-        with os.fdopen(handle, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise ConfigError("no regular file")
+    with open_regular(path) as stream:
+        try:
             data = stream.read(TEXT_LIMIT + 1)
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}") from error
+        except OSError as error:
+            raise ConfigError(f"cannot be read: {error.strerror}") from error
     if len(data) > TEXT_LIMIT:
         raise ConfigError(f"larger than {TEXT_LIMIT} bytes")
     return data
+
+
+def open_regular(path: str | Path) -> BufferedReader:
+    """The regular file at `path`, open for reading; ConfigError for a link and for all else."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise ConfigError("no regular file")
+    return os.fdopen(handle, "rb")

@@ -7,16 +7,27 @@ the others stay as they are suggested.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Final
 
-from sealserve.deploy.description_writing import Answers, describe
+from sealserve.deploy.certificates import dns_names
+from sealserve.deploy.description.writing import Another, Answers, describe
 from sealserve.deploy.migration.cluster import is_service
-from sealserve.deploy.migration.fault import printable
+from sealserve.deploy.migration.fault import of_rule, printable
 from sealserve.deploy.migration.files import Gathered, Item, Kind
-from sealserve.deploy.migration.keys import common_name, names, read_certificate
+from sealserve.deploy.migration.keys import common_name, read_certificate
+from sealserve.deploy.migration.models import Found
+from sealserve.deploy.weakness import Rule, Severity, Weakness
 from sealserve.errors import UsageError
+
+NOT_DESCRIBED: Final = Rule(
+    "models.not-described",
+    Severity.ERROR,
+    "it is not in the description",
+    "give it a name and a path that a description takes, and add a [[models]] table for it",
+)
+MODELS: Final = 100
 
 _MIB: Final = 1 << 20
 _VALUE: Final = r"[ \t]*[\"']?([A-Za-z0-9][A-Za-z0-9.:_-]{0,252})"
@@ -56,27 +67,97 @@ class Guess:
     source: str
 
 
-def guess(gathered: Gathered, secret: str) -> tuple[Answers, tuple[Guess, ...]]:
-    """The answers for a description; UsageError where the secret's name is none."""
+@dataclass(frozen=True, slots=True)
+class Guessed:
+    """What makes the description, where each of it is from, and the models that are not in it."""
+
+    answers: Answers
+    others: tuple[Another, ...]
+    guesses: tuple[Guess, ...]
+    faults: tuple[Weakness, ...]
+
+
+def guess(
+    gathered: Gathered,
+    secret: str,
+    key: str,
+    models: tuple[Found, ...],
+    tls: tuple[str, str] | None,
+) -> Guessed:
+    """The answers for a description of these models; UsageError where the secret's name is none.
+
+    `key` says where it is from that the secret seals them all; `tls` is the mode and its source,
+    where ssl.cfg was opened.
+    """
     found = dict(_found(gathered))
     answers = replace(Answers(), key=secret)
     describe(answers)
-    model = found.get("model")
+    described, faults = _described(answers, models)
+    found |= _of_model(next(iter(described or models), None))
+    if tls is not None:
+        found["tls"] = tls
     guesses: list[Guess] = []
     for each in fields(Answers):
         if each.name == "key":
-            guesses.append(Guess("key", secret, "--secret"))
+            guesses.append(Guess("key", secret, key))
             continue
         value, source = found.get(each.name, (None, "nothing says it: suggested"))
-        if each.name == "base_path" and model is not None:
-            value, source = f"models/{answers.model}", "from the model's name"
         tried = _with(answers, each.name, value)
         if tried is not None:
             answers = tried
         elif value is not None:
             source = f"{source} has {printable(str(value))}, which no description takes: suggested"
         guesses.append(Guess(each.name, str(getattr(answers, each.name)), source))
-    return answers, tuple(guesses)
+    others = tuple(map(_another, described[1:]))
+    for number, model in enumerate(described[1:], start=2):
+        value = f"{model.name}, {model.base_path}, {_another(model).size}"
+        guesses.append(Guess(f"model {number}", value, model.source))
+    return Guessed(answers, others, tuple(guesses), faults)
+
+
+def _described(
+    answers: Answers, models: tuple[Found, ...]
+) -> tuple[list[Found], tuple[Weakness, ...]]:
+    """The models that one description takes, side by side."""
+    taken: list[Found] = []
+    faults: list[Weakness] = []
+    for model in models:
+        if len(taken) == MODELS:
+            message = f"{len(models)} models, and a description has {MODELS}"
+            faults.append(of_rule(NOT_DESCRIBED, printable(model.base_path), None, message))
+            break
+        first, *others = map(_another, (*taken, model))
+        main = replace(answers, model=first.model, base_path=first.base_path, size=first.size)
+        try:
+            describe(main, tuple(others))
+        except UsageError as error:
+            place = f"{printable(model.name)} at {printable(model.base_path)}"
+            faults.append(of_rule(NOT_DESCRIBED, place, None, printable(error.message)))
+            continue
+        taken.append(model)
+    return taken, tuple(faults)
+
+
+def _another(model: Found) -> Another:
+    size = Answers().size if model.size is None else f"{max(1, -(-model.size // _MIB))}M"
+    return Another(model.name, model.base_path, size)
+
+
+def _of_model(model: Found | None) -> Iterator[tuple[str, tuple[str, str]]]:
+    if model is None:
+        return
+    yield "model", (model.name, model.source)
+    yield "base_path", (model.base_path, model.source)
+    if model.size is not None:
+        source = f"measured: the largest version has {model.size} bytes"
+        yield "size", (_another(model).size, source)
+
+
+def model_name(gathered: Gathered) -> tuple[str, str] | None:
+    """The first name of a model that a manifest, a Deployment or a script says, and its place."""
+    clusters = [each for each in gathered.of(Kind.CLUSTER) if is_service(each)]
+    items = (*gathered.of(Kind.MANIFEST), *clusters, *gathered.of(Kind.SCRIPT))
+    return next((match for each in items if (match := _search(each, _MODEL))), None)
 
 
 def _with(answers: Answers, name: str, value: str | None) -> Answers | None:
@@ -107,8 +188,6 @@ def _found(gathered: Gathered) -> Iterator[tuple[str, tuple[str, str]]]:
             yield name, match
         elif name == "domain":
             yield from _of_certificates(gathered)
-    named = [_search(each, _MODEL) for each in (*manifests, *clusters, *scripts)]
-    yield from _model(gathered.models, next((each for each in named if each), None))
     yield from _tls(gathered)
     for item in gathered.of(Kind.QCNL):
         for cloud, sign in _CLOUDS.items():
@@ -131,26 +210,10 @@ def _of_certificates(gathered: Gathered) -> Iterator[tuple[str, tuple[str, str]]
         certificate = read_certificate(item) if "server" in item.path else None
         if certificate is None:
             continue
-        name = next(iter(names(certificate)), None) or common_name(certificate)
+        name = next(iter(dns_names(certificate)), None) or common_name(certificate)
         if name:
             yield "domain", (name, f"{item.shown}: the certificate's name")
             return
-
-
-def _model(
-    models: Mapping[str, Mapping[str, int]], named: tuple[str, str] | None
-) -> Iterator[tuple[str, tuple[str, str]]]:
-    name = named[0] if named else min(models, default=None)
-    if name is None:
-        return
-    others = sorted(set(models) - {name})
-    more = f"; of {len(others) + 1} models: add [[models]] for the others" if others else ""
-    yield "model", (name, (named[1] if named else "the folder models/") + more)
-    versions = models.get(name)
-    if versions:
-        largest = max(versions.values())
-        size = f"{max(1, -(-largest // _MIB))}M"
-        yield "size", (size, f"measured: the largest version in models/ has {largest} bytes")
 
 
 def _tls(gathered: Gathered) -> Iterator[tuple[str, tuple[str, str]]]:

@@ -13,6 +13,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from sealserve.deploy.certificates import dns_names
 from sealserve.deploy.migration.fault import of_rule
 from sealserve.deploy.migration.files import Gathered, Item, Kind
 from sealserve.deploy.weakness import Rule, Severity, Weakness
@@ -97,19 +98,8 @@ def read_certificate(item: Item) -> x509.Certificate | None:
         return None
     try:
         return x509.load_pem_x509_certificate(item.data[item.data.index(_CERTIFICATE) :])
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         return None
-
-
-def names(certificate: x509.Certificate) -> tuple[str, ...]:
-    """The DNS names of a certificate."""
-    try:
-        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-        return tuple(extension.value.get_values_for_type(x509.DNSName))
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
-        return ()
-    except ValueError:
-        return ()
 
 
 def common_name(certificate: x509.Certificate) -> str | None:
@@ -129,7 +119,7 @@ def _rule(item: Item) -> Rule:
 
 
 def _certificate(item: Item, certificate: x509.Certificate, now: datetime) -> Iterator[Weakness]:
-    if not item.name.lower().startswith("ca") and not names(certificate):
+    if not item.name.lower().startswith("ca") and not dns_names(certificate):
         yield of_rule(NO_NAMES, item.shown, None, "the certificate has no subjectAltName")
     if certificate.not_valid_after_utc < now:
         ended = certificate.not_valid_after_utc.date()

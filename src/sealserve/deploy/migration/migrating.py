@@ -6,20 +6,24 @@ new. No key is copied, and no file of the old folder is changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
-from sealserve.deploy.description_writing import describe
+from sealserve.deploy.description.writing import describe
 from sealserve.deploy.migration.attestation import Policy, in_manifest, in_qcnl, make_policy
 from sealserve.deploy.migration.cluster import in_cluster
 from sealserve.deploy.migration.fault import of_rule
 from sealserve.deploy.migration.files import Gathered, Item, Kind, gather
-from sealserve.deploy.migration.guesses import Guess, guess
+from sealserve.deploy.migration.guesses import Guess, guess, model_name
 from sealserve.deploy.migration.images import in_image, in_requirements, in_script
 from sealserve.deploy.migration.keys import in_keys
+from sealserve.deploy.migration.models import find_models
+from sealserve.deploy.migration.sealed import sort_models
+from sealserve.deploy.migration.tls_config import find_tls
 from sealserve.deploy.weakness import Rule, Severity, Weakness
 from sealserve.deploy.writing import write_folder
 
@@ -62,18 +66,28 @@ class Migration:
     policy: str
 
 
-def migrate(folder: Path, secret: str, now: datetime) -> Migration:
-    """Read `folder`; UsageError where nothing of the published solution is in it."""
+def migrate(
+    folder: Path, secret: str, now: datetime, keys: Mapping[str, bytes] = MappingProxyType({})
+) -> Migration:
+    """Read `folder`; UsageError where nothing of the published solution is in it.
+
+    `keys` are wrap keys by the names of their files: what each of them opens is told.
+    """
     gathered = gather(folder)
     policy = make_policy(gathered.of(Kind.RA_CONFIG), secret, now)
-    answers, guesses = guess(gathered, secret)
+    found, faults = find_models(gathered, model_name(gathered))
+    models = sort_models(gathered, found, keys)
+    key = "--secret" if models.key is None else f"--secret, for {models.key}"
+    tls = find_tls(gathered, keys, models.key, now)
+    guessed = guess(gathered, secret, key, models.models, tls.mode)
+    faults += (*models.faults, *tls.faults, *guessed.faults, *_faults(gathered, policy, now))
     return Migration(
         tuple(each.shown for each in gathered.items),
-        tuple(sorted(_faults(gathered, policy, now), key=_order)),
-        guesses,
+        tuple(sorted(faults, key=_order)),
+        guessed.guesses,
         policy.enclaves,
         policy.source,
-        describe(answers),
+        describe(guessed.answers, guessed.others),
         policy.text,
     )
 

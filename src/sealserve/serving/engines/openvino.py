@@ -29,6 +29,7 @@ from sealserve.serving.engines.openvino_graphs import GraphReader
 from sealserve.serving.engines.openvino_lone import lone
 from sealserve.serving.engines.openvino_models import DATA_TYPES, ReadModel, read_model
 from sealserve.serving.engines.openvino_requests import OpenVinoExecutable
+from sealserve.serving.engines.openvino_signals import own_signal_stack
 from sealserve.serving.formats.found import Format, found_in
 from sealserve.serving.formats.saved_model import FILE_NAME, MetaGraph, parse_saved_model
 from sealserve.serving.formats.subgraph import cut
@@ -61,7 +62,8 @@ class OpenVinoEngine:
         self._precision_told = False
         self._openvino = _import_openvino()
         self._core = self._openvino.Core()
-        _require_precision(self._core, precision)
+        with own_signal_stack():  # the first question to the plugin loads it
+            _require_precision(self._core, precision)
         frontend = self._openvino.frontend
         self._frontend = frontend.FrontEndManager().load_by_framework("tf")
         self._conversion_errors = (

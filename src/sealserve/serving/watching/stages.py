@@ -81,6 +81,8 @@ def process_age() -> float:
     """Seconds since this process was started; 0.0 where the system does not say."""
     try:
         fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        if fields[_START_TIME] == "0":  # Gramine's LibOS
+            return 0.0
         started = int(fields[_START_TIME]) / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError):
         return 0.0

@@ -1,0 +1,1 @@
+"""`sealserve.toml`: what it may say, and how it is read, judged and written."""

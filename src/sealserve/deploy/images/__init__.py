@@ -1,0 +1,1 @@
+"""Container images: their roles, the one recipe, what goes into them, and what is in them."""

@@ -1,0 +1,76 @@
+"""A cluster for all tests of this folder: first what answers questions, then what runs pods."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster_images import images
+from cluster_parts import cache, programs
+from cluster_site import (
+    Site,
+    apply,
+    ask,
+    give_model_key,
+    give_policy,
+    give_secrets,
+    make_volumes,
+    measure,
+    prepare,
+)
+from real_cluster import Cluster, add_node, api_server, tell
+
+
+@pytest.fixture(scope="session")
+def built() -> Path:
+    return programs()
+
+
+@pytest.fixture(scope="session")
+def api(built: Path) -> Iterator[Cluster]:
+    """etcd and the API server."""
+    with api_server(cache() / "run", built) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def node(api: Cluster) -> Cluster:
+    """All the rest of a cluster: pods run."""
+    add_node(api)
+    return api
+
+
+@pytest.fixture(scope="session")
+def site(node: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """What is there before anything is applied: a node with our images, an owner's files."""
+    names = {}
+    for role, (name, archive) in images(tmp_path_factory.mktemp("images")).items():
+        began = time.monotonic()
+        node.take(archive)
+        tell(f"the image {name} is imported", began)
+        names[role] = name
+    made = Site(node, node.space.folder / "site", names)
+    prepare(made)
+    return made
+
+
+@pytest.fixture(scope="session")
+def applied(site: Site) -> Site:
+    """The service, applied from nothing: it answers."""
+    began = time.monotonic()
+    make_volumes(site)
+    give_secrets(site)
+    give_policy(site, measure(site))
+    from_nothing = time.monotonic()
+    apply(site)
+    site.wait("keyservice", log="kubelet")
+    give_model_key(site)
+    site.wait("server", log="kubelet")
+    site.wait("edge", log="kubelet")
+    ask(site)
+    tell("from the first apply to the first answer", from_nothing)
+    tell("the same, with secrets and the measurement before", began)
+    return site

@@ -1,0 +1,102 @@
+"""A steady load: predictions by two kinds of clients, one line of JSON for each.
+
+Usage: steady.py TARGET SERVER_NAME FOLDER, with ca.pem, images.json and labels.json in FOLDER. It
+goes on until its standard input ends. A connection of our clients takes some requests, then there
+is another, so that new servers get their share. A stock client is gRPC as it is: one channel all
+the time, and nothing is tried again. Times are in seconds since the epoch.
+"""
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import grpc
+import numpy as np
+
+from sealserve.client import Client, predict_request
+from sealserve.errors import SealServeError
+from sealserve.messages.services import PREDICT
+from sealserve.messages.tensors import from_proto
+
+OURS, STOCK = 4, 1
+EACH_CONNECTION = 25
+PAUSE = 0.1  # seconds between two requests of a client
+TIMEOUT = 20.0
+LIMIT = 1 << 20
+Ask = Callable[[np.ndarray], np.ndarray]
+
+
+class Load:
+    """What is asked for, and whether it is over."""
+
+    def __init__(self, target: str, server_name: str, folder: Path) -> None:
+        self.target, self.server_name = target, server_name
+        self.ca = folder / "ca.pem"
+        self.images = np.array(json.loads((folder / "images.json").read_text()), np.float32)
+        self.labels = json.loads((folder / "labels.json").read_text())
+        self.asked = count()
+        self.over = threading.Event()
+
+    def ours(self) -> None:
+        options = {"ca": str(self.ca), "server_name": self.server_name, "timeout": TIMEOUT}
+        while not self.over.is_set():
+            with Client(self.target, **options) as client:
+                for _ in range(EACH_CONNECTION):
+                    self.one("ours", partial(_predicted, client))
+                    if self.over.is_set():
+                        return
+
+    def stock(self) -> None:
+        credentials = grpc.ssl_channel_credentials(self.ca.read_bytes())
+        options = [
+            ("grpc.ssl_target_name_override", self.server_name),
+            ("grpc.enable_retries", 0),
+        ]
+        with grpc.secure_channel(self.target, credentials, options) as channel:
+            method = channel.unary_unary(
+                PREDICT.path, PREDICT.request.SerializeToString, PREDICT.response.FromString
+            )
+
+            def ask(image: np.ndarray) -> np.ndarray:
+                request = predict_request("digits", {"input": image})
+                answer = method(request, timeout=TIMEOUT)
+                return from_proto(answer.outputs["predict"], limit_bytes=LIMIT)
+
+            while not self.over.is_set():
+                self.one("stock", ask)
+
+    def one(self, client: str, ask: Ask) -> None:
+        place = next(self.asked) % len(self.labels)
+        line = {"client": client, "began": time.time(), "right": False, "error": None}
+        try:
+            scores = ask(self.images[place : place + 1])
+            line["right"] = int(scores.argmax()) == self.labels[place]
+        except (SealServeError, grpc.RpcError) as error:
+            line["error"] = " ".join(str(error).split())
+        line["ended"] = time.time()
+        sys.stdout.write(json.dumps(line) + "\n")
+        self.over.wait(PAUSE)
+
+
+def _predicted(client: Client, image: np.ndarray) -> np.ndarray:
+    return client.predict("digits", {"input": image})["predict"]
+
+
+def main(target: str, server_name: str, folder: str) -> None:
+    load = Load(target, server_name, Path(folder))
+    kinds = [load.ours] * OURS + [load.stock] * STOCK
+    threads = [threading.Thread(target=each) for each in kinds]
+    for each in threads:
+        each.start()
+    sys.stdin.read()
+    load.over.set()
+    for each in threads:
+        each.join()
+
+
+main(sys.argv[1], sys.argv[2], sys.argv[3])

@@ -1,0 +1,247 @@
+"""A service of the lab in a cluster, from nothing, as docs/kubernetes.md says.
+
+What the owner does is done on this host by the real commands; all else is applied by kubectl. Only
+the volumes are the test's own: a cluster of one node has them in folders.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from real_cluster import Cluster, Object, tell, wait_available
+from rendered_cluster import load_all
+from sealserve.deploy.images.roles import CONFIG_FOLDER, USER_ID
+from sealserve.models.digits import held_out
+
+NAME = "digits-simulated"  # and the namespace
+MODEL = "digits"
+DOMAIN = "grpc.tf-serving.service.com"
+KEY_SERVICE = f"keys.{NAME}.svc"
+PORT = 8500
+COMMAND_SECONDS = 300
+FIRST_ANSWER_SECONDS = 120.0
+POLICY = """\
+version = 2
+trust_root = "{root}"
+
+[[identities]]
+name = "the digit server"
+mr_enclave = ["{mr_enclave}"]
+
+[[rules]]
+name = "digits"
+identities = ["the digit server"]
+secret = "digits"
+"""
+
+
+@dataclass
+class Site:
+    """The folders of the parties, and what is applied."""
+
+    cluster: Cluster
+    folder: Path
+    images: Mapping[str, str]  # name by role, all with one prefix and one tag
+
+    @property
+    def owner(self) -> Path:
+        return self.folder / "owner"
+
+    @property
+    def models(self) -> Path:
+        """The enclave's folder: the volume that all servers read."""
+        return self.folder / "models"
+
+    @property
+    def client(self) -> Path:
+        return self.folder / "client"
+
+    @property
+    def overlay(self) -> Path:
+        return self.folder / "rendered" / "kustomize" / "overlays" / "lab"
+
+    def do(self, *words: str, folder: Path) -> str:
+        """A command of the owner's, on this host."""
+        command = [sys.executable, "-m", "sealserve", *words]
+        ended = subprocess.run(
+            command,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+        assert ended.returncode == 0, f"sealserve {' '.join(words)}\n{ended.stderr}"
+        return ended.stdout
+
+    def kubectl(self, *words: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
+        return self.cluster.kubectl(f"--namespace={NAME}", *words, **more)
+
+    def get(self, *words: str) -> Any:
+        return self.cluster.get(f"--namespace={NAME}", *words)
+
+    def objects(self) -> list[Object]:
+        """All that is applied."""
+        return load_all(self.kubectl("kustomize", self.overlay).stdout)
+
+    def one(self, kind: str, name: str) -> Object:
+        (found,) = (
+            each
+            for each in self.objects()
+            if (each["kind"], each["metadata"]["name"]) == (kind, name)
+        )
+        return found
+
+    def wait(self, part: str, **more: Any) -> float:
+        return wait_available(self.cluster, NAME, f"{NAME}-{part}", **more)
+
+
+def prepare(site: Site) -> None:
+    """The owner's work: model, TLS, keys, sealed files; the lab's world; the rendering."""
+    began = time.monotonic()
+    for folder in (site.owner, site.models, site.client, site.folder / "state"):
+        folder.mkdir(parents=True)
+    site.do("lab", "init", "lab", folder=site.folder)
+    subprocess.run(["tar", "-cf", "lab.tar", "lab"], cwd=site.folder, check=True)
+    site.do("model", "digits", "--out", f"models/{MODEL}", folder=site.owner)
+    site.do("tls", "oneway", DOMAIN, folder=site.owner)
+    site.do("tls", "oneway", KEY_SERVICE, "--out", "keys", folder=site.owner)
+    site.do("key", "new", "wrap.key", folder=site.owner)
+    (site.owner / "kek").write_bytes(os.urandom(32))
+    for source, target in (("models", "models"), ("ssl_configure/ssl.cfg", "ssl.cfg")):
+        words = ("seal", "-w", "../owner/wrap.key", "-i", f"../owner/{source}", "-o", target)
+        site.do(*words, folder=site.models)
+    shutil.copy(site.owner / "keys/server/cert.pem", site.models / "key-service-ca.pem")
+    shutil.copy(site.owner / "ssl_configure/server/cert.pem", site.client / "ca.pem")
+    images, labels = held_out()
+    (site.client / "images.json").write_text(json.dumps(images.tolist()))
+    (site.client / "labels.json").write_text(json.dumps(labels.tolist()))
+    for folder in (site.models, site.folder / "state"):
+        subprocess.run(["chown", "-R", f"{USER_ID}:{USER_ID}", folder], check=True)
+    _render(site)
+    tell("the owner's files are made and sealed, and all is rendered", began)
+
+
+def _render(site: Site) -> None:
+    prefix, _, tag = site.images["server"].partition("/sealserve-server:")
+    described = ("--kind", "sealserve", "--domain", DOMAIN, "--replicas", "1")
+    site.do("deploy", "init", "--yes", *described, folder=site.folder)
+    path = site.folder / "sealserve.toml"
+    table = f'\n[kubernetes]\nregistry = "{prefix}"\ntag = "{tag}"\nmax_replicas = 4\n'
+    path.write_text(path.read_text().replace("threads = 4", "threads = 1") + table)
+    site.do("k8s", "render", "sealserve.toml", "--out", "rendered", folder=site.folder)
+
+
+def make_volumes(site: Site) -> None:
+    """A folder of this node for each claim."""
+    for claim, folder in ((f"{NAME}-models", site.models), (f"{NAME}-keyservice", "state")):
+        asked = site.one("PersistentVolumeClaim", claim)["spec"]
+        volume = {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": claim},
+            "spec": {
+                "accessModes": asked["accessModes"],
+                "capacity": asked["resources"]["requests"],
+                "hostPath": {"path": str(site.folder / folder), "type": "Directory"},
+                "claimRef": {"namespace": NAME, "name": claim},
+                "persistentVolumeReclaimPolicy": "Retain",
+            },
+        }
+        site.cluster.apply(volume)
+
+
+def measure(site: Site) -> str:
+    """What the server measures, told by a pod like the Deployment's, in the very image."""
+    deployment = site.one("Deployment", f"{NAME}-server")
+    pod = copy.deepcopy(deployment["spec"]["template"])
+    pod["metadata"] = {"name": "measure", "namespace": NAME}
+    container = pod["spec"]["containers"][0]
+    words = container["args"]
+    world, measured = words[words.index("enclave") + 1], words[words.index("--") + 1 :]
+    container["args"] = ["lab", "measure", world, "--json", "--", *measured]
+    for name in ("startupProbe", "readinessProbe", "livenessProbe", "lifecycle", "ports"):
+        del container[name]
+    pod["spec"]["restartPolicy"] = "Never"
+    account = site.one("ServiceAccount", pod["spec"]["serviceAccountName"])
+    claim = site.one("PersistentVolumeClaim", f"{NAME}-models")
+    site.cluster.apply(account, claim, {"apiVersion": "v1", "kind": "Pod", **pod})
+
+    def ended() -> bool:
+        phase = site.get("pod", "measure")["status"]["phase"]
+        assert phase != "Failed", site.kubectl("logs", "measure").stdout
+        return bool(phase == "Succeeded")
+
+    site.cluster.wait("a pod in the server's image has measured it", ended, log="kubelet")
+    told = json.loads(site.kubectl("logs", "measure", "--container=server").stdout)
+    site.kubectl("delete", "pod", "measure", "--wait=true")
+    return str(told["mr_enclave"])
+
+
+def give_secrets(site: Site) -> None:
+    """The namespace, and the Secrets that no rendering has."""
+    site.cluster.apply(site.one("Namespace", NAME))
+    site.kubectl(
+        "create", "secret", "generic", f"{NAME}-lab", f"--from-file={site.folder / 'lab.tar'}"
+    )
+    pair = site.owner / "keys" / "server"
+    site.kubectl(
+        *("create", "secret", "generic", f"{NAME}-keyservice"),
+        f"--from-file=kek={site.owner / 'kek'}",
+        *(f"--from-file={name}={pair / name}" for name in ("cert.pem", "key.pem")),
+    )
+
+
+def give_policy(site: Site, mr_enclave: str) -> None:
+    root = ssl.PEM_cert_to_DER_cert((site.folder / "lab" / "root_ca.pem").read_text())
+    path = site.folder / "policy.toml"
+    path.write_text(POLICY.format(root=sha256(root).hexdigest(), mr_enclave=mr_enclave))
+    site.kubectl("create", "configmap", f"{NAME}-policy", f"--from-file={path}")
+
+
+def give_model_key(site: Site) -> None:
+    """Into the running key service, by its command there; the key is in no argument."""
+    config = f"{CONFIG_FOLDER}/keyservice.toml"
+    script = (
+        "umask 077; cat > /tmp/key; "
+        f"sealserve secret add {MODEL} --from /tmp/key --config {config}; rm /tmp/key"
+    )
+    with (site.owner / "wrap.key").open("rb") as key:
+        words = ("exec", "--stdin", f"deploy/{NAME}-keyservice", "--", "sh", "-c", script)
+        site.kubectl(*words, stdin=key)
+
+
+def apply(site: Site) -> None:
+    """All that is rendered, as an operator would."""
+    site.kubectl("apply", "--kustomize", site.overlay)
+
+
+def edge_target(site: Site) -> str:
+    """Where clients connect to: the edge's Service."""
+    address = site.get("service", f"{NAME}-edge")["spec"]["clusterIP"]
+    return f"{address}:{PORT}"
+
+
+def ask(site: Site) -> str:
+    """One prediction through the edge over TLS, by our command."""
+    target = edge_target(site)
+    words = ["predict", "--target", target, "--server-name", DOMAIN, "--model", "digits"]
+    words += ["--ca", str(site.client / "ca.pem"), "--random", "1,8,8,1"]
+    deadline = time.monotonic() + FIRST_ANSWER_SECONDS
+    while True:
+        asked = site.cluster.space.run(sys.executable, "-m", "sealserve", *words, check=False)
+        if asked.returncode == 0:
+            return asked.stdout
+        assert time.monotonic() < deadline, asked.stderr
