@@ -41,8 +41,8 @@ demo: $(VENV)/.run ## seal, attest, release, serve, predict: the whole of SealSe
 test: $(VENV)/.packages ## every test that needs no large package and no minutes
 	$(BIN)/pytest -q -n 2 -m "not (interop or containers or gramine or cluster or long)"
 
-test-long: $(VENV)/.packages ## whole services composed, killed and rolled, and much data
-	$(BIN)/pytest -q -n 2 -m long
+test-long: $(VENV)/.packages ## the commands of every page, whole services composed, killed and rolled, much data
+	$(BIN)/pytest -q -n 2 --dist loadfile -m long
 
 test-corpus: $(VENV)/.dev ## the verifier on public DCAP vectors and on the lab's mutations
 	$(BIN)/pytest -q -n 2 -m "not interop" $(CORPUS_TESTS)

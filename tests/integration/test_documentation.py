@@ -54,6 +54,7 @@ def free_ports() -> dict[str, str]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.timeout(SECONDS + 10)
 def test_the_quick_start_and_the_commands_of_every_page_run(tmp_path: Path) -> None:
     *steps, stop = shell_blocks(QUICK_START)

@@ -405,6 +405,7 @@ def opens(config: Path) -> bool:
     return command("keyservice", "check", "--config", config).returncode == 0
 
 
+@pytest.mark.long
 def test_the_data_key_goes_from_file_to_passphrase_to_token_and_back_while_a_copy_runs(
     site, wrappings
 ):

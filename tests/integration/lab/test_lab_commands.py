@@ -74,6 +74,7 @@ def start_tiny(folder: LabFolder, tiny: Path) -> tuple[subprocess.Popen[str], in
     return front, int(words[2])
 
 
+@pytest.mark.long
 def test_an_enclave_with_a_quoting_enclave_of_its_own_leaves_the_world_as_it_is(
     lab_folder: LabFolder, tiny: Path, tmp_path: Path
 ) -> None:
@@ -91,6 +92,7 @@ def test_an_enclave_with_a_quoting_enclave_of_its_own_leaves_the_world_as_it_is(
     assert not (tmp_path / "one" / "qe.sock").exists()
 
 
+@pytest.mark.long
 def test_from_init_to_a_verified_quote_of_what_measure_said(tmp_path: Path) -> None:
     made = json.loads(run("lab", "init", "lab", "--json", cwd=tmp_path, check=True).stdout)
     assert made["simulated"] is True

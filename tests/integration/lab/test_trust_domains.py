@@ -78,6 +78,7 @@ def test_a_trust_domain_has_no_product_id(describe_tiny: Describe) -> None:
         EnclaveRequest.model_validate({**request, "tee": "TDX", "isv_svn": 1})
 
 
+@pytest.mark.long
 def test_measure_says_what_a_policy_has_to_name(service: LabFolder, tiny: Path) -> None:
     words = ["measure", str(service.path), "--tee", "tdx", "--code", str(tiny)]
     told = CliRunner().invoke(lab, [*words, "--json", "--", "tiny"])
