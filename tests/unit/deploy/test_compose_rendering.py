@@ -40,10 +40,12 @@ from sealserve.serving import settings as serving_settings
 from sealserve.serving.flags import parse_flags
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "compose"
-FILE = Path("/work/digits/sealserve.toml")
-STATE = Path("/work/digits/.sealserve.up")
+FILE = Path("/home/operator/digits/sealserve.toml")
+STATE = Path("/home/operator/digits/.sealserve.up")
 LISTEN = Address("127.0.0.1", 8500)
-KEYS = KeyServiceFolder(Path("/work/owner"), "keyservice.toml", Address("0.0.0.0", 4433), None)
+KEYS = KeyServiceFolder(
+    Path("/home/operator/owner"), "keyservice.toml", Address("0.0.0.0", 4433), None
+)
 TWO_MODELS = """
 [[models]]
 name = "two"
@@ -66,13 +68,13 @@ def read(text: str) -> Description:
 
 COMPOSITIONS = {
     "lab": Composition(
-        described(kind="sealserve"), FILE, LISTEN, lab=Path("/work/lab"), key_service=KEYS
+        described(kind="sealserve"), FILE, LISTEN, lab=Path("/home/operator/lab"), key_service=KEYS
     ),
     "sgx": Composition(
         read(describe(Answers(kind="sealserve")).replace("\n[server]", TWO_MODELS)),
         FILE,
         Address("192.0.2.7", 443),
-        enclave=Path("/work/enclave"),
+        enclave=Path("/home/operator/enclave"),
     ),
     "sgx-stock-one": Composition(
         described(replicas=1), FILE, LISTEN, registry="registry.example.com/team/"
@@ -132,7 +134,7 @@ def test_every_description_renders_hardened_and_is_read_back(
         read(text),
         FILE,
         LISTEN,
-        lab=Path("/work/lab") if lab else None,
+        lab=Path("/home/operator/lab") if lab else None,
         key_service=KEYS if keys else None,
         registry="registry.example.com/" if registry else "",
     )
@@ -157,7 +159,7 @@ def test_every_description_renders_hardened_and_is_read_back(
         for mount in each["volumes"]
         if not mount.endswith(":ro")
     ]
-    assert writable == (["/work/owner:/var/lib/sealserve"] if keys else [])
+    assert writable == (["/home/operator/owner:/var/lib/sealserve"] if keys else [])
 
 
 def assert_hardened(service: dict[str, Any]) -> None:
@@ -188,7 +190,7 @@ def test_a_service_is_told_apart_by_what_changes_it_and_by_nothing_else() -> Non
 
 def test_two_descriptions_of_one_name_are_two_projects() -> None:
     one = COMPOSITIONS["lab"]
-    other = replace(one, file=Path("/work/other/sealserve.toml"))
+    other = replace(one, file=Path("/home/operator/other/sealserve.toml"))
     assert one.project != other.project
     assert one.project == replace(one, listen=Address("127.0.0.1", 9000)).project
 
@@ -273,7 +275,16 @@ def test_what_cannot_run_so_is_refused_with_what_to_do(name: str, tmp_path: Path
     assert refused.value.hint
 
 
-@pytest.mark.parametrize("path", ["/work/a:b", "/work/$HOME", "/work/a b", '/work/"', "/work/ä"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/home/operator/a:b",
+        "/home/operator/$HOME",
+        "/home/operator/a b",
+        '/home/operator/"',
+        "/home/operator/ä",
+    ],
+)
 def test_a_path_that_would_mean_something_else_in_the_file_is_refused(path: str) -> None:
     composition = replace(COMPOSITIONS["lab"], lab=Path(path))
     with pytest.raises(UsageError, match="cannot be named"):
