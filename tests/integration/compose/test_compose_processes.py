@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ pytestmark = [
 SERVICES = ["qe", "keyservice", "server-1", "server-2", "proxy"]
 
 
+@dataclass(frozen=True)
 class Composed(ComposedSite):
     """The site, and where clients connect."""
 
@@ -69,8 +71,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
     folder = tmp_path_factory.mktemp("composed")
     made = make_site(folder, keys=f"localhost:{port}", listen=f"127.0.0.1:{port}")
     admit(made, measured(made))
-    found = Composed(folder)
-    object.__setattr__(found, "target", f"127.0.0.1:{free_port()}")
+    found = Composed(folder, f"127.0.0.1:{free_port()}")
     try:
         yield found
     finally:
