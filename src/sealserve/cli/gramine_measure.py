@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import re
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
+from sealserve import __version__
+from sealserve.cli.image import read_by_name
 from sealserve.cli.output import json_option, note, print_json
 from sealserve.cli.sigstruct_file import add_to_policy, read_sigstruct, signing_date
+from sealserve.deploy.images.roles import ENCLAVE_FOLDER
 from sealserve.errors import UsageError
 
 
 @click.command()
-@click.argument("sig", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("source", metavar="SIG|IMAGE")
 @click.option(
     "--into",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -24,7 +32,7 @@ from sealserve.errors import UsageError
 @click.option("--create", is_flag=True, help="Make the identity, if there is none of that name.")
 @json_option
 def measure(
-    sig: Path,
+    source: str,
     into: Path | None,
     identity: str | None,
     by_signer: bool,
@@ -33,26 +41,28 @@ def measure(
 ) -> None:
     """Print the measurement, signer, product and version of the enclave that SIG is of.
 
-    SIG is the SIGSTRUCT that gramine-sgx-sign writes beside the manifest. Its own signature is
-    checked first. The four lines are those of the published guide; no enclave and no container is
-    started for them.
+    SIG is the SIGSTRUCT that gramine-sgx-sign writes beside the manifest; of an IMAGE, named as for
+    `sealserve image show`, it is taken from the layers. Its own signature is checked first. The
+    four lines are those of the published guide; no enclave and no container is started for them.
 
     \b
     Example:
       sealserve gramine measure server.sig
+      sealserve gramine measure sealserve-server:0.1.0
       sealserve gramine measure server.sig --into policy.toml --identity server --create
     """
     _check(into, identity, more=by_signer or create)
-    stated = read_sigstruct(sig)
+    with _sigstruct(source) as sig:
+        stated = read_sigstruct(sig)
+        edited = None
+        if into is not None and identity is not None:
+            edited = add_to_policy(into, sig, identity, by_signer=by_signer, create=create)
     facts: dict[str, object] = {
         "mr_enclave": stated.mr_enclave.hex(),
         "mr_signer": stated.mr_signer.hex(),
         "isv_prod_id": stated.isv_prod_id,
         "isv_svn": stated.isv_svn,
     }
-    edited = None
-    if into is not None and identity is not None:
-        edited = add_to_policy(into, sig, identity, by_signer=by_signer, create=create)
     if as_json:
         facts |= {"debug": stated.debug, "date": signing_date(stated)}
         if edited is not None:
@@ -65,6 +75,25 @@ def measure(
         note("a debug enclave: its host can read its memory, and no policy should take it")
     if edited is not None:
         note(f"{into}: {edited.done}")
+
+
+@contextmanager
+def _sigstruct(source: str) -> Iterator[Path]:
+    """The file of the SIGSTRUCT, for as long as it is read."""
+    file = Path(source)
+    if file.suffix == ".sig" or (file.is_file() and not tarfile.is_tarfile(file)):
+        yield file
+        return
+    found = read_by_name(source, None, __version__).image.sigstructs
+    if len(found) != 1:
+        raise UsageError(
+            f"{source} holds {len(found)} SIGSTRUCTs in {ENCLAVE_FOLDER}, expected 1",
+            hint="the image that `sealserve image build --signed` makes has one",
+        )
+    with tempfile.TemporaryDirectory(prefix="sealserve-measure-") as temporary:
+        copied = Path(temporary) / f"{re.sub(r'[^A-Za-z0-9.-]', '-', source)[-100:]}.sig"
+        copied.write_bytes(found[0])
+        yield copied
 
 
 def _check(into: Path | None, identity: str | None, *, more: bool) -> None:

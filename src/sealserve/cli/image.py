@@ -50,7 +50,7 @@ def show(name: str, engine: str | None, tag: str, sbom: Path | None, as_json: bo
       sealserve image show server
       sealserve image show server --sbom server.spdx.json
     """
-    built = _read(name, engine, tag)
+    built = read_by_name(name, engine, tag)
     if sbom is not None:
         write_file(sbom, built.sbom, mode=PUBLIC, replace=False)
     facts = image_facts(built)
@@ -64,7 +64,8 @@ def show(name: str, engine: str | None, tag: str, sbom: Path | None, as_json: bo
     print_table(built.reference, [*rows, *labels.items()])
 
 
-def _read(name: str, engine: str | None, tag: str) -> Built:
+def read_by_name(name: str, engine: str | None, tag: str) -> Built:
+    """What is in an image that is named by a role, by its own name, or as an archive's file."""
     if Path(name).is_file():
         return read_built(Path(name))
     reference = ROLES[name].reference(tag) if name in ROLES else name

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from made_images import FILES, archive
 from sealserve.cli import main
 
 SIGSTRUCT = Path(__file__).parents[2] / "data" / "gramine" / "sigstruct" / "sample.sig"
@@ -21,6 +22,30 @@ def run(*arguments: object) -> int:
         main(["gramine", "measure", *map(str, arguments)])
     assert isinstance(ended.value.code, int)
     return ended.value.code
+
+
+IN_ENCLAVE = "usr/lib/sealserve/enclave/sealserve.sig"
+
+
+def test_an_image_is_measured_by_the_sigstruct_in_its_layers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = archive(tmp_path / "image.tar", FILES, {IN_ENCLAVE: SIGSTRUCT.read_bytes()})
+    policy = tmp_path / "policy.toml"
+    policy.write_text(POLICY)
+    assert run(image, "--into", policy, "--identity", "server", "--create", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["mr_enclave"] == STATED["mr_enclave"]
+    (identity,) = tomllib.loads(policy.read_text())["identities"]
+    assert identity["mr_enclave"] == [STATED["mr_enclave"]]
+
+
+def test_an_image_without_an_enclave_is_told_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = {"usr/lib/sealserve/enclave/.wh.sealserve.sig": b""}
+    image = archive(tmp_path / "image.tar", {IN_ENCLAVE: SIGSTRUCT.read_bytes()}, gone)
+    assert run(image) == 1
+    assert "holds 0 SIGSTRUCTs" in capsys.readouterr().err
 
 
 def test_the_four_lines_are_those_of_the_guide(capsys: pytest.CaptureFixture[str]) -> None:

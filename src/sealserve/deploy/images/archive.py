@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from sealserve.deploy.images.recipe import COPIED_LIST, RPM_LIST
+from sealserve.deploy.images.roles import ENCLAVE_FOLDER
 from sealserve.errors import FormatError
 
 JSON_LIMIT: Final = 4 << 20
@@ -29,6 +30,7 @@ WANTED_LIMIT: Final = 20_000
 TOTAL_LIMIT: Final = 256 << 20  # bytes of all the files that name packages
 _DPKG: Final = re.compile(r"var/lib/dpkg/status(\.d/[^/]+)?")
 _PYTHON: Final = re.compile(r".*\.dist-info/METADATA")
+_SIGSTRUCT: Final = re.compile(rf"{ENCLAVE_FOLDER[1:]}/[^/]+\.sig")
 _UNREADABLE: Final = (
     *(tarfile.TarError, zlib.error, EOFError, OSError, RecursionError),
     *(LookupError, TypeError, ValueError, AttributeError),
@@ -39,7 +41,8 @@ _OPAQUE: Final = ".wh..wh..opq"
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What an archive holds. `files` are those that name packages, by path without a slash."""
+    """What an archive holds. `files` are those that name packages, and SIGSTRUCTs of enclaves, by
+    path without a slash."""
 
     config_sha256: str
     config: dict[str, Any]
@@ -63,6 +66,11 @@ class Image:
     def created(self) -> str:
         """RFC 3339, in seconds and UTC, as SPDX has it."""
         return f"{str(self.config.get('created', ''))[:19]}Z"
+
+    @property
+    def sigstructs(self) -> tuple[bytes, ...]:
+        """Of the enclaves in it."""
+        return tuple(data for path, data in self.files.items() if _SIGSTRUCT.fullmatch(path))
 
     @property
     def _run(self) -> dict[str, Any]:
@@ -113,7 +121,7 @@ def _lay_over(files: dict[str, bytes], stream: tarfile.TarFile) -> None:
             _remove(files, folder, below_only=True)
         elif name.startswith(_WHITEOUT):
             _remove(files, f"{folder}/{name.removeprefix(_WHITEOUT)}".lstrip("/"))
-        elif _names_packages(path) and entry.isreg() and entry.size <= FILE_LIMIT:
+        elif _is_wanted(path) and entry.isreg() and entry.size <= FILE_LIMIT:
             content: IO[bytes] | None = stream.extractfile(entry)
             if content is not None:
                 added[path] = content.read()
@@ -128,9 +136,9 @@ def _remove(files: dict[str, bytes], path: str, *, below_only: bool = False) -> 
             del files[each]
 
 
-def _names_packages(path: str) -> bool:
+def _is_wanted(path: str) -> bool:
     listed = f"/{path}" in (RPM_LIST, COPIED_LIST)
-    return listed or bool(_DPKG.fullmatch(path) or _PYTHON.fullmatch(path))
+    return listed or any(each.fullmatch(path) for each in (_DPKG, _PYTHON, _SIGSTRUCT))
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
