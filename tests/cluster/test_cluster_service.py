@@ -107,7 +107,6 @@ def test_the_key_service_s_audit_record_says_to_whom_it_released_the_key(applied
 def test_scaling_up_and_down_under_load_fails_no_request(applied: Site) -> None:
     lines: list[dict[str, Any]] = []
     spread: Counter[str] = Counter()
-    ask_for_little(applied)
     with steady(applied, lines):
         for replicas in (2, 4, 1):
             began = time.monotonic()
@@ -122,14 +121,6 @@ def test_scaling_up_and_down_under_load_fails_no_request(applied: Site) -> None:
     report(lines)
     assert not errors(lines)
     assert sum(line["right"] for line in lines) >= LEAST_RIGHT * len(lines)
-
-
-def ask_for_little(site: Site) -> None:
-    """So little CPU that four fit on a small node."""
-    words = ("--containers=server", "--requests=cpu=100m")
-    site.kubectl("set", "resources", SERVER, *words)
-    site.wait("server", log="kubelet")
-    wait_for_pods(site, 1)
 
 
 def test_a_rollout_under_load_fails_no_request(applied: Site) -> None:
