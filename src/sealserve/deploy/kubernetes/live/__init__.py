@@ -1,0 +1,1 @@
+"""A service in a running cluster: applied, watched, scaled, upgraded, explained, removed."""
