@@ -19,6 +19,8 @@ need() { # package, then files of which one must be there
 if [ "${1-}" = cluster ]; then
 	need containerd /usr/bin/containerd
 	need runc /usr/sbin/runc /usr/bin/runc
+	need docker-registry /usr/bin/docker-registry
+	need skopeo /usr/bin/skopeo
 	need containernetworking-plugins /usr/lib/cni/bridge
 	need conntrack /usr/sbin/conntrack
 	need iptables /usr/sbin/iptables

@@ -46,12 +46,8 @@ def node(api: Cluster) -> Cluster:
 @pytest.fixture(scope="session")
 def site(node: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Site:
     """What is there before anything is applied: a node with our images, an owner's files."""
-    names = {}
-    for role, (name, archive) in images(tmp_path_factory.mktemp("images")).items():
-        began = time.monotonic()
-        node.take(archive)
-        tell(f"the image {name} is imported", began)
-        names[role] = name
+    archives = images(tmp_path_factory.mktemp("images"))
+    names = {role: node.push(archive) for role, archive in archives.items()}
     made = Site(node, node.space.folder / "site", names)
     prepare(made)
     return made

@@ -69,7 +69,6 @@ def _asker(site: Site, name: str, space: str, labels: dict[str, str]) -> Object:
     container = {
         "name": "asker",
         "image": site.images["client"],
-        "imagePullPolicy": "Never",
         "command": ["sleep", "3600"],
         "securityContext": {
             "allowPrivilegeEscalation": False,

@@ -73,7 +73,6 @@ def test_a_pod_of_our_image_runs(site: Site) -> None:
                 {
                     "name": "version",
                     "image": site.images["client"],
-                    "imagePullPolicy": "Never",
                     "args": ["--version"],
                 }
             ],

@@ -1,8 +1,8 @@
 """The programs of a single-node cluster: where they come from, their files and command lines.
 
 Sources: Kubernetes, `hack/local-up-cluster.sh` and the references of the configuration files;
-containerd, `docs/cri/config.md`; CNI, plugins `bridge`, `host-local`, `portmap`; etcd, `--help`;
-kube-router, `docs/user-guide.md`.
+containerd, `docs/cri/config.md`, `docs/hosts.md`; distribution, `docs/configuration.md`; CNI,
+plugins `bridge`, `host-local`, `portmap`; etcd, `--help`; kube-router, `docs/user-guide.md`.
 Modest machines are provided for: cgroups of version 1 without systemd, no right to raise a limit or
 a score of the OOM killer, sysctls of the machine left as they are.
 """
@@ -28,6 +28,8 @@ PACKAGES = {
     "containerd": "containerd",
     "ctr": "containerd",
     "runc": "runc",
+    "docker-registry": "docker-registry",
+    "skopeo": "skopeo",
     "iptables": "iptables",
     "conntrack": "conntrack",
     "ipset": "ipset",
@@ -41,6 +43,7 @@ API = f"https://{NODE_ADDRESS}:6443"
 ETCD = "http://127.0.0.1:2379"
 PEERS = "http://127.0.0.1:2380"
 SOCKET = "/run/containerd/containerd.sock"  # /run is the space's own
+REGISTRY = "localhost:5000"  # containerd speaks plain HTTP with a registry of this host
 PAUSE = "sealserve.test/pause:1"
 BUILD_SECONDS = 7200
 
@@ -178,6 +181,17 @@ class Parts:
         network = {"cniVersion": "0.4.0", "name": "pods", "plugins": plugins}
         self.file("cni/10-pods.conflist", network)
         self.space.start("containerd", "containerd", "--config", path)
+
+    def registry(self) -> None:
+        """Where our images are pulled from, as this node sees it; no pod reaches it."""
+        settings = {
+            "version": "0.1",
+            "log": {"level": "warn"},
+            "storage": {"filesystem": {"rootdirectory": str(self.folder / "registry")}},
+            "http": {"addr": "127.0.0.1:5000"},
+        }
+        path = self.file("registry.json", settings)
+        self.space.start("docker-registry", "docker-registry", "serve", path)
 
     def kubelet(self) -> None:
         config = kubeconfig(self.ca, "node", API)

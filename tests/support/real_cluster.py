@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster_images import program_image
-from cluster_parts import API, DNS_SERVICE, DOMAIN, PAUSE, SOCKET, Parts
+from cluster_images import image_name, program_image
+from cluster_parts import API, DNS_SERVICE, DOMAIN, PAUSE, REGISTRY, SOCKET, Parts
 from cluster_space import NAME, Space, space
 from cluster_trust import kubeconfig
 
 STAGE_SECONDS = 300.0
+IMAGE_SECONDS = 600.0
 STEP = 0.5
 COREDNS = Path(__file__).parents[1] / "cluster" / "coredns.yaml"
 COREDNS_IMAGE = "sealserve.test/coredns:1"
@@ -63,8 +64,19 @@ class Cluster:
         return tell(what, began)
 
     def take(self, archive: Path) -> None:
-        """Import an image's archive, as `podman save` writes it."""
-        self.space.run("ctr", "--namespace=k8s.io", "images", "import", archive, seconds=600)
+        """Import an image's archive, as `podman save` writes it, past the registry."""
+        words = ("--namespace=k8s.io", "images", "import", archive)
+        self.space.run("ctr", *words, seconds=IMAGE_SECONDS)
+
+    def push(self, archive: Path) -> str:
+        """Put an image's archive into the registry; the name by which pods pull it."""
+        name = f"{REGISTRY}/{image_name(archive).rpartition('/')[2]}"
+        began = time.monotonic()
+        words = ("copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false")
+        images = (f"docker-archive:{archive}", f"docker://{name}")
+        self.space.run("skopeo", *words, *images, seconds=IMAGE_SECONDS)
+        tell(f"the image {name} is in the registry", began)
+        return name
 
 
 def tell(what: str, began: float) -> float:
@@ -110,6 +122,7 @@ def add_node(cluster: Cluster) -> None:
     for name, image in (("pause", PAUSE), ("coredns", COREDNS_IMAGE)):
         archive = cluster.space.folder / f"{name}.tar"
         cluster.take(program_image(archive, image, parts.bin / name))
+    parts.registry()
     parts.kubelet()
     parts.proxy()
 
