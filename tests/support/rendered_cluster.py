@@ -50,6 +50,13 @@ edges = ["gateway"]
 gateway = "gateways/public"
 key_service_inside = true
 """
+SEVERAL = """
+[kubernetes]
+edges = []
+key_service_inside = true
+key_service_database = "postgresql://keyservice@db.databases.svc:5433/keys"
+key_service_replicas = 3
+"""
 ALIAS = """
 [kubernetes]
 edges = []
@@ -85,6 +92,7 @@ DESCRIPTIONS = {
         key_service="keys.models.svc:4433",
     ),
     "inside": described(INSIDE, key_service="keys.digits.svc.cluster.example:4433"),
+    "several": described(SEVERAL, kind="sealserve", key_service="keys.digits.svc:4433"),
     "alias": read(
         describe(Answers(cloud="alibaba", key_service="keys.digits.svc:443")).replace(
             "8500", "8501"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from network_rules import End, allowed
-from rendered_cluster import RENDERINGS, by_key, objects
+from rendered_cluster import RENDERINGS, by_key, described, objects, objects_of
 
 INTERNET = End(address="203.0.113.7")
 METADATA = End(address="169.254.169.254")
@@ -15,6 +15,7 @@ MONITOR = End("monitoring", {"app": "prometheus"}, {"sealserve.io/monitoring": "
 INGRESS = End("ingress-nginx", {"app": "controller"})
 GATEWAY = End("gateways", {"app": "envoy"})
 DNS = End("kube-system", {"k8s-app": "kube-dns"})
+DATABASE = End("databases", {"app": "postgresql"})
 
 
 def ends(name: str, target: str) -> dict[str, End]:
@@ -28,6 +29,7 @@ def ends(name: str, target: str) -> dict[str, End]:
         "ingress-nginx": INGRESS,
         "gateway": GATEWAY,
         "dns": DNS,
+        "database": DATABASE,
     }
     for each in objects(name, target):
         if each["kind"] == "Deployment":
@@ -72,6 +74,14 @@ PAIRS = [
     ("inside", "generic", "keyservice", "internet", 443, True),
     ("inside", "generic", "keyservice", "metadata", 443, False),
     ("inside", "generic", "gateway", "server", 8500, True),
+    ("inside", "generic", "keyservice", "database", 5433, False),
+    ("several", "generic", "keyservice", "database", 5433, True),
+    ("several", "generic", "keyservice", "database", 5432, False),
+    ("several", "generic", "keyservice", "internet", 5433, False),
+    ("several", "generic", "server", "database", 5433, False),
+    ("several", "lab", "keyservice", "database", 5433, True),
+    ("several", "lab", "keyservice", "dns", 53, True),
+    ("several", "lab", "keyservice", "internet", 443, False),
     ("everything", "azure", "ingress-nginx", "server", 8500, True),
     ("everything", "azure", "gateway", "server", 8500, True),
     ("everything", "azure", "server", "internet", 443, True),  # AESM beside it, for collateral
@@ -101,3 +111,30 @@ def test_who_has_no_policy_of_its_own_speaks_to_nobody(name: str, target: str) -
             assert not allowed(policies, unknown, other, port)
             if other.namespace != namespace:
                 assert not allowed(policies, other, unknown, port)
+
+
+# Where the database is said to be, and who may be reached at its port: an address, all but one.
+DATABASES = {
+    "198.51.100.9": (True, False),
+    "db.example.com": (True, True),
+    "db.databases.svc.cluster.local": (False, False),
+}
+
+
+@pytest.mark.parametrize("host", DATABASES)
+def test_the_key_service_reaches_its_database_where_it_is_said_to_be(host: str) -> None:
+    table = f'key_service_database = "postgresql://keys@{host}/keys"'
+    found = objects_of(described(f"\n[kubernetes]\n{table}\n"), "lab")
+    policies = [each for each in found if each["kind"] == "NetworkPolicy"]
+    (pod,) = (
+        each["spec"]["template"]["metadata"]["labels"]
+        for each in found
+        if (each["kind"], each["metadata"]["name"]) == ("Deployment", "digits-simulated-keyservice")
+    )
+    source = End("digits-simulated", pod)
+    there, elsewhere = End(address="198.51.100.9"), INTERNET
+    reached = tuple(allowed(policies, source, each, 5432) for each in (there, elsewhere))
+    assert reached == DATABASES[host]
+    assert allowed(policies, source, DATABASE, 5432) == host.endswith("cluster.local")
+    assert not allowed(policies, source, METADATA, 5432)
+    assert allowed(policies, source, DNS, 53) == (host != "198.51.100.9")

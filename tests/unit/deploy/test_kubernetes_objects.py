@@ -14,13 +14,16 @@ from rendered_cluster import (
     Object,
     by_key,
     described,
+    load,
     objects,
     objects_of,
     read,
+    texts,
 )
 from sealserve.deploy.description.writing import Answers, describe
 from sealserve.deploy.gramine.servers import program
 from sealserve.keyservice.config import load_config
+from sealserve.keyservice.store.postgresql import open_server
 from sealserve.lab.arguments import normalize
 from sealserve.serving import settings as serving_settings
 from sealserve.serving.flags import parse_flags
@@ -172,6 +175,39 @@ def test_the_key_services_configuration_is_one_that_it_takes(
     assert tomllib.loads(text)["wrapping"]["kind"] == "file"
 
 
+@pytest.mark.parametrize(("target", "suffix"), [("generic", ""), ("lab", "_simulated")])
+def test_several_key_services_share_a_database_and_nothing_else(
+    target: str, suffix: str, tmp_path: Path
+) -> None:
+    prefix = "digits-simulated" if target == "lab" else "digits"
+    made = found("several", target)
+    path = tmp_path / "keyservice.toml"
+    path.write_text(made["ConfigMap", f"{prefix}-keyservice"]["data"]["keyservice.toml"])
+    config = load_config(path)
+    assert (config.database.host, config.database.port) == ("db.databases.svc", 5433)
+    assert config.database.database == f"keys{suffix}"  # what is simulated shares none
+    deployment = made["Deployment", f"{prefix}-keyservice"]["spec"]
+    assert deployment["replicas"] == 3
+    assert deployment["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    volumes = {each["name"]: each for each in deployment["template"]["spec"]["volumes"]}
+    assert volumes["state"]["emptyDir"]["medium"] == "Memory"
+    assert ("PersistentVolumeClaim", f"{prefix}-keyservice") not in made
+    assert ("PodDisruptionBudget", f"{prefix}-keyservice") in made
+    given = {each["path"] for each in volumes["given"]["secret"]["items"]}
+    named = (config.database_password, Path(str(config.database.query["sslrootcert"])))
+    assert {each.name for each in named if each} == given - {"kek", "cert.pem", "key.pem"}
+    open_server(config.database, None).dispose()  # takes the way that is rendered
+
+
+def test_how_many_key_services_there_are_is_left_to_operators_where_there_may_be_several() -> None:
+    for name, values in (("several", {"replicas": 3}), ("inside", None)):
+        text = texts(DESCRIPTIONS[name])["charts/generic/values.yaml"]
+        assert load(text).get("keyService") == values
+    two = described("\n[kubernetes]\nkey_service_database = 'postgresql://k@192.0.2.7/k'\n")
+    deployment = by_key(objects_of(two, "lab"))["Deployment", "digits-simulated-keyservice"]
+    assert deployment["spec"]["replicas"] == 2
+
+
 def test_edges_are_those_that_are_asked_for() -> None:
     kinds = {
         name: {each["kind"] for each in objects(name, "generic")} & {"Ingress", "TLSRoute"}
@@ -182,6 +218,7 @@ def test_edges_are_those_that_are_asked_for() -> None:
         "everything": {"Ingress", "TLSRoute"},
         "inside": {"TLSRoute"},
         "alias": set(),
+        "several": set(),
     }
     assert ("Deployment", "digits-edge") in found("plain", "generic")
     assert ("Deployment", "digits-edge") not in found("inside", "generic")

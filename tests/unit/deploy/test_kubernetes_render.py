@@ -71,7 +71,7 @@ def test_base_and_overlay_are_the_targets_objects(name: str, target: str) -> Non
     assert by_key(built) == by_key(objects(name, target))
 
 
-@pytest.mark.parametrize("name", ["everything", "inside"])
+@pytest.mark.parametrize("name", ["everything", "inside", "several"])
 def test_kubectl_builds_the_same_of_every_overlay(name: str, tmp_path: Path) -> None:
     kubectl = shutil.which("kubectl")
     if kubectl is None:
@@ -86,7 +86,7 @@ def test_kubectl_builds_the_same_of_every_overlay(name: str, tmp_path: Path) -> 
         assert by_key(load_all(built.stdout)) == by_key(objects(name, target))
 
 
-@pytest.mark.parametrize("name", ["everything", "inside"])
+@pytest.mark.parametrize("name", ["everything", "inside", "several"])
 def test_helm_makes_the_same_of_every_chart(name: str, tmp_path: Path) -> None:
     helm = shutil.which("helm")
     if helm is None:
@@ -213,7 +213,12 @@ TABLES = st.builds(
     gateway=st.just("gateways/public"),
 )
 SERVICES = st.sampled_from(
-    [{}, {"key_service_inside": True}, {"key_service_outside": ("k.example",)}]
+    [
+        {},
+        {"key_service_inside": True},
+        {"key_service_inside": True, "key_service_database": "postgresql://k@192.0.2.7/k"},
+        {"key_service_outside": ("k.example",)},
+    ]
 )
 
 

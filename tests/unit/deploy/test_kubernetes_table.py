@@ -14,7 +14,9 @@ from sealserve.policies.finding import Severity
 
 PLAIN = describe(Answers())
 INSIDE = describe(Answers(key_service="keys.digits.svc:4433"))
+DATABASE = '"postgresql://keys@db.example.com/keys"'
 FIRST = "ecf500c4b96bdfa728e417fb4e98dfb4f42240c18666fc58a42d31645c06c4b6"
+BEFORE_DATABASES = "7037b021d1e89a9d75ff1601c2f27b39e7a591d9d70c908bec4e1c5729cd5952"
 
 # The description, what its table says, and words of the message and of the hint.
 BAD = {
@@ -45,6 +47,48 @@ BAD = {
         "inside the cluster and outside",
         "one of the two",
     ),
+    "a database of another kind": (
+        INSIDE,
+        'key_service_database = "mysql://keys@db.example.com/keys"',
+        "postgresql://USER@HOST/DATABASE",
+        "key_service_database =",
+    ),
+    "a database with a password": (
+        INSIDE,
+        'key_service_database = "postgresql://keys:hunter2@db.example.com/keys"',
+        "for a Secret",
+        "key_service_database =",
+    ),
+    "a database with parameters": (
+        INSIDE,
+        'key_service_database = "postgresql://keys@db.example.com/keys?sslmode=disable"',
+        "are rendered",
+        "key_service_database =",
+    ),
+    "a database in the pod": (
+        INSIDE,
+        'key_service_database = "postgresql://keys@127.0.0.1/keys"',
+        "the pod itself",
+        "key_service_database =",
+    ),
+    "a database without a user": (
+        INSIDE,
+        'key_service_database = "postgresql://db.example.com/keys"',
+        "USER@HOST",
+        "key_service_database =",
+    ),
+    "a database at a port that is none": (
+        INSIDE,
+        'key_service_database = "postgresql://keys@db.example.com:70000/keys"',
+        "no port",
+        "key_service_database =",
+    ),
+    "several copies on a file": (
+        INSIDE,
+        "key_service_inside = true\nkey_service_replicas = 2",
+        "cannot share the file",
+        "key_service_database",
+    ),
     "a Service that begins with a digit": (
         describe(Answers(key_service="9keys.digits.svc:4433")),
         "key_service_inside = true",
@@ -74,6 +118,12 @@ DOUBTS = {
     "a retired controller": (PLAIN, 'edges = ["ingress-nginx"]', "retired-ingress"),
     "a gateway for nothing": (PLAIN, 'gateway = "a/b"', "gateway-unused"),
     "no edge": (PLAIN, "edges = []", "no-edge"),
+    "a database for nothing": (PLAIN, f"key_service_database = {DATABASE}", "database-unused"),
+    "one copy on a database": (
+        INSIDE,
+        f"key_service_inside = true\nkey_service_replicas = 1\nkey_service_database = {DATABASE}",
+        "one-key-service",
+    ),
     "keys on the platform": (INSIDE, "key_service_inside = true", "key-service-on-the-platform"),
 }
 
@@ -94,6 +144,32 @@ def test_a_description_without_the_table_has_the_digest_that_it_had_before_there
     changed = check_description(f"{PLAIN}\n[kubernetes]\nmax_replicas = 7\n").description
     assert changed is not None
     assert changed.digest != FIRST
+
+
+def test_keys_that_came_later_leave_digests_alone_unless_they_say_something() -> None:
+    def digest(table: str) -> str:
+        description = check_description(f"{INSIDE}\n[kubernetes]\n{table}\n").description
+        assert description is not None
+        return description.digest
+
+    inside = "key_service_inside = true"
+    spelt = f'{inside}\nkey_service_database = ""\nkey_service_replicas = 0'
+    assert digest(inside) == digest(spelt) == BEFORE_DATABASES
+    assert digest(f"{inside}\nkey_service_database = {DATABASE}") != BEFORE_DATABASES
+
+
+def test_a_password_in_a_database_is_repeated_to_nobody() -> None:
+    told = check_description(f"{INSIDE}\n[kubernetes]\n{BAD['a database with a password'][1]}\n")
+    assert "hunter2" not in repr(told.findings)
+
+
+def test_a_database_is_spelt_in_one_way() -> None:
+    for text, spelt in {
+        "postgresql://keys@DB.example.com/keys": "postgresql://keys@db.example.com:5432/keys",
+        "postgresql://keys@[2001:DB8::1]/keys": "postgresql://keys@[2001:db8::1]:5432/keys",
+        "postgresql://keys@192.0.2.7:6432/keys": "postgresql://keys@192.0.2.7:6432/keys",
+    }.items():
+        assert Kubernetes(key_service_database=text).key_service_database == spelt
 
 
 def test_the_page_on_kubernetes_describes_every_key_with_its_default() -> None:

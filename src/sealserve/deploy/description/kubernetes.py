@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator
 
+from sealserve.deploy.description.database import parse_database
 from sealserve.deploy.description.fields import LABEL, Host, Table, host, key, matching
 from sealserve.hosts import parse_ip
 
@@ -44,6 +45,10 @@ def _host_or_ip(text: str) -> str:
 
 def _unless_empty(text: str) -> str:
     return _host_or_ip(text) if text else text
+
+
+def _database(text: str) -> str:
+    return str(parse_database(text)) if text else text
 
 
 def _outside(places: tuple[str, ...]) -> tuple[str, ...]:
@@ -147,3 +152,20 @@ class Kubernetes(Table):
         default=(),
         strict=False,
     )
+    key_service_database: Annotated[str, AfterValidator(_database)] = key(
+        "the database of PostgreSQL for several copies of the key service inside; empty: SQLite, "
+        "for one",
+        "postgresql://keyservice@db.example.com/keyservice",
+        default="",
+    )
+    key_service_replicas: int = key(
+        "how many copies of the key service; 0: two on PostgreSQL, one on SQLite",
+        3,
+        default=0,
+        ge=0,
+        le=20,
+    )
+
+
+# What was not there at first: at its default it is not there for a digest, either.
+LATER_KEYS: Final = ("key_service_database", "key_service_replicas")

@@ -48,6 +48,14 @@ def kubernetes_contradictions(description: Description) -> Iterator[Doubt]:
             'gateway = "NAMESPACE/NAME"',
         )
     yield from _key_service(description)
+    if table.key_service_replicas > 1 and not table.key_service_database:
+        yield Doubt(
+            ("kubernetes", "key_service_replicas"),
+            "copies-of-a-file",
+            f"{table.key_service_replicas} copies of the key service cannot share the file of "
+            "SQLite",
+            'key_service_database = "postgresql://USER@HOST/DATABASE", or key_service_replicas = 1',
+        )
 
 
 def _key_service(description: Description) -> Iterator[Doubt]:
@@ -98,6 +106,7 @@ def kubernetes_doubts(description: Description) -> Iterator[Doubt]:
             "the key service runs on the nodes whose owner is not to have the keys",
             "a cluster of the model's owner, or key_service_outside",
         )
+    yield from _database(description)
     if table.requests_in_flight:
         yield Doubt(
             ("kubernetes", "requests_in_flight"),
@@ -125,4 +134,22 @@ def kubernetes_doubts(description: Description) -> Iterator[Doubt]:
             "no-edge",
             "nothing leads clients from outside the cluster in",
             'edges = ["nginx"]',
+        )
+
+
+def _database(description: Description) -> Iterator[Doubt]:
+    table = description.kubernetes
+    if table.key_service_database and not table.key_service_inside:
+        yield Doubt(
+            ("kubernetes", "key_service_database"),
+            "database-unused",
+            "the key service is not in the cluster: the lab's overlay alone will use the database",
+            "key_service_inside = true, unless it is for the lab",
+        )
+    if table.key_service_database and table.key_service_replicas == 1:
+        yield Doubt(
+            ("kubernetes", "key_service_replicas"),
+            "one-key-service",
+            "one copy: while it starts or moves, no enclave is given its key",
+            "key_service_replicas = 2",
         )

@@ -29,7 +29,7 @@ from sealserve.deploy.description.fields import (
     size_in_mib,
 )
 from sealserve.deploy.description.fields import key as _key
-from sealserve.deploy.description.kubernetes import Kubernetes
+from sealserve.deploy.description.kubernetes import LATER_KEYS, Kubernetes
 
 __all__ = ["AUTOMATIC", "LARGEST_MIB", "Description", "Kubernetes", "Model", "size_in_mib"]
 
@@ -155,5 +155,8 @@ class Description(Table):
             del meaning["server"]["connection_age"]
         if self.kubernetes == Kubernetes():
             del meaning["kubernetes"]
+        for name in LATER_KEYS:
+            if getattr(self.kubernetes, name) == Kubernetes.model_fields[name].default:
+                meaning.get("kubernetes", {}).pop(name, None)
         canonical = json.dumps(meaning, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()

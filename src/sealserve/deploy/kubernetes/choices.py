@@ -36,6 +36,7 @@ class Choices:
     server_memory_limit: Any
     key_service_host: Any
     key_service_addresses: Any
+    key_service_replicas: Any
 
     def value(self, path: str) -> Any:
         """The value at a path of values.yaml, such as `image.tag`."""
@@ -52,6 +53,7 @@ _PATHS: Final = {
     "server_memory_limit": "server.memoryLimit",
     "key_service_host": "keyService.host",
     "key_service_addresses": "keyService.addresses",
+    "key_service_replicas": "keyService.replicas",
 }
 _NAMES: Final = {path: name for name, path in _PATHS.items()}
 
@@ -73,6 +75,7 @@ def choices(description: Description, *, simulated: bool = False) -> Choices:
         server_memory_limit=f"{size_in_mib(sizing(description).size) + HOST_SIDE_MIB}Mi",
         key_service_host=outside[0] if outside else "",
         key_service_addresses=list(outside),
+        key_service_replicas=table.key_service_replicas or (2 if table.key_service_database else 1),
     )
 
 

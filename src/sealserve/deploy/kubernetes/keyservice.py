@@ -1,10 +1,11 @@
 """The key service inside the cluster; or a Service that stands for one outside.
 
 Inside is for a cluster of the model's owner, and for the lab. It is one copy with its database in a
-claim: several need PostgreSQL (docs/operations.md). Its secrets come in a Secret that the owner
-makes and that is rendered nowhere; they are copied into memory first, because files of a Secret
-have a mode that the service takes for everybody's. Source: Kubernetes, "Secrets", "Configure a
-Security Context" (fsGroup).
+claim, or several on PostgreSQL, each with a `state` of its own in memory: no two may share one
+(docs/operations.md). Its secrets, the database's password among them, come in a Secret that the
+owner makes and that is rendered nowhere; they are copied into memory first, because files of a
+Secret have a mode that the service takes for everybody's. Source: Kubernetes, "Secrets", "Configure
+a Security Context" (fsGroup).
 """
 
 from __future__ import annotations
@@ -22,18 +23,20 @@ from sealserve.deploy.kubernetes.lab import (
     world_container,
     world_volumes,
 )
-from sealserve.deploy.kubernetes.plan import KEEP, Object, Plan, is_address
+from sealserve.deploy.kubernetes.outside import outside_objects
+from sealserve.deploy.kubernetes.plan import KEEP, Object, Plan
 from sealserve.deploy.kubernetes.pods import Container, Pod, Resources, in_memory, mount
-from sealserve.hosts import parse_ip
 
 LISTEN_PORT: Final = 4433
 WATCH_PORT: Final = 9433
 CONFIG: Final = "keyservice.toml"
 POLICY: Final = "policy.toml"
 SECRETS: Final = ("kek", "cert.pem", "key.pem")
+DATABASE_SECRETS: Final = ("database-password", "database-ca.pem")
 KEYS_FOLDER: Final = "/run/sealserve/keys"
 _GIVEN_FOLDER: Final = "/run/sealserve/given"
 _STATE: Final = "state"
+_STATE_LIMIT: Final = "64Mi"  # a checkpoint, and the collateral of all platforms
 _END_SECONDS: Final = 70  # a session takes 60 at most
 # At each start of a pod; the policy only at the first, since `init` replaces none that is in force.
 _INIT: Final = (
@@ -46,10 +49,11 @@ _INIT: Final = (
 def key_service_objects(plan: Plan) -> list[Object]:
     """What is rendered of it: all, a Service that leads outside, or nothing."""
     if plan.key_service_inside:
+        several = plan.key_service_database is not None
         return [
             workloads.account(plan, "keyservice"),
             _config_map(plan),
-            _claim(plan),
+            *([] if several else [_claim(plan)]),
             _deployment(plan),
             workloads.service(
                 plan,
@@ -57,11 +61,9 @@ def key_service_objects(plan: Plan) -> list[Object]:
                 "keyservice",
                 [("service", plan.key_service_port)],
             ),
+            *([workloads.disruption_budget(plan, "keyservice")] if several else []),
         ]
-    outside = plan.description.kubernetes.key_service_outside
-    if not outside:
-        return []
-    return _addresses(plan, outside[0]) if is_address(outside[0]) else [_alias(plan)]
+    return outside_objects(plan)
 
 
 def policy_name(plan: Plan) -> str:
@@ -70,8 +72,13 @@ def policy_name(plan: Plan) -> str:
 
 
 def secret_name(plan: Plan) -> str:
-    """The Secret with the key-encryption key and the certificate, which its owner makes."""
+    """The Secret with the files of `secrets`, which its owner makes."""
     return plan.named("keyservice")
+
+
+def secrets(plan: Plan) -> tuple[str, ...]:
+    """The files of that Secret: keys, the certificate, how the database is reached."""
+    return SECRETS if plan.key_service_database is None else SECRETS + DATABASE_SECRETS
 
 
 def configuration(plan: Plan) -> str:
@@ -84,13 +91,21 @@ def configuration(plan: Plan) -> str:
         attestation = 'collateral_service = "intel"\n'
     return (
         f'listen = "0.0.0.0:{LISTEN_PORT}"\n'
-        f'database = "{STATE_FOLDER}/keyservice.db"\n'
+        f"{_database(plan)}"
         f'state = "{STATE_FOLDER}/state"\n\n'
         f'[wrapping]\nkind = "file"\nkey = "{KEYS_FOLDER}/kek"\n\n'
         f'[tls]\ncertificate = "{KEYS_FOLDER}/cert.pem"\nprivate_key = "{KEYS_FOLDER}/key.pem"\n\n'
         f"[attestation]\n{attestation}\n"
         f'[watch]\nlisten = "0.0.0.0:{WATCH_PORT}"\n'
     )
+
+
+def _database(plan: Plan) -> str:
+    database = plan.key_service_database
+    if database is None:
+        return f'database = "{STATE_FOLDER}/keyservice.db"\n'
+    password, authority = (f"{KEYS_FOLDER}/{name}" for name in DATABASE_SECRETS)
+    return f'database = "{database}?sslrootcert={authority}"\ndatabase_password = "{password}"\n'
 
 
 def _config_map(plan: Plan) -> Object:
@@ -148,13 +163,14 @@ def _deployment(plan: Plan) -> Object:
         grace_seconds=_END_SECONDS,
         writes=True,
     )
+    one = plan.key_service_database is None
     changed = hashlib.sha256(configuration(plan).encode()).hexdigest()
     return workloads.deployment(
         plan,
         "keyservice",
         pod,
-        strategy=workloads.RECREATE,
-        replicas=1,
+        strategy=workloads.RECREATE if one else workloads.ROLLING,
+        replicas=1 if one else plan.choices.key_service_replicas,
         annotations={"sealserve.io/configuration": changed},
     )
 
@@ -183,46 +199,17 @@ def _volumes(plan: Plan) -> list[Object]:
     given = {
         "secretName": secret_name(plan),
         "defaultMode": 0o400,
-        "items": [{"key": each, "path": each} for each in SECRETS],
+        "items": [{"key": each, "path": each} for each in secrets(plan)],
     }
-    claim = {"claimName": plan.named("keyservice")}
+    if plan.key_service_database is None:
+        claim = {"claimName": plan.named("keyservice")}
+        state: Object = {"name": _STATE, "persistentVolumeClaim": claim}
+    else:
+        state = in_memory(_STATE, _STATE_LIMIT)
     return [
         {"name": "config", "projected": {"sources": parts}},
         {"name": "given", "secret": given},
         in_memory("keys", "1Mi"),
-        {"name": _STATE, "persistentVolumeClaim": claim},
+        state,
         *(world_volumes(plan) if plan.target.simulated else []),
-    ]
-
-
-def _alias(plan: Plan) -> Object:
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": plan.metadata(plan.key_service),
-        "spec": {"type": "ExternalName", "externalName": plan.choices.key_service_host},
-    }
-
-
-def _addresses(plan: Plan, first: str) -> list[Object]:
-    address = parse_ip(first)
-    version = 4 if address is None else address.version
-    called = {"name": "service", "protocol": "TCP", "port": plan.key_service_port}
-    metadata = plan.metadata(plan.key_service)
-    metadata["labels"] = {**metadata["labels"], "kubernetes.io/service-name": plan.key_service}
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": plan.metadata(plan.key_service),
-            "spec": {"ipFamilies": [f"IPv{version}"], "ports": [called]},
-        },
-        {
-            "apiVersion": "discovery.k8s.io/v1",
-            "kind": "EndpointSlice",
-            "metadata": metadata,
-            "addressType": f"IPv{version}",
-            "ports": [called],
-            "endpoints": [{"addresses": plan.choices.key_service_addresses}],
-        },
     ]

@@ -79,9 +79,13 @@ def _edge(plan: Plan) -> Object:
 
 
 def _key_service(plan: Plan) -> Object:
-    collateral = (
-        [] if plan.target.simulated else [_dns(plan), {"to": _ANYWHERE, "ports": [_tcp(443)]}]
-    )
+    collateral = {"to": _ANYWHERE, "ports": [_tcp(443)]}
+    egress = [] if plan.target.simulated else [_dns(plan), collateral]
+    if database := plan.key_service_database:
+        host, port = database.address.host, database.address.port
+        if not egress and not is_address(host):
+            egress.append(_dns(plan))
+        egress.append({"to": _place(plan, host), "ports": [_tcp(port)]})
     return _policy(
         plan,
         "keyservice",
@@ -90,7 +94,7 @@ def _key_service(plan: Plan) -> Object:
             {"from": [_pods(plan, "server")], "ports": [_tcp(LISTEN_PORT)]},
             {"from": [_MONITORS], "ports": [_tcp(WATCH_PORT)]},
         ],
-        egress=collateral,
+        egress=egress,
     )
 
 
@@ -131,6 +135,14 @@ def _dns(plan: Plan) -> Object:
         names = [_in_namespace(parts[1] if inside else "kube-system")]
     names.append({"ipBlock": {"cidr": _NODE_LOCAL_DNS}})
     return {"to": names, "ports": [{"protocol": "UDP", "port": 53}, _tcp(53)]}
+
+
+def _place(plan: Plan, host: str) -> list[Any]:
+    """Where a host may be: an address, the namespace of a Service, or anywhere."""
+    if is_address(host):
+        return [{"ipBlock": {"cidr": f"{host}/{128 if ':' in host else 32}"}}]
+    parts = host.removesuffix(f".{plan.description.kubernetes.cluster_domain}").split(".")
+    return [_in_namespace(parts[-2])] if len(parts) > 2 and parts[-1] == "svc" else _ANYWHERE
 
 
 def _pods(plan: Plan, component: Component) -> Object:

@@ -7,9 +7,10 @@ the other. Source: Kubernetes, "Recommended Labels", "DNS for Services and Pods"
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
+from sealserve.deploy.description.database import Database, parse_database
 from sealserve.deploy.description.kubernetes_rules import key_service_name, namespace
 from sealserve.deploy.description.model import Description
 from sealserve.deploy.images.roles import KEY_SERVICE, PROXY, SERVER, TENSORFLOW, Role
@@ -28,6 +29,7 @@ MONITORING: Final = "sealserve.io/monitoring"  # a label of namespaces that may 
 SIMULATED: Final = "SIMULATED: a lab stands in for SGX; nobody vouches for any enclave here"
 KEEP: Final = {"helm.sh/resource-policy": "keep"}  # `helm uninstall` takes no data away
 _SUFFIX: Final = "-simulated"
+_DATABASE_SUFFIX: Final = "_simulated"  # a hyphen would need quotes in SQL
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,16 @@ class Plan:
     def key_service(self) -> str:
         """The name of its Service, where it has one."""
         return key_service_name(self.description) or "keys"
+
+    @property
+    def key_service_database(self) -> Database | None:
+        """Where several copies of it have their database; None for one copy on SQLite."""
+        text = self.description.kubernetes.key_service_database
+        if not text:
+            return None
+        database = parse_database(text)
+        suffix = _DATABASE_SUFFIX if self.target.simulated else ""
+        return replace(database, name=f"{database.name}{suffix}")
 
     @property
     def quotes_beside(self) -> bool:
