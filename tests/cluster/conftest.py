@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,18 +9,8 @@ import pytest
 
 from cluster_images import images
 from cluster_parts import cache, programs
-from cluster_site import (
-    Site,
-    apply,
-    ask,
-    give_model_key,
-    give_policy,
-    give_secrets,
-    make_volumes,
-    measure,
-    prepare,
-)
-from real_cluster import Cluster, add_node, api_server, tell
+from cluster_site import Site, from_nothing, prepare
+from real_cluster import Cluster, add_node, api_server
 
 
 @pytest.fixture(scope="session")
@@ -56,17 +45,5 @@ def site(node: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Site:
 @pytest.fixture(scope="session")
 def applied(site: Site) -> Site:
     """The service, applied from nothing: it answers."""
-    began = time.monotonic()
-    make_volumes(site)
-    give_secrets(site)
-    give_policy(site, measure(site))
-    from_nothing = time.monotonic()
-    apply(site)
-    site.wait("keyservice", log="kubelet")
-    give_model_key(site)
-    site.wait("server", log="kubelet")
-    site.wait("edge", log="kubelet")
-    ask(site)
-    tell("from the first apply to the first answer", from_nothing)
-    tell("the same, with secrets and the measurement before", began)
+    from_nothing(site)
     return site

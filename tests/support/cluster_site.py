@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,10 @@ from rendered_cluster import load_all
 from sealserve.deploy.images.roles import CONFIG_FOLDER, USER_ID
 from sealserve.models.digits import held_out
 
-NAME = "digits-simulated"  # and the namespace
+SUFFIX = "-simulated"
+NAME = f"digits{SUFFIX}"  # of the one site that most tests share, and its namespace
 MODEL = "digits"
 DOMAIN = "grpc.tf-serving.service.com"
-KEY_SERVICE = f"keys.{NAME}.svc"
 PORT = 8500
 COMMAND_SECONDS = 300
 FIRST_ANSWER_SECONDS = 120.0
@@ -54,6 +54,16 @@ class Site:
     cluster: Cluster
     folder: Path
     images: Mapping[str, str]  # name by role, all with one prefix and one tag
+    service: str = "digits"
+    replicas: int = 1
+    server: str = ""  # more lines of the description's [server]
+    table: str = "max_replicas = 4"  # and of its [kubernetes]
+    secrets: Mapping[str, Path] = field(default_factory=dict)  # more files of the key service's
+
+    @property
+    def name(self) -> str:
+        """Of all that is applied, and of its namespace."""
+        return f"{self.service}{SUFFIX}"
 
     @property
     def owner(self) -> Path:
@@ -87,10 +97,10 @@ class Site:
         return ended.stdout
 
     def kubectl(self, *words: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
-        return self.cluster.kubectl(f"--namespace={NAME}", *words, **more)
+        return self.cluster.kubectl(f"--namespace={self.name}", *words, **more)
 
     def get(self, *words: str) -> Any:
-        return self.cluster.get(f"--namespace={NAME}", *words)
+        return self.cluster.get(f"--namespace={self.name}", *words)
 
     def objects(self) -> list[Object]:
         """All that is applied."""
@@ -105,7 +115,7 @@ class Site:
         return found
 
     def wait(self, part: str, **more: Any) -> float:
-        return wait_available(self.cluster, NAME, f"{NAME}-{part}", **more)
+        return wait_available(self.cluster, self.name, f"{self.name}-{part}", **more)
 
 
 def prepare(site: Site) -> None:
@@ -117,7 +127,7 @@ def prepare(site: Site) -> None:
     subprocess.run(["tar", "-cf", "lab.tar", "lab"], cwd=site.folder, check=True)
     site.do("model", "digits", "--out", f"models/{MODEL}", folder=site.owner)
     site.do("tls", "oneway", DOMAIN, folder=site.owner)
-    site.do("tls", "oneway", KEY_SERVICE, "--out", "keys", folder=site.owner)
+    site.do("tls", "oneway", f"keys.{site.name}.svc", "--out", "keys", folder=site.owner)
     site.do("key", "new", "wrap.key", folder=site.owner)
     (site.owner / "kek").write_bytes(os.urandom(32))
     for source, target in (("models", "models"), ("ssl_configure/ssl.cfg", "ssl.cfg")):
@@ -136,18 +146,24 @@ def prepare(site: Site) -> None:
 
 def _render(site: Site) -> None:
     prefix, _, tag = site.images["server"].partition("/sealserve-server:")
-    described = ("--kind", "sealserve", "--domain", DOMAIN, "--replicas", "1")
-    site.do("deploy", "init", "--yes", *described, folder=site.folder)
+    described = ("--kind", "sealserve", "--domain", DOMAIN, "--cluster", site.service)
+    words = (*described, "--replicas", str(site.replicas))
+    site.do("deploy", "init", "--yes", *words, folder=site.folder)
     path = site.folder / "sealserve.toml"
-    table = f'\n[kubernetes]\nregistry = "{prefix}"\ntag = "{tag}"\nmax_replicas = 4\n'
-    path.write_text(path.read_text().replace("threads = 4", "threads = 1") + table)
+    text = path.read_text().replace("threads = 4", f"{site.server}\nthreads = 1")
+    table = f'\n[kubernetes]\nregistry = "{prefix}"\ntag = "{tag}"\n{site.table}\n'
+    path.write_text(text + table)
     site.do("k8s", "render", "sealserve.toml", "--out", "rendered", folder=site.folder)
 
 
 def make_volumes(site: Site) -> None:
     """A folder of this node for each claim."""
-    for claim, folder in ((f"{NAME}-models", site.models), (f"{NAME}-keyservice", "state")):
-        asked = site.one("PersistentVolumeClaim", claim)["spec"]
+    state = site.folder / "state"
+    folders = {f"{site.name}-models": site.models, f"{site.name}-keyservice": state}
+    for each in site.objects():
+        if each["kind"] != "PersistentVolumeClaim":
+            continue
+        claim, asked = each["metadata"]["name"], each["spec"]
         volume = {
             "apiVersion": "v1",
             "kind": "PersistentVolume",
@@ -155,8 +171,8 @@ def make_volumes(site: Site) -> None:
             "spec": {
                 "accessModes": asked["accessModes"],
                 "capacity": asked["resources"]["requests"],
-                "hostPath": {"path": str(site.folder / folder), "type": "Directory"},
-                "claimRef": {"namespace": NAME, "name": claim},
+                "hostPath": {"path": str(folders[claim]), "type": "Directory"},
+                "claimRef": {"namespace": site.name, "name": claim},
                 "persistentVolumeReclaimPolicy": "Retain",
             },
         }
@@ -165,9 +181,9 @@ def make_volumes(site: Site) -> None:
 
 def measure(site: Site) -> str:
     """What the server measures, told by a pod like the Deployment's, in the very image."""
-    deployment = site.one("Deployment", f"{NAME}-server")
+    deployment = site.one("Deployment", f"{site.name}-server")
     pod = copy.deepcopy(deployment["spec"]["template"])
-    pod["metadata"] = {"name": "measure", "namespace": NAME}
+    pod["metadata"] = {"name": "measure", "namespace": site.name}
     container = pod["spec"]["containers"][0]
     words = container["args"]
     world, measured = words[words.index("enclave") + 1], words[words.index("--") + 1 :]
@@ -176,7 +192,7 @@ def measure(site: Site) -> str:
         del container[name]
     pod["spec"]["restartPolicy"] = "Never"
     account = site.one("ServiceAccount", pod["spec"]["serviceAccountName"])
-    claim = site.one("PersistentVolumeClaim", f"{NAME}-models")
+    claim = site.one("PersistentVolumeClaim", f"{site.name}-models")
     site.cluster.apply(account, claim, {"apiVersion": "v1", "kind": "Pod", **pod})
 
     def ended() -> bool:
@@ -192,15 +208,16 @@ def measure(site: Site) -> str:
 
 def give_secrets(site: Site) -> None:
     """The namespace, and the Secrets that no rendering has."""
-    site.cluster.apply(site.one("Namespace", NAME))
+    site.cluster.apply(site.one("Namespace", site.name))
     site.kubectl(
-        "create", "secret", "generic", f"{NAME}-lab", f"--from-file={site.folder / 'lab.tar'}"
+        "create", "secret", "generic", f"{site.name}-lab", f"--from-file={site.folder / 'lab.tar'}"
     )
     pair = site.owner / "keys" / "server"
     site.kubectl(
-        *("create", "secret", "generic", f"{NAME}-keyservice"),
+        *("create", "secret", "generic", f"{site.name}-keyservice"),
         f"--from-file=kek={site.owner / 'kek'}",
         *(f"--from-file={name}={pair / name}" for name in ("cert.pem", "key.pem")),
+        *(f"--from-file={name}={path}" for name, path in site.secrets.items()),
     )
 
 
@@ -208,7 +225,7 @@ def give_policy(site: Site, mr_enclave: str) -> None:
     root = ssl.PEM_cert_to_DER_cert((site.folder / "lab" / "root_ca.pem").read_text())
     path = site.folder / "policy.toml"
     path.write_text(POLICY.format(root=sha256(root).hexdigest(), mr_enclave=mr_enclave))
-    site.kubectl("create", "configmap", f"{NAME}-policy", f"--from-file={path}")
+    site.kubectl("create", "configmap", f"{site.name}-policy", f"--from-file={path}")
 
 
 def give_model_key(site: Site) -> None:
@@ -219,7 +236,7 @@ def give_model_key(site: Site) -> None:
         f"sealserve secret add {MODEL} --from /tmp/key --config {config}; rm /tmp/key"
     )
     with (site.owner / "wrap.key").open("rb") as key:
-        words = ("exec", "--stdin", f"deploy/{NAME}-keyservice", "--", "sh", "-c", script)
+        words = ("exec", "--stdin", f"deploy/{site.name}-keyservice", "--", "sh", "-c", script)
         site.kubectl(*words, stdin=key)
 
 
@@ -228,9 +245,26 @@ def apply(site: Site) -> None:
     site.kubectl("apply", "--kustomize", site.overlay)
 
 
+def from_nothing(site: Site) -> None:
+    """All of it in its order, until it answers."""
+    began = time.monotonic()
+    make_volumes(site)
+    give_secrets(site)
+    give_policy(site, measure(site))
+    applying = time.monotonic()
+    apply(site)
+    site.wait("keyservice", log="kubelet")
+    give_model_key(site)
+    site.wait("server", log="kubelet")
+    site.wait("edge", log="kubelet")
+    ask(site)
+    tell("from the first apply to the first answer", applying)
+    tell("the same, with secrets and the measurement before", began)
+
+
 def edge_target(site: Site) -> str:
     """Where clients connect to: the edge's Service."""
-    address = site.get("service", f"{NAME}-edge")["spec"]["clusterIP"]
+    address = site.get("service", f"{site.name}-edge")["spec"]["clusterIP"]
     return f"{address}:{PORT}"
 
 
