@@ -6,6 +6,9 @@ from pathlib import Path
 
 import click
 
+from sealserve.cli.k8s_apply import apply
+from sealserve.cli.k8s_delete import delete
+from sealserve.cli.k8s_logs import logs
 from sealserve.cli.output import json_option, note, print_json
 from sealserve.deploy.description.reading import load_description
 from sealserve.deploy.kubernetes.render import CHARTS_FOLDER, OVERLAYS_FOLDER
@@ -16,11 +19,12 @@ from sealserve.deploy.writing import write_new
 
 @click.group()
 def k8s() -> None:
-    """Render a service for Kubernetes: what kubectl and Helm apply.
+    """A service in a Kubernetes cluster: rendered for kubectl and Helm, or applied and kept here.
 
     \b
     Example:
       sealserve k8s render sealserve.toml --out cluster
+      sealserve k8s apply sealserve.toml --ca ssl_configure/server/cert.pem
     """
 
 
@@ -73,3 +77,7 @@ def render(file: Path, out: Path, as_json: bool) -> None:
     click.echo(f"apply        kubectl apply -k {folders[target.name]['overlay']}")
     for path in rendered.to_seal:
         note(f"{out / path}: seal it for {path.removeprefix('to-seal/')}")
+
+
+for each in (apply, logs, delete):
+    k8s.add_command(each)

@@ -8,7 +8,7 @@ the other. Source: Kubernetes, "Recommended Labels", "DNS for Services and Pods"
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from sealserve.deploy.description.database import Database, parse_database
 from sealserve.deploy.description.kubernetes_rules import key_service_name, namespace
@@ -19,6 +19,7 @@ from sealserve.deploy.kubernetes.targets import Target
 from sealserve.hosts import parse_address, parse_ip
 
 Component = Literal["server", "edge", "keyservice"]
+COMPONENTS: Final[tuple[Component, ...]] = get_args(Component)
 Object = dict[str, Any]
 
 DIGEST: Final = "sealserve.io/description"
