@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster_database import Database, database
 from cluster_images import images
 from cluster_parts import cache, programs
 from cluster_site import Site, from_nothing, prepare
@@ -23,6 +24,12 @@ def api(built: Path) -> Iterator[Cluster]:
     """etcd and the API server."""
     with api_server(cache() / "run", built) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def postgres(api: Cluster) -> Database:
+    """A database beside all pods."""
+    return database(api)
 
 
 @pytest.fixture(scope="session")

@@ -3,63 +3,22 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cluster_site import DOMAIN, NAME, Site, ask, edge_target
+from cluster_load import STOCK, errors, pods, report, steady, wait_for_pods
+from cluster_site import DOMAIN, NAME, Site, ask
 from real_cluster import tell
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(7200)]
 
-STEADY = Path(__file__).parent / "steady.py"
-BEFORE = 5.0  # seconds of load around each change
 SPREAD = 20.0  # seconds in which connections choose among replicas
 LEAST_RIGHT = 0.9
 SERVER = f"deployment/{NAME}-server"
-STOCK = 1  # clients of the steady load that try nothing again: so many requests are under way
-
-
-def pods(site: Site) -> set[str]:
-    """The servers' pods, those on their way out too."""
-    selected = "--selector=app.kubernetes.io/component=server"
-    return {each["metadata"]["name"] for each in site.get("pods", selected)["items"]}
-
-
-def wait_for_pods(site: Site, count: int) -> None:
-    """Until so many are left, and those on their way out are gone."""
-
-    def gone() -> bool:
-        return len(pods(site)) == count
-
-    site.cluster.wait("pods on their way out are gone", gone, log="kubelet")
-
-
-@contextmanager
-def steady(site: Site, lines: list[dict[str, Any]]) -> Iterator[None]:
-    """Clients that ask all the time; what they saw is in `lines` afterwards."""
-    path = site.folder / "steady.jsonl"
-    command = [sys.executable, STEADY, edge_target(site), DOMAIN, site.client]
-    with path.open("w") as output:
-        client = subprocess.Popen(
-            site.cluster.space.inside(*command), stdin=subprocess.PIPE, stdout=output
-        )
-        try:
-            time.sleep(BEFORE)
-            yield
-            time.sleep(BEFORE)
-        finally:
-            assert client.stdin is not None
-            client.stdin.close()
-            assert client.wait(60) == 0
-    lines += [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_a_pod_of_our_image_runs(site: Site) -> None:
@@ -189,21 +148,6 @@ def test_a_changed_server_is_given_no_key_and_the_old_one_serves_on(applied: Sit
     report(lines)
     assert not errors(lines)
     assert before <= pods(applied)
-
-
-def errors(lines: list[dict[str, Any]], client: str = "") -> list[str]:
-    """What failed, of all clients or of one kind."""
-    return [each["error"] for each in lines if each["error"] and client in ("", each["client"])]
-
-
-def report(lines: list[dict[str, Any]]) -> None:
-    for client in ("ours", "stock"):
-        took = [line["ended"] - line["began"] for line in lines if line["client"] == client]
-        failed = errors(lines, client)
-        sys.stderr.write(
-            f"{client}: {len(took)} requests, {len(failed)} failed {failed[:3] or ''}, "
-            f"the slowest took {max(took):.2f} s\n"
-        )
 
 
 def answered(site: Site) -> Counter[str]:
