@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -171,7 +171,7 @@ def _connection(
         way = portforward(
             core.connect_get_namespaced_pod_portforward, pod, namespace, ports=str(port)
         )
-        with way.socket(port) as far:
+        with closing(way.socket(port)) as far:
             back = threading.Thread(target=_copy, args=(far, accepted), daemon=True)
             back.start()
             _copy(accepted, far)
