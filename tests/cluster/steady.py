@@ -1,9 +1,10 @@
 """A steady load: predictions by two kinds of clients, one line of JSON for each.
 
-Usage: steady.py TARGET SERVER_NAME FOLDER, with ca.pem, images.json and labels.json in FOLDER. It
-goes on until its standard input ends. A connection of our clients takes some requests, then there
-is another, so that new servers get their share. A stock client is gRPC as it is: one channel all
-the time, and nothing is tried again. Times are in seconds since the epoch.
+Usage: steady.py TARGET SERVER_NAME FOLDER, with ca.pem, images.json and labels.json in FOLDER,
+and with cert.pem and key.pem where clients show a certificate. It goes on until its standard input
+ends. A connection of our clients takes some requests, then there is another, so that new servers
+get their share. A stock client is gRPC as it is: one channel all the time, and nothing is tried
+again. Times are in seconds since the epoch.
 """
 
 import json
@@ -36,23 +37,26 @@ class Load:
 
     def __init__(self, target: str, server_name: str, folder: Path) -> None:
         self.target, self.server_name = target, server_name
-        self.ca = folder / "ca.pem"
+        names = {"ca": "ca", "certificate": "cert", "private_key": "key"}
+        paths = {name: folder / f"{file}.pem" for name, file in names.items()}
+        self.pem = {name: path.read_bytes() for name, path in paths.items() if path.exists()}
         self.images = np.array(json.loads((folder / "images.json").read_text()), np.float32)
         self.labels = json.loads((folder / "labels.json").read_text())
         self.asked = count()
         self.over = threading.Event()
 
     def ours(self) -> None:
-        options = {"ca": str(self.ca), "server_name": self.server_name, "timeout": TIMEOUT}
+        options = {"server_name": self.server_name, "timeout": TIMEOUT}
         while not self.over.is_set():
-            with Client(self.target, **options) as client:
+            with Client(self.target, **self.pem, **options) as client:
                 for _ in range(EACH_CONNECTION):
                     self.one("ours", partial(_predicted, client))
                     if self.over.is_set():
                         return
 
     def stock(self) -> None:
-        credentials = grpc.ssl_channel_credentials(self.ca.read_bytes())
+        own = (self.pem.get("private_key"), self.pem.get("certificate"))
+        credentials = grpc.ssl_channel_credentials(self.pem["ca"], *own)
         options = [
             ("grpc.ssl_target_name_override", self.server_name),
             ("grpc.enable_retries", 0),

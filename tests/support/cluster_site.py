@@ -56,6 +56,7 @@ class Site:
     images: Mapping[str, str]  # name by role, all with one prefix and one tag
     service: str = "digits"
     replicas: int = 1
+    mutual: bool = False  # clients show a certificate
     server: str = ""  # more lines of the description's [server]
     table: str = "max_replicas = 4"  # and of its [kubernetes]
     secrets: Mapping[str, Path] = field(default_factory=dict)  # more files of the key service's
@@ -79,6 +80,12 @@ class Site:
         return self.folder / "client"
 
     @property
+    def credentials(self) -> list[str]:
+        """The options of a command that is a client."""
+        names = ("ca", "cert", "key") if self.mutual else ("ca",)
+        return [word for name in names for word in (f"--{name}", str(self.client / f"{name}.pem"))]
+
+    @property
     def overlay(self) -> Path:
         return self.folder / "rendered" / "kustomize" / "overlays" / "lab"
 
@@ -95,6 +102,13 @@ class Site:
         )
         assert ended.returncode == 0, f"sealserve {' '.join(words)}\n{ended.stderr}"
         return ended.stdout
+
+    def live(self, what: str, *words: str) -> list[str]:
+        """The command line of `sealserve k8s`, as an operator has it inside the cluster's space."""
+        file = str(self.folder / "sealserve.toml")
+        way = ("--for", "lab", "--kubeconfig", str(self.cluster.config))
+        command = (sys.executable, "-m", "sealserve", "k8s", what, file, *words, *way)
+        return self.cluster.space.inside(*command)
 
     def kubectl(self, *words: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
         return self.cluster.kubectl(f"--namespace={self.name}", *words, **more)
@@ -126,7 +140,7 @@ def prepare(site: Site) -> None:
     site.do("lab", "init", "lab", folder=site.folder)
     subprocess.run(["tar", "-cf", "lab.tar", "lab"], cwd=site.folder, check=True)
     site.do("model", "digits", "--out", f"models/{MODEL}", folder=site.owner)
-    site.do("tls", "oneway", DOMAIN, folder=site.owner)
+    _make_tls(site)
     site.do("tls", "oneway", f"keys.{site.name}.svc", "--out", "keys", folder=site.owner)
     site.do("key", "new", "wrap.key", folder=site.owner)
     (site.owner / "kek").write_bytes(os.urandom(32))
@@ -134,7 +148,6 @@ def prepare(site: Site) -> None:
         words = ("seal", "-w", "../owner/wrap.key", "-i", f"../owner/{source}", "-o", target)
         site.do(*words, folder=site.models)
     shutil.copy(site.owner / "keys/server/cert.pem", site.models / "key-service-ca.pem")
-    shutil.copy(site.owner / "ssl_configure/server/cert.pem", site.client / "ca.pem")
     images, labels = held_out()
     (site.client / "images.json").write_text(json.dumps(images.tolist()))
     (site.client / "labels.json").write_text(json.dumps(labels.tolist()))
@@ -144,10 +157,24 @@ def prepare(site: Site) -> None:
     tell("the owner's files are made and sealed, and all is rendered", began)
 
 
+def _make_tls(site: Site) -> None:
+    """The server's certificate, and what a client needs of it."""
+    made, wanted = site.owner / "ssl_configure", {"ca.pem": "server/cert.pem"}
+    if site.mutual:
+        site.do("tls", "twoway", DOMAIN, f"client.{DOMAIN}", folder=site.owner)
+        wanted = {"ca.pem": "ca_cert.pem"}
+        wanted |= {name: f"client/{name}" for name in ("cert.pem", "key.pem")}
+    else:
+        site.do("tls", "oneway", DOMAIN, folder=site.owner)
+    for target, source in wanted.items():
+        shutil.copy(made / source, site.client / target)
+
+
 def _render(site: Site) -> None:
     prefix, _, tag = site.images["server"].partition("/sealserve-server:")
     described = ("--kind", "sealserve", "--domain", DOMAIN, "--cluster", site.service)
-    words = (*described, "--replicas", str(site.replicas))
+    tls = "mutual" if site.mutual else "oneway"
+    words = (*described, "--replicas", str(site.replicas), "--tls", tls)
     site.do("deploy", "init", "--yes", *words, folder=site.folder)
     path = site.folder / "sealserve.toml"
     text = path.read_text().replace("threads = 4", f"{site.server}\nthreads = 1")
@@ -262,6 +289,20 @@ def from_nothing(site: Site) -> None:
     tell("the same, with secrets and the measurement before", began)
 
 
+def by_command(site: Site) -> dict[str, Any]:
+    """The same by our own command, which the owner's key is given to meanwhile; what it says."""
+    make_volumes(site)
+    give_secrets(site)
+    give_policy(site, measure(site))
+    command = site.live("apply", *site.credentials, "--wait", "300", "--json")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as applying:
+        site.wait("keyservice", log="kubelet")
+        give_model_key(site)
+        said, _ = applying.communicate(timeout=COMMAND_SECONDS)
+    assert applying.returncode == 0, said
+    return dict(json.loads(said))
+
+
 def edge_target(site: Site) -> str:
     """Where clients connect to: the edge's Service."""
     address = site.get("service", f"{site.name}-edge")["spec"]["clusterIP"]
@@ -272,7 +313,7 @@ def ask(site: Site) -> str:
     """One prediction through the edge over TLS, by our command."""
     target = edge_target(site)
     words = ["predict", "--target", target, "--server-name", DOMAIN, "--model", "digits"]
-    words += ["--ca", str(site.client / "ca.pem"), "--random", "1,8,8,1"]
+    words += [*site.credentials, "--random", "1,8,8,1"]
     deadline = time.monotonic() + FIRST_ANSWER_SECONDS
     while True:
         asked = site.cluster.space.run(sys.executable, "-m", "sealserve", *words, check=False)
