@@ -41,11 +41,16 @@ def node(api: Cluster) -> Cluster:
 
 
 @pytest.fixture(scope="session")
-def site(node: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """What is there before anything is applied: a node with our images, an owner's files."""
+def pushed(node: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Our images in the node's registry: name by role."""
     archives = images(tmp_path_factory.mktemp("images"))
-    names = {role: node.push(archive) for role, archive in archives.items()}
-    made = Site(node, node.space.folder / "site", names, mutual=True)
+    return {role: node.push(archive) for role, archive in archives.items()}
+
+
+@pytest.fixture(scope="session")
+def site(node: Cluster, pushed: dict[str, str]) -> Site:
+    """What is there before anything is applied: a node with our images, an owner's files."""
+    made = Site(node, node.space.folder / "site", pushed, mutual=True)
     prepare(made)
     return made
 

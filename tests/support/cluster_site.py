@@ -14,7 +14,8 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -151,9 +152,14 @@ def prepare(site: Site) -> None:
     images, labels = held_out()
     (site.client / "images.json").write_text(json.dumps(images.tolist()))
     (site.client / "labels.json").write_text(json.dumps(labels.tolist()))
+    _render(site)
+    given = site.folder / "rendered" / "to-seal"
+    for name in (str(each.relative_to(given)) for each in given.rglob("*.*")):
+        (site.models / name).parent.mkdir(exist_ok=True)
+        words = ("seal", "-w", "../owner/wrap.key", "-i", str(given / name), "-o", name)
+        site.do(*words, folder=site.models)
     for folder in (site.models, site.folder / "state"):
         subprocess.run(["chown", "-R", f"{USER_ID}:{USER_ID}", folder], check=True)
-    _render(site)
     tell("the owner's files are made and sealed, and all is rendered", began)
 
 
@@ -301,6 +307,23 @@ def by_command(site: Site) -> dict[str, Any]:
         said, _ = applying.communicate(timeout=COMMAND_SECONDS)
     assert applying.returncode == 0, said
     return dict(json.loads(said))
+
+
+@contextmanager
+def standing(site: Site) -> Iterator[Site]:
+    """The service, until the block ends: then it makes room, since the node is small."""
+    prepare(site)
+    from_nothing(site)
+    try:
+        yield site
+    finally:
+        site.cluster.kubectl("delete", "namespace", site.name, "--wait=false")
+        site.kubectl("delete", "pods", "--all", "--force", "--grace-period=0")
+
+        def gone() -> bool:
+            return site.cluster.kubectl("get", "namespace", site.name, check=False).returncode != 0
+
+        site.cluster.wait(f"{site.name} is gone", gone)
 
 
 def edge_target(site: Site) -> str:
