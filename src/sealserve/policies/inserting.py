@@ -60,7 +60,7 @@ def with_value(text: str, index: int, key: str, value: str, *, remark: str, done
     edited = _append(text, ("identities", index, key), f'"{value}"', remark)
     expected = tomllib.loads(text)
     expected["identities"][index][key].append(value)
-    return _checked(edited, expected, done)
+    return checked(edited, expected, done)
 
 
 def with_identity(text: str, table: dict[str, Any], remark: str) -> Edited:
@@ -75,7 +75,7 @@ def with_identity(text: str, table: dict[str, Any], remark: str) -> Edited:
     lines = ["", f"[[identities]]{_comment(remark)}"]
     lines += [f"{key} = {_written(value)}" for key, value in table.items()]
     before = text[:at] if text[:at].endswith("\n") or not text[:at] else text[:at] + newline
-    return _checked(
+    return checked(
         before + newline.join(lines) + newline + text[at:],
         expected,
         f"the identity {table['name']!r} is new; no rule names it yet",
@@ -106,7 +106,8 @@ def _written(value: object) -> str:
     return basic_string(value) if isinstance(value, str) else str(value)
 
 
-def _checked(text: str, expected: dict[str, Any], done: str) -> Edited:
+def checked(text: str, expected: dict[str, Any], done: str) -> Edited:
+    """An edited `text`, once it is found to say what is `expected`; ConfigError otherwise."""
     try:
         same = tomllib.loads(text) == expected
     except ValueError:
