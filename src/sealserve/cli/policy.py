@@ -13,6 +13,7 @@ from sealserve.cli.policy_edit import add_measurement, import_
 from sealserve.cli.policy_explain import explain
 from sealserve.cli.policy_files import counts, policy_argument, print_findings, read_text
 from sealserve.cli.policy_replay import replay
+from sealserve.cli.policy_show import show
 from sealserve.cli.verification import Moment, read_policy
 from sealserve.errors import ConfigError
 from sealserve.policies.checking import Checked, check_policy
@@ -24,7 +25,7 @@ _COLOURS = {Change.WIDER: "red", Change.NARROWER: "green", Change.OTHER: "yellow
 
 @click.group()
 def policy() -> None:
-    """Check, explain, compare, replay, import, edit and apply policies.
+    """Check, explain, compare, replay, import, edit, apply and show policies.
 
     A policy says which enclaves may have which secret; docs/policy-reference.md describes it.
 
@@ -109,5 +110,5 @@ def diff_(old: Path, new: Path, as_json: bool) -> None:
     click.echo(found if differences else "the policies mean the same")
 
 
-for command in (apply, explain, replay, import_, add_measurement):
+for command in (apply, show, explain, replay, import_, add_measurement):
     policy.add_command(command)

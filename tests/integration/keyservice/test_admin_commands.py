@@ -208,6 +208,17 @@ def test_a_policy_is_tried_and_then_applied(commands: Commands) -> None:
     assert again["differences"] == []
 
 
+def test_the_policy_in_force_is_shown_as_it_was_applied(commands: Commands) -> None:
+    assert "no policy is in force" in commands.run("policy", "show", code=1)
+    file = commands.file("policy.toml")
+    text = "# mine, with an umlaut: ü\r\n" + commands.policy
+    file.write_bytes(text.encode())
+    facts = commands.told("policy", "apply", file, "--yes")
+    shown = commands.told("policy", "show")
+    assert (shown["policy"], shown["policy_sha256"]) == (text, facts["policy_sha256"])
+    assert commands.run("policy", "show") == text
+
+
 def test_a_policy_with_errors_is_not_sent(commands: Commands) -> None:
     file = commands.file("policy.toml")
     file.write_text(commands.policy + "secretz = 1\n")
