@@ -15,8 +15,10 @@ from pathlib import Path
 import click
 from cryptography.hazmat.primitives import hashes
 
+from sealserve.cli.lab_capacity import capacity
 from sealserve.cli.lab_enclave import enclave, measure, selfquote
 from sealserve.cli.lab_quote import DIRECTORY, quote
+from sealserve.cli.lab_simulate import simulate
 from sealserve.cli.lab_vectors import check_vectors, vectors
 from sealserve.cli.output import json_option, note, print_json, print_table
 from sealserve.errors import UsageError
@@ -171,5 +173,7 @@ def _bind(listen: str) -> socket.socket:
         raise UsageError(f"cannot listen at {listen}: {error.strerror}") from error
 
 
-for command in (enclave, measure, selfquote, quote, vectors, check_vectors):
+for command in (
+    enclave, measure, selfquote, quote, vectors, check_vectors, capacity, simulate,
+):  # fmt: skip
     lab.add_command(command)
