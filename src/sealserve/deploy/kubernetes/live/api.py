@@ -86,14 +86,14 @@ class Cluster:
             answer = self.request("GET", _path(kind, namespace), query)
         except Missing:
             return []
-        return list(json.loads(answer)["items"])
+        return [{**each, "kind": kind} for each in json.loads(answer)["items"]]
 
     def merge(self, kind: str, name: str, namespace: str | None, change: Object) -> Object:
         """Change some fields of an object (RFC 7396); what is stored then."""
         path = _path(kind, namespace, name)
         content = "application/merge-patch+json"
         query = [("fieldManager", MANAGER)]
-        answer = self.request("PATCH", path, query, json.dumps(change), content=content)
+        answer = self.request("PATCH", path, query, change, content=content)
         return dict(json.loads(answer))
 
     def delete(self, kind: str, name: str, namespace: str | None = None) -> bool:
@@ -110,12 +110,12 @@ class Cluster:
         method: str,
         path: str,
         query: list[tuple[str, str]] | None = None,
-        body: str | None = None,
+        body: str | Object | None = None,
         *,
         content: str = "application/json",
         accept: str = "application/json",
     ) -> bytes:
-        """One request to its answer.
+        """One request to its answer; of JSON the client itself makes the text.
 
         Raises Missing for what is not there, ConfigError for what the API server refuses,
         NetworkError where it gives no answer.
@@ -132,7 +132,7 @@ class Cluster:
         method: str,
         path: str,
         query: list[tuple[str, str]] | None = None,
-        body: str | None = None,
+        body: str | Object | None = None,
         *,
         content: str = "application/json",
         accept: str = "application/json",
@@ -213,7 +213,7 @@ def _path(kind: str, namespace: str | None, name: str = "") -> str:
 
 def _refusal(status: int, body: bytes, context: str) -> SealServeError:
     try:
-        said = str(json.loads(body)["message"])
+        said = str(json.loads(body)["message"]).partition("\n")[0]
     except (ValueError, KeyError, TypeError):
         said = f"HTTP status {status}"
     if status == 404:
