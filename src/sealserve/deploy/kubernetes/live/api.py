@@ -42,6 +42,7 @@ RESOURCES: Final = {
     "StorageClass": "storage.k8s.io/v1/storageclasses",
     "TLSRoute": "gateway.networking.k8s.io/v1/tlsroutes",
 }
+_NONSENSE: Final = (AttributeError, KeyError, TypeError, ValueError)  # a kubeconfig of other shape
 _NAMES_ALONE: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 Object = dict[str, Any]
 
@@ -179,6 +180,7 @@ def connect(kubeconfig: Path | None = None, context: str | None = None) -> Clust
     """
     try:
         from kubernetes import config as untyped
+        from yaml import YAMLError
     except ModuleNotFoundError as error:
         raise UsageError(
             f"this needs the Python package {error.name!r}, which is missing",
@@ -189,7 +191,7 @@ def connect(kubeconfig: Path | None = None, context: str | None = None) -> Clust
     try:
         _, active = config.list_kube_config_contexts(file)
         client = config.new_client_from_config(file, context)
-    except (config.config.ConfigException, OSError, ValueError, TypeError) as error:
+    except (config.ConfigException, YAMLError, OSError, *_NONSENSE) as error:
         raise ConfigError(
             f"no cluster is to be had from {file or 'the kubeconfig'}: {_last_words(error)}",
             hint="--kubeconfig FILE, or KUBECONFIG, and --context NAME",

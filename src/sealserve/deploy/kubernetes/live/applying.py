@@ -80,9 +80,15 @@ def _apply(service: Service, wanted: Object, tell: Tell) -> Applied:
     after = _known(service, wanted)
     change: Change = "created"
     if before is not None:
-        same = before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
-        change = "unchanged" if same else "changed"
+        change = "unchanged" if _meaning(before) == _meaning(after) else "changed"
     return _told(Applied(kind, metadata["name"], change), tell)
+
+
+def _meaning(found: Object) -> Object:
+    """An object without what the cluster notes of its own on every write."""
+    noted = ("resourceVersion", "managedFields", "generation")
+    metadata = {name: value for name, value in found["metadata"].items() if name not in noted}
+    return {**found, "metadata": metadata, "status": None}
 
 
 def _known(service: Service, wanted: Object, *, dry_run: bool = False) -> Object:
@@ -122,7 +128,7 @@ def _ours(service: Service) -> list[Object]:
     for kind in _KINDS:
         for each in service.cluster.every(kind, service.namespace, labels=labels):
             if _is_ours(service, each) and "ownerReferences" not in each["metadata"]:
-                found.append({**each, "kind": kind})
+                found.append(each)
     return found
 
 
