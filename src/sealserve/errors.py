@@ -261,3 +261,9 @@ class ModelsUnavailable(ServingError):
 
     default_code = "serving.models-unavailable"
     status = "UNKNOWN"
+
+
+def family(exit_code: int) -> type[SealServeError]:
+    """The exceptions of an exit code; those of a wrong configuration where it is nobody's."""
+    families = (RejectedError, NetworkError, DeniedError, IntegrityError)
+    return next((each for each in families if each.exit_code == exit_code), ConfigError)

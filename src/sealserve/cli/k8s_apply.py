@@ -11,9 +11,10 @@ import click
 from sealserve.cli.interruption import clean_end
 from sealserve.cli.k8s_options import service_options
 from sealserve.cli.k8s_predict import Credentials, client_options, predict_each
+from sealserve.cli.k8s_waiting import wait_for
 from sealserve.cli.output import json_option, note, print_json
 from sealserve.deploy.kubernetes.live.applying import apply_all
-from sealserve.deploy.kubernetes.live.rollout import components, wait_settled
+from sealserve.deploy.kubernetes.live.rollout import components
 from sealserve.deploy.kubernetes.live.service import Service
 from sealserve.deploy.kubernetes.plan import SIMULATED
 from sealserve.errors import UsageError
@@ -67,13 +68,7 @@ def apply(
     with clean_end():
         applied = apply_all(service, note)
         stages = {"applied": time.monotonic() - began}
-        took = wait_settled(
-            service,
-            components(service),
-            seconds=seconds,
-            tell=note,
-            explain=tuple,
-        )
+        took = wait_for(service, components(service), seconds)
         stages |= {f"{name} ready": stages["applied"] + each for name, each in took.items()}
         how, predicted = ("", ()) if client is None else predict_each(service, client)
         if predicted:

@@ -6,23 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sealserve.errors import (
-    ConfigError,
-    DeniedError,
-    IntegrityError,
-    NetworkError,
-    RejectedError,
-    SealServeError,
-)
+from sealserve.errors import NetworkError, SealServeError, family
 
 TAIL_LINES: Final = 12
-_BY_EXIT_CODE: Final[dict[int, type[SealServeError]]] = {
-    1: ConfigError,
-    2: RejectedError,
-    3: NetworkError,
-    4: DeniedError,
-    5: IntegrityError,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +29,7 @@ def failure(service: str, exit_code: int | None, log: Sequence[str], where: str)
     """
     tail = "\n    ".join(log[-TAIL_LINES:]) or "(nothing)"
     what = "was not ready in time" if exit_code is None else f"ended with exit code {exit_code}"
-    kind = NetworkError if exit_code is None else _BY_EXIT_CODE.get(exit_code, ConfigError)
+    kind = NetworkError if exit_code is None else family(exit_code)
     return kind(
         f"{service} {what}; its last lines:\n    {tail}",
         hint=f"{where}; sealserve down ends what runs",

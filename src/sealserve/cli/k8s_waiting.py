@@ -1,0 +1,44 @@
+"""Waiting for a service in a cluster, with what is told meanwhile and what is said at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from sealserve.cli.output import note
+from sealserve.deploy.kubernetes.live.diagnosing import findings, stuck
+from sealserve.deploy.kubernetes.live.rollout import wait_settled
+from sealserve.deploy.kubernetes.live.service import Service
+from sealserve.deploy.kubernetes.plan import Component
+from sealserve.errors import NetworkError, family
+
+SHOWN = 5  # findings in one error
+
+
+def wait_for(service: Service, names: Iterable[Component], seconds: float) -> dict[str, float]:
+    """Wait until Deployments have settled, as `wait_settled` does, and tell how it goes.
+
+    After `seconds` it raises the error of the family of the worst that is found, with all findings.
+    """
+    try:
+        return wait_settled(
+            service, names, seconds=seconds, tell=note, explain=lambda: _explained(service)
+        )
+    except NetworkError as error:
+        if error.code != "not-ready":
+            raise
+        found = [each for each in findings(service) if each.exit_code]
+        if not found:
+            raise
+        lines = "".join(f"\n  {each.what} [{each.code}]" for each in found[:SHOWN])
+        raise family(found[0].exit_code)(
+            f"{error.message}{lines}", code=found[0].code, hint=found[0].cure
+        ) from error
+
+
+def _explained(service: Service) -> Iterator[str]:
+    try:
+        for each in stuck(service):
+            yield f"{each.component:<10}  {each.what} [{each.code}]"
+            yield f"{'':<10}  hint: {each.cure}"
+    except NetworkError:  # the API server is busy: asked again
+        return
