@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from sealserve.cli.output import note
+from sealserve.cli.output import steps
 from sealserve.deploy.kubernetes.live.diagnosing import findings, stuck
 from sealserve.deploy.kubernetes.live.rollout import wait_settled
 from sealserve.deploy.kubernetes.live.service import Service
@@ -20,9 +20,10 @@ def wait_for(service: Service, names: Iterable[Component], seconds: float) -> di
     After `seconds` it raises the error of the family of the worst that is found, with all findings.
     """
     try:
-        return wait_settled(
-            service, names, seconds=seconds, tell=note, explain=lambda: _explained(service)
-        )
+        with steps(f"until {service.plan.name} is ready") as tell:
+            return wait_settled(
+                service, names, seconds=seconds, tell=tell, explain=lambda: _explained(service)
+            )
     except NetworkError as error:
         if error.code != "not-ready":
             raise

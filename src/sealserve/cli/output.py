@@ -12,11 +12,20 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
 
 from sealserve.errors import SealServeError
 
@@ -90,6 +99,18 @@ def progress(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
             yield lambda count: bar.advance(task, count)
         return
     yield _plain_progress(label, total)
+
+
+@contextmanager
+def steps(what: str) -> Iterator[Callable[[str], None]]:
+    """A function that is told each step; on a terminal the time goes on below them."""
+    if not sys.stderr.isatty():
+        yield note
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        bar.add_task(what, total=None)
+        yield partial(bar.console.print, markup=False, highlight=False, soft_wrap=True)
 
 
 def _plain_progress(label: str, total: int | None) -> Callable[[int], None]:
