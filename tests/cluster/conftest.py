@@ -41,9 +41,14 @@ def node(api: Cluster) -> Cluster:
 
 
 @pytest.fixture(scope="session")
-def pushed(node: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Our images, by role."""
+    return images(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="session")
+def pushed(node: Cluster, archives: dict[str, Path]) -> dict[str, str]:
     """Our images in the node's registry: name by role."""
-    archives = images(tmp_path_factory.mktemp("images"))
     return {role: node.push(archive) for role, archive in archives.items()}
 
 
