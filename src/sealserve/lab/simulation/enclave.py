@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Final, Protocol
 
 from sealserve.lab.simulation.cluster import Node
-from sealserve.lab.simulation.keyservice import Session
+from sealserve.lab.simulation.keyservice import ABANDONED, Session
 from sealserve.lab.simulation.rules import BackOff, Pauses
 
 STAGES: Final = (
@@ -115,8 +115,8 @@ class Attempt:
     def expire(self) -> None:
         """Its time is over: the client closes."""
         if not self._over and self.session is not None:
-            self.session.worker.leave(self.session)
-            self.failed("the client's deadline", None)
+            self.session.worker.abandon(self.session)
+            self.failed(ABANDONED, None)
 
     def _end(self) -> bool:
         first, self._over = not self._over, True

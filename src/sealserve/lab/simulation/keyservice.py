@@ -27,6 +27,7 @@ from sealserve.keyservice.throttle import Buckets
 from sealserve.lab.simulation.engine import Call, Clock, Line
 from sealserve.lab.simulation.parameters import Parameters
 
+ABANDONED = "the client's deadline"
 UNDECIDED = "undecided"  # what a client is told when there can be no record
 
 
@@ -177,8 +178,12 @@ class Worker:
         self._serve(self._parameters.handshake_cpu_seconds, self._greeted, session)
         return session
 
-    def leave(self, session: Session) -> None:
-        """The client goes away, answered or not."""
+    def abandon(self, session: Session) -> None:
+        """The client goes away without an answer."""
+        self._service.refused[ABANDONED] += 1
+        self._leave(session)
+
+    def _leave(self, session: Session) -> None:
         session.ended = True
         self._sessions.pop(session, None)
         self._deciding.discard(session)
@@ -262,10 +267,10 @@ class Worker:
         self._begin_transaction()
 
     def _answer(self, session: Session) -> None:
-        self.leave(session)
+        self._leave(session)
         asker, wait = session.asker, self._parameters.round_trip_seconds
         self._clock.after(wait, asker.answered, asker.allowed)
 
     def _fail(self, session: Session, reason: str, retry_after: float | None = None) -> None:
-        self.leave(session)
+        self._leave(session)
         self._service.refuse(session.asker, reason, retry_after)
