@@ -52,7 +52,7 @@ def measure(
       sealserve gramine measure server.sig --into policy.toml --identity server --create
     """
     _check(into, identity, more=by_signer or create)
-    with _sigstruct(source) as sig:
+    with sigstruct_of(source) as sig:
         stated = read_sigstruct(sig)
         edited = None
         if into is not None and identity is not None:
@@ -78,7 +78,7 @@ def measure(
 
 
 @contextmanager
-def _sigstruct(source: str) -> Iterator[Path]:
+def sigstruct_of(source: str) -> Iterator[Path]:
     """The file of the SIGSTRUCT, for as long as it is read."""
     file = Path(source)
     if file.suffix == ".sig" or (file.is_file() and not tarfile.is_tarfile(file)):

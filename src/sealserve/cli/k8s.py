@@ -8,7 +8,11 @@ import click
 
 from sealserve.cli.k8s_apply import apply
 from sealserve.cli.k8s_delete import delete
+from sealserve.cli.k8s_diagnose import diagnose
 from sealserve.cli.k8s_logs import logs
+from sealserve.cli.k8s_scale import scale
+from sealserve.cli.k8s_status import status
+from sealserve.cli.k8s_upgrade import upgrade
 from sealserve.cli.output import json_option, note, print_json
 from sealserve.deploy.description.reading import load_description
 from sealserve.deploy.kubernetes.render import CHARTS_FOLDER, OVERLAYS_FOLDER
@@ -79,5 +83,5 @@ def render(file: Path, out: Path, as_json: bool) -> None:
         note(f"{out / path}: seal it for {path.removeprefix('to-seal/')}")
 
 
-for each in (apply, logs, delete):
+for each in (apply, status, diagnose, scale, upgrade, logs, delete):
     k8s.add_command(each)

@@ -30,13 +30,14 @@ def add_to_policy(file: Path, sig: Path, identity: str, *, by_signer: bool, crea
     """
     path = file.resolve()
     add = editing.add_signer if by_signer else editing.add_measurement
-    edited = add(read_text(path), identity, _reference(sig), create=create)
+    edited = add(read_text(path), identity, reference_of(sig), create=create)
     if edited.changed:
         write_file(path, edited.text.encode(), mode=stat.S_IMODE(path.stat().st_mode))
     return edited
 
 
-def _reference(sig: Path) -> editing.Reference:
+def reference_of(sig: Path) -> editing.Reference:
+    """What a policy takes of the enclave of `sig`; UsageError for one of a debug enclave."""
     stated = read_sigstruct(sig)
     if stated.debug:
         raise UsageError(

@@ -1,0 +1,252 @@
+"""From the servers that run to those that the description says, without a failed request.
+
+1. The policy takes the new enclave beside the old, in the identities that have the old.
+2. All objects are applied; a new pod is made before an old one goes.
+3. Every pod is new, and the service answers.
+4. The policy lets go of the old enclave.
+
+Until 3 is done, whatever fails puts the former template back and then the policy, and old pods
+serve all the time. An end from outside changes nothing more: `Journal` says what holds, and another
+run goes on from what it finds. Source: Kubernetes, "Deployments", Rolling Update, Rolling Back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from sealserve.deploy.kubernetes.live.applying import apply_all
+from sealserve.deploy.kubernetes.live.enforcing import put_in_force
+from sealserve.deploy.kubernetes.live.fields import Object
+from sealserve.deploy.kubernetes.live.following import follow
+from sealserve.deploy.kubernetes.live.model_changes import models_changed, polls
+from sealserve.deploy.kubernetes.live.revisions import MEASUREMENT, Revision, with_template
+from sealserve.deploy.kubernetes.live.rollout import (
+    STEP,
+    Tell,
+    components,
+    rollout_of,
+    wait_settled,
+)
+from sealserve.deploy.kubernetes.live.service import Service
+from sealserve.deploy.kubernetes.live.stages import READY, stages
+from sealserve.deploy.kubernetes.live.upgrade_plan import At, Change, owner_must
+from sealserve.deploy.kubernetes.live.upgrade_start import (
+    Start,
+    Wish,
+    change_of,
+    look_at,
+    rendered,
+    servers,
+)
+from sealserve.deploy.kubernetes.live.why import check_pods, explained
+from sealserve.errors import NetworkError, SealServeError, UsageError
+from sealserve.policies.succession import Successor, admit, retire
+
+RESTARTED: Final = "sealserve.io/restarted"
+_SEEN_SECONDS: Final = 60.0  # until a controller has seen a new template
+_CHECK_EVERY: Final = 5.0
+
+
+@dataclass(slots=True)
+class Journal:
+    """How far an upgrade has come, for whoever is told that it ended."""
+
+    at: At = At.NOTHING
+    change: Change | None = None
+    back_to: str = ""  # the template that it goes back to, where it does
+
+
+@dataclass(frozen=True, slots=True)
+class Upgraded:
+    """What has become of it."""
+
+    change: Change
+    restarted: bool
+    retired: bool
+    answer: str | None
+    seconds: float
+
+
+class Upgrade:
+    """One upgrade of one service."""
+
+    def __init__(self, service: Service, wish: Wish, journal: Journal, tell: Tell) -> None:
+        self._service = service
+        self._wish = wish
+        self._journal = journal
+        self._tell = tell
+        self._texts: tuple[str, str] | None = None  # the policy before, and as it was changed
+
+    def run(self) -> Upgraded:
+        """Do all of it; raises what went wrong, in the family of its cause, once it is undone."""
+        began = time.monotonic()
+        start = look_at(self._service, self._wish)
+        self._journal.back_to = "" if self._wish.back is None else _hash(start)
+        change, successor = change_of(self._service, self._wish, start, self._tell)
+        self._journal.change = change
+        self._admit(change, successor)
+        self._journal.at = At.ADMITTED
+        try:
+            restarted = self._roll(start, change)
+            answer = None if self._wish.predict is None else self._wish.predict()
+        except SealServeError as error:
+            self._go_back(change, error)
+            raise
+        self._journal.at = At.ROLLED
+        retired = self._retire(change)
+        self._journal.at = At.DONE
+        return Upgraded(change, restarted, retired, answer, time.monotonic() - began)
+
+    def _admit(self, change: Change, successor: Successor | None) -> None:
+        if not change.of_policy or change.old is None or successor is None:
+            self._tell("the policy stays: the enclave is the same")
+            return
+        policy = self._wish.policy
+        if policy is None:
+            if not self._wish.accepted:
+                raise UsageError(
+                    "the key service is not in this cluster, and its policy must take the new "
+                    f"enclave before a server asks: {successor.mr_enclave.hex()}",
+                    code="policy-elsewhere",
+                    hint=owner_must(change.old, successor.mr_enclave),
+                )
+            return
+        before = policy.read()
+        edited = admit(before, change.old, successor)
+        if edited.changed:
+            self._journal.at = At.ADMITTING
+            put_in_force(policy, edited.text)
+            self._texts = (before, edited.text)
+        self._tell(f"the policy: {edited.done}")
+
+    def _roll(self, start: Start, change: Change) -> bool:
+        self._journal.at = At.ROLLING
+        told = stages(self._service.pods("server"))
+        self._mark(start.now, change.new if not start.rolls else change.old)
+        if self._wish.back is None:
+            apply_all(self._service, self._tell)
+        else:
+            self._service.cluster.apply(start.wanted)
+        restarted = not start.rolls and self._restart_for_models()
+        new = self._seen()
+        self._mark(new, change.new or start.now.measurement)
+        self._follow(new, told)
+        return restarted
+
+    def _follow(self, new: Revision, told: dict[str, str]) -> None:
+        """Until all servers are of a revision, ready, and the components around them too."""
+        next_check = 0.0
+
+        def done(pods: Sequence[Object]) -> bool:
+            nonlocal next_check
+            ours = [pod for pod in pods if new.has(pod)]
+            if time.monotonic() > next_check:
+                check_pods(self._service, ours)
+                next_check = time.monotonic() + _CHECK_EVERY
+            return self._all_are(new, pods)
+
+        try:
+            follow(self._service, done, seconds=self._wish.seconds, tell=self._tell, before=told)
+        except NetworkError as error:
+            raise explained(self._service, error) from error
+        others = [each for each in components(self._service) if each != "server"]
+        wait_settled(
+            self._service, others, seconds=self._wish.seconds, tell=self._tell, explain=tuple
+        )
+
+    def _all_are(self, revision: Revision, pods: Sequence[Object]) -> bool:
+        if not pods or not all(revision.has(pod) for pod in pods):
+            return False
+        if any(each != READY for each in stages(pods).values()):
+            return False
+        deployment, _, _ = servers(self._service)
+        return rollout_of(deployment).settled
+
+    def _restart_for_models(self) -> bool:
+        """Let servers start anew that would not see their models' changes; whether they do."""
+        if not models_changed(self._service, self._tell):
+            self._tell("the servers' template is the same, and so are their models")
+            return False
+        if polls(self._service.plan):
+            self._tell("models have changed; the servers look for new versions by themselves")
+            return False
+        self._tell("models have changed, and the servers look only as they start: all start anew")
+        annotations = {RESTARTED: datetime.now(UTC).isoformat(timespec="seconds")}
+        change = {"spec": {"template": {"metadata": {"annotations": annotations}}}}
+        called = self._service.plan.named("server")
+        self._service.cluster.merge("Deployment", called, self._service.namespace, change)
+        return True
+
+    def _retire(self, change: Change) -> bool:
+        policy = self._wish.policy
+        if not change.of_policy or change.old is None or change.new is None:
+            return False
+        if policy is None or self._wish.keep_old:
+            self._tell(f"the policy still takes {change.old.hex()}")
+            return False
+        edited = retire(policy.read(), change.old, change.new)
+        if edited.changed:
+            self._journal.at = At.RETIRING
+            put_in_force(policy, edited.text)
+        self._tell(f"the policy: {edited.done}")
+        return edited.changed
+
+    def _go_back(self, change: Change, cause: SealServeError) -> None:
+        """Put back what was, if servers changed, and say so in the error that is the cause."""
+        if change.back is None:
+            return
+        self._journal.at = At.RETURNING
+        self._tell(f"going back: {cause.message}")
+        told = stages(self._service.pods("server"))
+        self._service.cluster.apply(with_template(rendered(self._service), change.back))
+        former = self._seen()
+        follow(
+            self._service,
+            lambda pods: self._all_are(former, pods),
+            seconds=self._wish.seconds,
+            tell=self._tell,
+            before=told,
+        )
+        self._journal.at = At.WITHDRAWING
+        self._withdraw(change)
+        self._journal.at = At.RETURNED
+
+    def _withdraw(self, change: Change) -> None:
+        policy = self._wish.policy
+        if policy is None or not change.of_policy or change.old is None or change.new is None:
+            return
+        text = policy.read()
+        if self._texts is not None and text == self._texts[1]:
+            put_in_force(policy, self._texts[0])
+        elif (edited := retire(text, change.new, change.old)).changed:
+            put_in_force(policy, edited.text)
+
+    def _seen(self) -> Revision:
+        """The revision that the Deployment asks for, once its controller has made it."""
+        deadline = time.monotonic() + _SEEN_SECONDS
+        while True:
+            _, _, now = servers(self._service)
+            if now is not None:
+                return now
+            if time.monotonic() > deadline:
+                raise NetworkError("no controller acts on the servers' Deployment")
+            time.sleep(STEP)
+
+    def _mark(self, revision: Revision, measurement: bytes | None) -> None:
+        """Write on a revision what it measures."""
+        if measurement is None or measurement == revision.measurement:
+            return
+        change = {"metadata": {"annotations": {MEASUREMENT: measurement.hex()}}}
+        self._service.cluster.merge(
+            "ReplicaSet", revision.replica_set, self._service.namespace, change
+        )
+
+
+def _hash(start: Start) -> str:
+    """The hash of the template that is wanted, if it was there before."""
+    found = (each.hash for each in start.found if each.template == start.planned)
+    return next(found, "")
