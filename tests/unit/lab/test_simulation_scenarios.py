@@ -306,7 +306,19 @@ def test_the_command_says_simulated_and_the_same_twice(capsys: pytest.CaptureFix
     assert said[0] == said[1] and json.loads(said[0])["simulated"] is True
     with pytest.raises(SystemExit):
         main(["lab", "simulate", "--enclaves", "50"])
-    assert capsys.readouterr().out.startswith("SIMULATED start of 50 enclaves")
+    assert capsys.readouterr().out.startswith("SIMULATED start\n")
+
+
+def test_several_fleets_stand_beside_one_another(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["lab", "simulate", "--enclaves", "3", "--enclaves", "30"]
+    with pytest.raises(SystemExit):
+        main(words)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["enclaves", "3", "30"] in lines and ["nodes", "1", "10"] in lines
+    with pytest.raises(SystemExit):
+        main([*words, "--json"])
+    fleets = json.loads(capsys.readouterr().out)["fleets"]
+    assert [each["enclaves"] for each in fleets] == [3, 30]
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ class Fleet:
         enclave.passed("schedule", self.clock.now)
         enclave.state = State.STARTING
         enclave.node, enclave.bound = node, self.clock.now
-        self.cluster.pull(node, self._pulled, enclave, enclave.life)
+        self.cluster.images.bring(node, self._pulled, enclave, enclave.life)
 
     def fill(self) -> None:
         """Place those that wait, as far as there is room now."""
@@ -84,13 +84,14 @@ class Fleet:
             self.place(enclave)
 
     def settle(self, enclave: Enclave) -> None:
-        """It serves, as it is, on a node that has the image: how a scenario begins."""
+        """It serves, as it is, on a node that has image and models: how a scenario begins."""
         enclave.node = self.cluster.place()
         if enclave.node is None:
             self._begin(enclave, State.UNPLACED)
             self.unplaced.append(enclave)
             return
-        enclave.node.has_image = True
+        self.cluster.images.hold(enclave.node)
+        self.cluster.models.hold(enclave.node)
         enclave.state = State.SERVING
         self.serving += 1
 
@@ -197,8 +198,8 @@ class Fleet:
             self.stop(enclave, denied=True)
             return
         enclave.released = self.clock.now
-        volume = self.cluster.volume
-        volume.serve(self.cluster.read_seconds, self._read, enclave, enclave.life)
+        if enclave.node is not None:
+            self.cluster.models.bring(enclave.node, self._read, enclave, enclave.life)
 
     def not_decided(self, enclave: Enclave, retry_after: float | None) -> None:
         """A try without an answer."""

@@ -99,8 +99,9 @@ def simulate_fleet(
 
 
 def _start(fleet: Fleet, scenario: Scenario) -> None:
-    for node in fleet.cluster.nodes:
-        node.has_image = not scenario.pull
+    if not scenario.pull:
+        for node in fleet.cluster.nodes:
+            fleet.cluster.images.hold(node)
     for enclave in fleet.enclaves:
         fleet.create(enclave)
 
