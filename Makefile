@@ -9,7 +9,7 @@ FUZZ_SECONDS ?= 20
 CORPUS_TESTS := tests/interop/test_dcap_quotes.py tests/interop/test_dcap_vectors.py \
 	tests/unit/verifier/test_rejections.py tests/unit/lab/test_lab_vectors.py
 
-.PHONY: help demo test test-long test-corpus test-interop test-containers test-gramine test-cluster vectors fuzz check bench bench-keyservice bench-serving soak proto train clean
+.PHONY: help demo test test-long test-corpus test-interop test-containers test-gramine test-cluster vectors fuzz check bench bench-keyservice bench-scaling bench-serving soak proto train clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 18
@@ -81,6 +81,9 @@ bench: $(VENV)/.bench ## every benchmark, with its peer or limit beside it
 
 bench-keyservice: $(VENV)/.dev ## the key service beside its peers; into docs/performance.md
 	$(BIN)/python -m bench keyservice --write docs/performance.md
+
+bench-scaling: $(VENV)/.dev ## what the capacity model is told, and the simulation itself; into docs/scaling.md
+	$(BIN)/python -m bench scaling --write docs/scaling.md
 
 $(PEERS)/.made: scripts/peers.sh constraints.txt
 	@PYTHON=$(PYTHON) sh scripts/peers.sh $(PEERS) && touch $@
