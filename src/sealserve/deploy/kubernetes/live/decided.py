@@ -23,9 +23,15 @@ def decisions(seen: Seen) -> Sequence[Object]:
     found: list[Object] = []
     for pod in seen.pods("keyservice"):
         events = told(seen.log(pod, "keyservice")).events
-        found += [each for each in events if text(each, "event") == "decision"]
-    renamed = [{**each, "evidence_sha256": each.get("evidence")} for each in found]
-    return sorted(renamed, key=lambda each: text(each, "time"), reverse=True)
+        found += [_as_record(each) for each in events if text(each, "event") == "decision"]
+    return sorted(found, key=lambda each: text(each, "time"), reverse=True)
+
+
+def _as_record(event: Object) -> Object:
+    """A line of the log under the names of a record."""
+    reason = text(event, "reason")
+    renamed = {"evidence_sha256": event.get("evidence"), "explanation": [reason] if reason else []}
+    return {**event, **renamed}
 
 
 def newest(seen: Seen, pod: Object) -> Object:

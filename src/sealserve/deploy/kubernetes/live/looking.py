@@ -26,7 +26,6 @@ RECORDS: Final = 300
 _AUDIT_SECONDS: Final = 60.0
 _OURS: Final = (
     "Deployment",
-    "ReplicaSet",
     "Pod",
     "Service",
     "PersistentVolumeClaim",

@@ -9,7 +9,7 @@ import re
 from decimal import Decimal
 from typing import Any, Final
 
-_FORM: Final = re.compile(r"([+-]?[0-9]{1,30}(?:\.[0-9]{1,30})?)(?:[eE]([+-]?[0-9]{1,2})|(\w*))")
+_FORM: Final = re.compile(r"([0-9]{1,30}(?:\.[0-9]{1,30})?)(?:[eE]([+-]?[0-9]{1,2})|(\w*))")
 _SUFFIXES: Final = {
     "": Decimal(1),
     **{mark: Decimal(10) ** -power for mark, power in (("n", 9), ("u", 6), ("m", 3))},

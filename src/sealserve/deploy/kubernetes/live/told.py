@@ -51,6 +51,11 @@ class Told:
         return newest if newest.get("event") == "no_key_yet" and self.fault is None else {}
 
     @property
+    def speaks_of_aesm(self) -> bool:
+        """Whether a program that is not ours ended with words about AESM."""
+        return self.fault is None and "aesm" in self.words.lower()
+
+    @property
     def has_key(self) -> bool:
         """Whether a key came, and nothing says since that another is asked for."""
         return self.last(*_KEY).get("event") == "key_received"

@@ -75,6 +75,7 @@ class Cause(StrEnum):
     MODEL = "model.not-loaded", _CONFIGURATION
     OUT_OF_MEMORY = "container.out-of-memory", _CONFIGURATION
     CANNOT_START = "container.cannot-start", _CONFIGURATION
+    MISCONFIGURED = "container.misconfigured", _CONFIGURATION
     CRASHED = "container.crashed", _CONFIGURATION
     PROBE = "probe.failing", _NETWORK
     STARTING = "probe.starting", _NETWORK

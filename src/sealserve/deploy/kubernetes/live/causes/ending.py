@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from sealserve.deploy.kubernetes.live.causes.catalogue import Cause, Finding, shown
-from sealserve.deploy.kubernetes.live.fields import Object, at, moment, name, number, rows, text
+from sealserve.deploy.kubernetes.live.fields import Object, at, moment, number, rows, text
 from sealserve.deploy.kubernetes.live.seen import (
     Seen,
     began,
@@ -20,12 +20,17 @@ from sealserve.deploy.kubernetes.live.seen import (
     last_end,
 )
 from sealserve.deploy.kubernetes.live.told import Told, told
+from sealserve.errors import ConfigError
 
 _ASKING: Final = frozenset(  # codes of a server's end that `keys` explains
     {
         *("release-denied", "server-certificate", "evidence-source", "network", "tls"),
         *("undecided", "protocol", "deadline", "overloaded"),
     }
+)
+_MODELS: Final = (
+    "put it into the claim, sealed, as its base_path with a folder for each version: "
+    "base_path in [[models]] is measured"
 )
 _PROBES: Final = ("Startup", "Readiness", "Liveness")
 
@@ -55,15 +60,20 @@ def _ended(seen: Seen, pod: Object, status: Object) -> Iterator[Finding]:
 
 def _crashed(pod: Object, called: str, code: int, log: Told) -> Iterator[Finding]:
     fault = log.fault
-    if fault is not None and called == "server" and fault.code in _ASKING:
+    asking = log.speaks_of_aesm if fault is None else fault.code in _ASKING
+    if called == "server" and asking:
         return
     if fault is not None and fault.code.partition(".")[0] == "integrity":
         yield _not_whole(pod, fault.message, fault.code)
         return
+    if fault is not None and called == "server" and "base path" in fault.message:
+        yield Cause.NO_VERSION.of(pod, shown(fault.message), _MODELS)
+        return
     if fault is not None:
         what = f"the container {called} ends at once: {shown(fault.message)}"
         cure = shown(fault.hint) or f"the code {fault.code} is in its log: sealserve k8s logs"
-        yield Cause.CRASHED.of(pod, what, cure).coded(fault.code)
+        cause = Cause.MISCONFIGURED if code == ConfigError.exit_code else Cause.CRASHED
+        yield cause.of(pod, what, cure).coded(fault.code)
         return
     what = f"the container {called} ends with {code}: {shown(log.words) or 'it says nothing'}"
     yield Cause.CRASHED.of(pod, what, _cure(called))
@@ -82,7 +92,7 @@ def _not_whole(pod: Object, message: str, code: str) -> Finding:
     if component_of(pod) != "server":
         cure = "the audit log or a backup is damaged: docs/operations.md, before anything else"
         return Cause.INTEGRITY.of(pod, shown(message), cure).coded(code)
-    cure = "compare what is in the claim with what was sealed: sealserve seal verify"
+    cure = "put what was sealed into the claim anew: it was damaged, or somebody changed it"
     if code == "integrity.key-or-header":
         cure = (
             "was it sealed with another key than the secret that is released, or damaged? seal it "
@@ -95,24 +105,23 @@ def _not_whole(pod: Object, message: str, code: str) -> Finding:
 
 def _loading(seen: Seen, pod: Object) -> Iterator[Finding]:
     """Models that a running server does not get."""
-    if component_of(pod) != "server":
-        return
     log = told(seen.log(pod, "server"))
+    if component_of(pod) != "server" or log.fault is not None:
+        return
     failed = log.last("version_not_loaded", "version_loaded")
     if failed.get("event") == "version_not_loaded":
         code, reason = text(failed, "code"), text(failed, "reason")
         if code.partition(".")[0] == "integrity":
             yield _not_whole(pod, f"{text(failed, 'model')}: {reason}", code)
-        elif log.fault is None:
+        else:
             what = f"the model {text(failed, 'model')} cannot be loaded: {shown(reason)}"
-            cure = "sealserve model check says what an engine makes of it"
+            cure = "sealserve model inspect says what a model has"
             yield Cause.MODEL.of(pod, what, cure).coded(code or Cause.MODEL)
     missing = log.last("no_versions", "version_loaded")
     if missing.get("event") == "no_versions":
         where = text(missing, "folder") or text(missing, "base_path")
         what = f"the model {text(missing, 'model')} has no version in {where or 'its folder'}"
-        cure = "put it into the claim, sealed, as FOLDER/1: base_path in [[models]] is measured"
-        yield Cause.NO_VERSION.of(pod, what, cure)
+        yield Cause.NO_VERSION.of(pod, what, _MODELS)
 
 
 def _limit(pod: Object, container: str) -> str:
@@ -146,5 +155,5 @@ def _probes(seen: Seen, pod: Object) -> Iterator[Finding]:
         yield Cause.STARTING.of(pod, what, cure).warning()
     elif container.get("started") is not False:
         what = f"the {kind.lower()} probe fails since {since}: {shown(message)}"
-        cure = f"the container runs: its log says what it does (sealserve k8s logs) of {name(pod)}"
+        cure = "the container runs, and its log says what it does: sealserve k8s logs"
         yield Cause.PROBE.of(pod, what, cure)

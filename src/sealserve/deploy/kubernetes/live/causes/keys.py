@@ -44,7 +44,7 @@ def _of(seen: Seen, pod: Object) -> Iterator[Finding]:
         yield denial(seen, pod, {})
     elif code == "server-certificate":
         yield _distrusted(seen.plan, pod, log)
-    elif code == _QUOTES or (log.fault is None and "aesm" in log.words.lower()):
+    elif code == _QUOTES or log.speaks_of_aesm:
         yield _no_quote(seen.plan, pod, log)
     elif reason := text(log.waits, "reason") or (_message(log) if _is_network(log) else ""):
         yield _unreached(seen, pod, reason)
