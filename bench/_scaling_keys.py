@@ -3,7 +3,9 @@
 One worker and clients share the cores, in the measurement and in the simulation of it: so many
 requests are under way all the time, a client's own processor time is spent on the cores that the
 worker leaves, and everything else is the key service's model with the costs that were measured just
-before. Where rates agree, its queue and its group commit are modelled well enough to be scaled.
+before. What other programs took of the cores in the meantime is taken off both ends' speed: a row
+says how much was left. Where rates agree, the queue and the group commit of the model are good
+enough to be scaled.
 """
 
 from __future__ import annotations
@@ -13,11 +15,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from random import Random
 
 from bench._bare import serve_bare
 from bench._keyservice_releases import CORES, start
-from bench._load import Clients, Round, Target, rounds
+from bench._load import TICKS, Clients, Round, Target, rounds
 from bench._process import peer
 from bench._site import NAME, SECRET, Site
 from bench.measure import Result
@@ -27,7 +30,7 @@ from sealserve.lab.simulation.engine import Clock, Line
 from sealserve.lab.simulation.keyservice import KeyService
 from sealserve.lab.simulation.parameters import Parameters, read_parameters
 
-ROUNDS = 5
+ROUNDS = 3
 REQUESTS = 400
 AT_A_TIME = (8, 32, 128)
 ASKED = 32  # at a time, where costs are measured
@@ -39,13 +42,10 @@ def measure(site: Site, clients: Clients, measured: dict[str, float]) -> Iterato
     with ExitStack() as stack:
         service = start(stack, site, "one-worker", workers=1)
         bare = stack.enter_context(peer(serve_bare, site, encode_answer(SECRET, "raw"), 0))
-        named = Target(site, (service,), (NAME,))
+        named, bare_target = Target(site, (service,), (NAME,)), Target(site, (bare,))
         subjects = {
-            "bare": partial(clients.ask, Target(site, (bare,)), requests=REQUESTS, at_a_time=ASKED),
-            **{
-                str(many): partial(clients.ask, named, requests=REQUESTS, at_a_time=many)
-                for many in AT_A_TIME
-            },
+            "bare": _Watched(clients, bare_target, ASKED),
+            **{str(many): _Watched(clients, named, many) for many in AT_A_TIME},
         }
         found = rounds(subjects, ROUNDS)
     yield from _costs(found, measured)
@@ -53,7 +53,34 @@ def measure(site: Site, clients: Clients, measured: dict[str, float]) -> Iterato
         read_parameters(measured), copies=1, workers=1, collateral_seconds=0.0, limits=_no_limits()
     )
     for many in AT_A_TIME:
-        yield _beside(many, found[str(many)], given)
+        left = statistics.median(subjects[str(many)].left[1:])
+        yield _beside(many, found[str(many)], given, left)
+
+
+class _Watched:
+    """Rounds of one subject, and the share of the cores that other programs left in each."""
+
+    def __init__(self, clients: Clients, target: Target, at_a_time: int) -> None:
+        self._ask = partial(clients.ask, target, requests=REQUESTS, at_a_time=at_a_time)
+        self.left: list[float] = []
+
+    def __call__(self) -> Round:
+        """One round."""
+        busy, whole = _processors()
+        done = self._ask()
+        busy, whole = (
+            after - before for after, before in zip(_processors(), (busy, whole), strict=True)
+        )
+        others = max(busy - done.server_seconds - done.client_seconds, 0.0)
+        self.left.append(1 - others / whole)
+        return done
+
+
+def _processors() -> tuple[float, float]:
+    """Seconds that all processors were busy, and seconds in all, since boot (proc(5), stat)."""
+    fields = Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]
+    ticks = [int(field) for field in fields]
+    return (sum(ticks) - ticks[3] - ticks[4]) / TICKS, sum(ticks) / TICKS
 
 
 def _costs(found: dict[str, list[Round]], measured: dict[str, float]) -> Iterator[Result]:
@@ -75,21 +102,27 @@ def _cost(done: list[Round]) -> float:
     return statistics.median(each.server_cost for each in done)
 
 
-def _beside(many: int, found: list[Round], given: Parameters) -> Result:
+def _beside(many: int, found: list[Round], given: Parameters, left: float) -> Result:
     real = statistics.median(each.rate for each in found)
-    simulated = _rate(many, given)
+    simulated = _rate(many, given, left)
     name = f"releases, 1 worker, {many} at a time: the real key service"
-    against = f"the simulated one ({simulated:.3g} releases/s)"
+    against = f"the simulated one, with {left:.0%} of the cores ({simulated:.3g} releases/s)"
     return Result(name, real, "releases/s", against, real / simulated, None, None)
 
 
-def _rate(many: int, given: Parameters) -> float:
-    """Releases per second of the model, with so many under way."""
+def _rate(many: int, given: Parameters, left: float) -> float:
+    """Releases per second of the model, with so many under way on that share of the cores."""
     clock = Clock()
-    keys = KeyService(clock, replace(given, client_seconds=0.0), Random(0))
+    slowed = replace(
+        given,
+        client_seconds=0.0,
+        handshake_cpu_seconds=given.handshake_cpu_seconds / left,
+        decision_cpu_seconds=given.decision_cpu_seconds / left,
+    )
+    keys = KeyService(clock, slowed, Random(0))
     cores = Line(clock, max(CORES - given.workers, 1))
     for _ in range(many):
-        _Client(keys, cores, given.client_seconds).begin()
+        _Client(keys, cores, given.client_seconds / left).begin()
     while keys.records["released"] < SIMULATED:
         clock.run(clock.now + 0.1)
     return keys.records["released"] / clock.now
