@@ -19,9 +19,9 @@ from sealserve.cli.output import json_option, note, print_json
 from sealserve.cli.sigstruct_file import reference_of
 from sealserve.deploy.kubernetes.live.enforcing import InsidePolicy, PolicyInForce
 from sealserve.deploy.kubernetes.live.service import Service
-from sealserve.deploy.kubernetes.live.upgrade_plan import At, holds
+from sealserve.deploy.kubernetes.live.upgrade_plan import At, Journal, holds
 from sealserve.deploy.kubernetes.live.upgrade_start import Wish
-from sealserve.deploy.kubernetes.live.upgrading import Journal, Upgrade, Upgraded
+from sealserve.deploy.kubernetes.live.upgrading import Upgrade, Upgraded
 from sealserve.deploy.kubernetes.plan import SIMULATED
 from sealserve.errors import ConfigError, SealServeError, UsageError
 from sealserve.policies.succession import Successor
@@ -149,7 +149,7 @@ def upgrade(
         raise
     except (KeyboardInterrupt, SystemExit):
         note(f"interrupted: {holds(journal.at, journal.change)}")
-        note(f"go on: {_again(journal)}")
+        note(f"then: {_onward(journal)}")
         raise
     _report(service, done, journal, as_json=as_json)
 
@@ -224,13 +224,14 @@ def _policy(
     return None
 
 
-def _again(journal: Journal) -> str:
+def _onward(journal: Journal) -> str:
     """The words that go on with what was begun."""
-    back = f" --back-to {journal.back_to}" if journal.back_to else ""
-    words = f"the same command{back and f', with{back} in the place of --back'}"
-    if journal.at is At.ROLLING and not journal.back_to:
-        words += "; or back, with --back"
-    return words
+    if journal.at in (At.RETURNING, At.WITHDRAWING):
+        return "the same command tries it again, one with the former description gives it up"
+    if journal.back_to:
+        return f"the same command, with --back-to {journal.back_to} in the place of --back"
+    back = "; or go back, by one with --back" if journal.at is At.ROLLING else ""
+    return f"the same command goes on with it{back}"
 
 
 def _report(service: Service, done: Upgraded, journal: Journal, *, as_json: bool) -> None:

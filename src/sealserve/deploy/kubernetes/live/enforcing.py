@@ -7,6 +7,7 @@ input, never as an argument.
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
@@ -14,11 +15,13 @@ from sealserve.deploy.images.roles import CONFIG_FOLDER
 from sealserve.deploy.kubernetes.keyservice import CONFIG
 from sealserve.deploy.kubernetes.live.pods import Container
 from sealserve.deploy.kubernetes.live.reaching import is_ready
+from sealserve.deploy.kubernetes.live.rollout import STEP
 from sealserve.deploy.kubernetes.live.service import Service
 from sealserve.errors import ConfigError, NetworkError
 from sealserve.policies.checking import check_policy
 from sealserve.policies.finding import errors
 
+READY_SECONDS: Final = 120.0
 _CONTAINER: Final = "keyservice"
 _CONFIG: Final = f"--config={CONFIG_FOLDER}/{CONFIG}"
 _APPLY: Final = (
@@ -66,12 +69,18 @@ class InsidePolicy:
         raise family(f"the key service's pod: {said}", code="kubernetes-policy")
 
     def _container(self) -> Container:
-        ready = [pod for pod in self._service.pods("keyservice") if is_ready(pod)]
-        if not ready:
-            raise NetworkError(
-                "no pod of the key service is ready", hint="sealserve k8s status says more"
-            )
-        return self._service.container(ready[-1], _CONTAINER)
+        """That of a pod that is ready, or soon is: one copy that is changed is not for a moment."""
+        deadline = time.monotonic() + READY_SECONDS
+        while True:
+            ready = [pod for pod in self._service.pods("keyservice") if is_ready(pod)]
+            if ready:
+                return self._service.container(ready[-1], _CONTAINER)
+            if time.monotonic() > deadline:
+                raise NetworkError(
+                    f"no pod of the key service is ready in {READY_SECONDS:.0f} s",
+                    hint="sealserve k8s diagnose says why",
+                )
+            time.sleep(STEP)
 
 
 def put_in_force(place: PolicyInForce, text: str) -> None:

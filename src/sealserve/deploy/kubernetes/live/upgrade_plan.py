@@ -22,11 +22,13 @@ class At(Enum):
     NOTHING = "nothing was changed"
     ADMITTING = "the servers are as before{admitting}"
     ADMITTED = "the servers are as before{both}"
-    ROLLING = "Kubernetes changes the servers, old ones serve until new ones do{both}"
+    ROLLING = (
+        "the servers are being changed, or about to be: old ones serve until new ones do{both}"
+    )
     ROLLED = "all servers are new{both}"
     RETIRING = "all servers are new{retiring}"
     DONE = "all servers are new{one}"
-    RETURNING = "Kubernetes puts the former servers back, which serve meanwhile{both}"
+    RETURNING = "the former servers are being put back, and serve meanwhile{both}"
     WITHDRAWING = "the former servers serve{withdrawing}"
     RETURNED = "the former servers serve, and the policy is as before"
 
@@ -47,6 +49,15 @@ class Change:
     def of_policy(self) -> bool:
         """Whether the policy has to take another enclave."""
         return None not in (self.old, self.new) and self.old != self.new
+
+
+@dataclass(slots=True)
+class Journal:
+    """How far an upgrade has come, for whoever is told that it ended."""
+
+    at: At = At.NOTHING
+    change: Change | None = None
+    back_to: str = ""  # the template that it goes back to, where it does
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +106,6 @@ def holds(at: At, change: Change | None) -> str:
         one=f"; the policy takes {new}",
         withdrawing=f"; the policy takes {old}, and perhaps still {new}",
     )
-
-
-def onward(at: At, command: str) -> str:
-    """How to go on from there."""
-    if at in (At.RETURNING, At.WITHDRAWING):
-        return f"{command} tries it again; once the cause is mended"
-    if at is At.ROLLING:
-        return f"{command} goes on with it; with --back it goes back"
-    return f"{command} goes on with it"
 
 
 def owner_must(old: bytes, new: bytes) -> str:

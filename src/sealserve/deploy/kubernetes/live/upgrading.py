@@ -19,11 +19,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 from sealserve.deploy.kubernetes.live.applying import apply_all
-from sealserve.deploy.kubernetes.live.enforcing import put_in_force
-from sealserve.deploy.kubernetes.live.fields import Object
+from sealserve.deploy.kubernetes.live.fields import Object, table
 from sealserve.deploy.kubernetes.live.following import follow
 from sealserve.deploy.kubernetes.live.model_changes import models_changed, polls
-from sealserve.deploy.kubernetes.live.revisions import MEASUREMENT, Revision, with_template
+from sealserve.deploy.kubernetes.live.policy_steps import PolicySteps
+from sealserve.deploy.kubernetes.live.revisions import MEASUREMENT, Revision, plain, with_template
 from sealserve.deploy.kubernetes.live.rollout import (
     STEP,
     Tell,
@@ -33,7 +33,7 @@ from sealserve.deploy.kubernetes.live.rollout import (
 )
 from sealserve.deploy.kubernetes.live.service import Service
 from sealserve.deploy.kubernetes.live.stages import READY, stages
-from sealserve.deploy.kubernetes.live.upgrade_plan import At, Change, owner_must
+from sealserve.deploy.kubernetes.live.upgrade_plan import At, Change, Journal
 from sealserve.deploy.kubernetes.live.upgrade_start import (
     Start,
     Wish,
@@ -43,21 +43,12 @@ from sealserve.deploy.kubernetes.live.upgrade_start import (
     servers,
 )
 from sealserve.deploy.kubernetes.live.why import check_pods, explained
-from sealserve.errors import NetworkError, SealServeError, UsageError
-from sealserve.policies.succession import Successor, admit, retire
+from sealserve.deploy.kubernetes.plan import Component
+from sealserve.errors import NetworkError, SealServeError
 
 RESTARTED: Final = "sealserve.io/restarted"
 _SEEN_SECONDS: Final = 60.0  # until a controller has seen a new template
 _CHECK_EVERY: Final = 5.0
-
-
-@dataclass(slots=True)
-class Journal:
-    """How far an upgrade has come, for whoever is told that it ended."""
-
-    at: At = At.NOTHING
-    change: Change | None = None
-    back_to: str = ""  # the template that it goes back to, where it does
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +70,9 @@ class Upgrade:
         self._wish = wish
         self._journal = journal
         self._tell = tell
-        self._texts: tuple[str, str] | None = None  # the policy before, and as it was changed
+        self._policy = PolicySteps(wish, journal, tell)
+        self._new: Revision | None = None  # as it was before it was marked
+        self._around: dict[Component, Object] = {}  # the other components' former templates
 
     def run(self) -> Upgraded:
         """Do all of it; raises what went wrong, in the family of its cause, once it is undone."""
@@ -88,7 +81,7 @@ class Upgrade:
         self._journal.back_to = "" if self._wish.back is None else _hash(start)
         change, successor = change_of(self._service, self._wish, start, self._tell)
         self._journal.change = change
-        self._admit(change, successor)
+        self._policy.admit(change, successor)
         self._journal.at = At.ADMITTED
         try:
             restarted = self._roll(start, change)
@@ -97,42 +90,23 @@ class Upgrade:
             self._go_back(change, error)
             raise
         self._journal.at = At.ROLLED
-        retired = self._retire(change)
+        retired = self._policy.retire(change)
         self._journal.at = At.DONE
         return Upgraded(change, restarted, retired, answer, time.monotonic() - began)
-
-    def _admit(self, change: Change, successor: Successor | None) -> None:
-        if not change.of_policy or change.old is None or successor is None:
-            self._tell("the policy stays: the enclave is the same")
-            return
-        policy = self._wish.policy
-        if policy is None:
-            if not self._wish.accepted:
-                raise UsageError(
-                    "the key service is not in this cluster, and its policy must take the new "
-                    f"enclave before a server asks: {successor.mr_enclave.hex()}",
-                    code="policy-elsewhere",
-                    hint=owner_must(change.old, successor.mr_enclave),
-                )
-            return
-        before = policy.read()
-        edited = admit(before, change.old, successor)
-        if edited.changed:
-            self._journal.at = At.ADMITTING
-            put_in_force(policy, edited.text)
-            self._texts = (before, edited.text)
-        self._tell(f"the policy: {edited.done}")
 
     def _roll(self, start: Start, change: Change) -> bool:
         self._journal.at = At.ROLLING
         told = stages(self._service.pods("server"))
         self._mark(start.now, change.new if not start.rolls else change.old)
         if self._wish.back is None:
-            apply_all(self._service, self._tell)
+            self._around = {each: self._template(each) for each in self._others()}
+            applied = apply_all(self._service, lambda _: None)
+            number = sum(each.change != "unchanged" for each in applied)
+            self._tell(f"{number} of {len(applied)} objects are changed")
         else:
             self._service.cluster.apply(start.wanted)
-        restarted = not start.rolls and self._restart_for_models()
-        new = self._seen()
+        restarted = not start.rolls and start.settled and self._restart_for_models()
+        self._new = new = self._seen()
         self._mark(new, change.new or start.now.measurement)
         self._follow(new, told)
         return restarted
@@ -153,10 +127,19 @@ class Upgrade:
             follow(self._service, done, seconds=self._wish.seconds, tell=self._tell, before=told)
         except NetworkError as error:
             raise explained(self._service, error) from error
-        others = [each for each in components(self._service) if each != "server"]
-        wait_settled(
-            self._service, others, seconds=self._wish.seconds, tell=self._tell, explain=tuple
-        )
+        self._wait_for_others()
+
+    def _wait_for_others(self) -> None:
+        seconds, others = self._wish.seconds, self._others()
+        wait_settled(self._service, others, seconds=seconds, tell=self._tell, explain=tuple)
+
+    def _others(self) -> list[Component]:
+        return [each for each in components(self._service) if each != "server"]
+
+    def _template(self, component: Component) -> Object:
+        """What a component's Deployment asks for; empty where there is none."""
+        called = self._service.plan.named(component)
+        return plain(table(self._service.find("Deployment", called), "spec", "template"))
 
     def _all_are(self, revision: Revision, pods: Sequence[Object]) -> bool:
         if not pods or not all(revision.has(pod) for pod in pods):
@@ -181,20 +164,6 @@ class Upgrade:
         self._service.cluster.merge("Deployment", called, self._service.namespace, change)
         return True
 
-    def _retire(self, change: Change) -> bool:
-        policy = self._wish.policy
-        if not change.of_policy or change.old is None or change.new is None:
-            return False
-        if policy is None or self._wish.keep_old:
-            self._tell(f"the policy still takes {change.old.hex()}")
-            return False
-        edited = retire(policy.read(), change.old, change.new)
-        if edited.changed:
-            self._journal.at = At.RETIRING
-            put_in_force(policy, edited.text)
-        self._tell(f"the policy: {edited.done}")
-        return edited.changed
-
     def _go_back(self, change: Change, cause: SealServeError) -> None:
         """Put back what was, if servers changed, and say so in the error that is the cause."""
         if change.back is None:
@@ -202,7 +171,10 @@ class Upgrade:
         self._journal.at = At.RETURNING
         self._tell(f"going back: {cause.message}")
         told = stages(self._service.pods("server"))
-        self._service.cluster.apply(with_template(rendered(self._service), change.back))
+        for component, template in {**self._around, "server": change.back}.items():
+            if template and template != self._template(component):
+                wanted = with_template(rendered(self._service, component), template)
+                self._service.cluster.apply(wanted)
         former = self._seen()
         follow(
             self._service,
@@ -211,19 +183,12 @@ class Upgrade:
             tell=self._tell,
             before=told,
         )
+        self._wait_for_others()
         self._journal.at = At.WITHDRAWING
-        self._withdraw(change)
+        self._policy.withdraw(change)
+        if self._new is not None:  # nobody has seen that it measures what was said
+            self._write(self._new, self._new.measurement)
         self._journal.at = At.RETURNED
-
-    def _withdraw(self, change: Change) -> None:
-        policy = self._wish.policy
-        if policy is None or not change.of_policy or change.old is None or change.new is None:
-            return
-        text = policy.read()
-        if self._texts is not None and text == self._texts[1]:
-            put_in_force(policy, self._texts[0])
-        elif (edited := retire(text, change.new, change.old)).changed:
-            put_in_force(policy, edited.text)
 
     def _seen(self) -> Revision:
         """The revision that the Deployment asks for, once its controller has made it."""
@@ -237,10 +202,13 @@ class Upgrade:
             time.sleep(STEP)
 
     def _mark(self, revision: Revision, measurement: bytes | None) -> None:
-        """Write on a revision what it measures."""
-        if measurement is None or measurement == revision.measurement:
-            return
-        change = {"metadata": {"annotations": {MEASUREMENT: measurement.hex()}}}
+        """Have a revision say what it measures, if that is known."""
+        if measurement is not None and measurement != revision.measurement:
+            self._write(revision, measurement)
+
+    def _write(self, revision: Revision, measurement: bytes | None) -> None:
+        said = None if measurement is None else measurement.hex()
+        change = {"metadata": {"annotations": {MEASUREMENT: said}}}
         self._service.cluster.merge(
             "ReplicaSet", revision.replica_set, self._service.namespace, change
         )

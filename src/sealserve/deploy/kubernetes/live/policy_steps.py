@@ -1,0 +1,74 @@
+"""The policy's part of an upgrade: to take the new enclave, to let go of the old one, or back.
+
+Each step reads what is in force and edits that, so nobody else's change is lost.
+"""
+
+from __future__ import annotations
+
+from sealserve.deploy.kubernetes.live.enforcing import put_in_force
+from sealserve.deploy.kubernetes.live.rollout import Tell
+from sealserve.deploy.kubernetes.live.upgrade_plan import At, Change, Journal, owner_must
+from sealserve.deploy.kubernetes.live.upgrade_start import Wish
+from sealserve.errors import UsageError
+from sealserve.policies.succession import Successor, admit, retire
+
+
+class PolicySteps:
+    """What is done to the policy in one upgrade."""
+
+    def __init__(self, wish: Wish, journal: Journal, tell: Tell) -> None:
+        self._wish = wish
+        self._journal = journal
+        self._tell = tell
+        self._texts: tuple[str, str] | None = None  # the policy before, and as it was changed
+
+    def admit(self, change: Change, successor: Successor | None) -> None:
+        """Have the policy take the new enclave; UsageError where its owner must do it."""
+        if not change.of_policy or change.old is None or successor is None:
+            self._tell("the policy stays: the enclave is the same")
+            return
+        policy = self._wish.policy
+        if policy is None:
+            if not self._wish.accepted:
+                raise UsageError(
+                    "the key service is not in this cluster, and its policy must take the new "
+                    f"enclave before a server asks: {successor.mr_enclave.hex()}",
+                    code="policy-elsewhere",
+                    hint=owner_must(change.old, successor.mr_enclave),
+                )
+            return
+        before = policy.read()
+        edited = admit(before, change.old, successor)
+        if edited.changed:
+            self._journal.at = At.ADMITTING
+            put_in_force(policy, edited.text)
+            self._texts = (before, edited.text)
+        self._tell(f"the policy: {edited.done}")
+
+    def retire(self, change: Change) -> bool:
+        """Have it let go of the old one; whether it did."""
+        policy = self._wish.policy
+        if not change.of_policy or change.old is None or change.new is None:
+            return False
+        if policy is None or self._wish.keep_old:
+            self._tell(f"no server runs {change.old.hex()} any more; the policy still takes it")
+            return False
+        edited = retire(policy.read(), change.old, change.new)
+        if edited.changed:
+            self._journal.at = At.RETIRING
+            put_in_force(policy, edited.text)
+        self._tell(f"the policy: {edited.done}")
+        return edited.changed
+
+    def withdraw(self, change: Change) -> None:
+        """Have it as it was before the new one; what others changed meanwhile stays."""
+        policy = self._wish.policy
+        if policy is None or not change.of_policy or change.old is None or change.new is None:
+            return
+        text = policy.read()
+        if self._texts is not None and text == self._texts[1]:
+            put_in_force(policy, self._texts[0])
+        elif self._texts is not None or not change.rolls:  # or it was there before us
+            edited = retire(text, change.new, change.old)
+            if edited.changed:
+                put_in_force(policy, edited.text)
