@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import tomllib
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,9 +15,11 @@ from sealserve.errors import ConfigError
 from sealserve.files import read_file
 
 if TYPE_CHECKING:
+    from sealserve.lab.simulation.capacity import Bound
     from sealserve.lab.simulation.parameters import Parameters
 
 MEASURED_LIMIT = 1 << 20  # bytes
+MIB, GIB = 1 << 20, 1 << 30
 
 measured_option = click.option(
     "--measured",
@@ -50,12 +52,10 @@ def capacity(enclaves: int, measured: Path | None, listed: bool, as_json: bool) 
       sealserve lab capacity --parameters
     """
     given = given_parameters(measured)
-    rows = _listed(given) if listed else _reckoned(given, enclaves)
-    if as_json:
-        print_json({"simulated": True, **{row[0]: _plain(row) for row in rows}})
-        return
-    title = "parameters" if listed else f"{enclaves:,} enclaves, reckoned"
-    print_table(title, [(name, " ".join(map(_text, rest))) for name, *rest in rows])
+    if listed:
+        _show_parameters(given, as_json=as_json)
+    else:
+        _show_reckoned(_reckoned(given, enclaves), enclaves, as_json=as_json)
 
 
 def given_parameters(measured: Path | None) -> Parameters:
@@ -76,68 +76,84 @@ def given_parameters(measured: Path | None) -> Parameters:
     return read_parameters(document)
 
 
-def _listed(given: Parameters) -> list[tuple[Any, ...]]:
-    return [
-        (
-            each.name,
-            getattr(given, each.name),
-            each.metadata["unit"],
-            f"({each.metadata['source']})",
-        )
+def _show_parameters(given: Parameters, *, as_json: bool) -> None:
+    listed = [
+        {"name": each.name, "value": getattr(given, each.name), **each.metadata}
         for each in fields(given)
         if each.name != "limits"
     ]
+    if as_json:
+        print_json({each.pop("name"): each for each in listed})
+        return
+    print_table(
+        "parameters",
+        [
+            (each["name"], f"{_text(each['value'])} {each['unit']} ({each['source']})")
+            for each in listed
+        ],
+    )
 
 
-def _reckoned(given: Parameters, enclaves: int) -> list[tuple[Any, ...]]:
+@dataclass(frozen=True)
+class _Row:
+    """A number, and where several things bound it, each of them."""
+
+    name: str
+    value: float
+    unit: str = ""
+    bounds: tuple[Bound, ...] = ()
+
+
+def _reckoned(given: Parameters, enclaves: int) -> list[_Row]:
     from sealserve.lab.simulation import capacity as model
 
+    def bounded(name: str, bounds: list[Bound], unit: str) -> _Row:
+        return _Row(name, model.least(bounds).value, unit, tuple(bounds))
+
+    daily = model.audit_bytes_per_day(given, enclaves)
+    exported = model.exported_bytes_per_day(given, enclaves)
     return [
-        ("enclaves of a node", *_least(model.node_bounds(given))),
-        ("nodes", model.nodes_for(given, enclaves)),
-        ("quotes of a node", model.quotes_per_second(given), "quotes/s"),
-        ("longest wait for a quote, a full node at once", model.quote_wait_seconds(given), "s"),
-        ("releases that last", *_least(model.release_bounds(given), "releases/s")),
-        ("keys for all at once, at least", model.release_seconds(given, enclaves), "s"),
-        ("collateral", model.fetches_per_day(given), "fetches/day"),
-        ("clients' connections of the edge", *_least(model.edge_bounds(given))),
-        ("audit records", model.records_per_day(given, enclaves), "records/day"),
-        ("database grows by", model.audit_bytes_per_day(given, enclaves) / (1 << 20), "MiB/day"),
-        ("database grows by, in a year", _yearly(given, enclaves), "GiB/year"),
-        ("exported log grows by", _exported(given, enclaves), "MiB/day"),
-        ("connections of PostgreSQL", model.database_connections(given)),
+        bounded("enclaves of a node", model.node_bounds(given), ""),
+        _Row("nodes", model.nodes_for(given, enclaves)),
+        _Row("quotes of a node", model.quotes_per_second(given), "quotes/s"),
+        _Row("the last quote of a full node at once", model.quote_wait_seconds(given), "s"),
+        bounded("releases that last", model.release_bounds(given), "releases/s"),
+        _Row("keys for all at once, at least", model.release_seconds(given, enclaves), "s"),
+        _Row("collateral", model.fetches_per_day(given), "fetches/day"),
+        bounded("connections of the edge", model.edge_bounds(given), ""),
+        _Row("decisions on record", model.records_per_day(given, enclaves), "records/day"),
+        _Row("the database grows by", daily / MIB, "MiB/day"),
+        _Row("the database grows by", daily * model.YEAR / GIB, "GiB/year"),
+        _Row("an exported log grows by", exported / MIB, "MiB/day"),
+        _Row("connections that PostgreSQL needs", model.database_connections(given)),
     ]
 
 
-def _yearly(given: Parameters, enclaves: int) -> float:
-    from sealserve.lab.simulation.capacity import YEAR, audit_bytes_per_day
-
-    return audit_bytes_per_day(given, enclaves) * YEAR / (1 << 30)
-
-
-def _exported(given: Parameters, enclaves: int) -> float:
-    from sealserve.lab.simulation.capacity import exported_bytes_per_day
-
-    return exported_bytes_per_day(given, enclaves) / (1 << 20)
-
-
-def _least(bounds: list[Any], unit: str = "") -> tuple[Any, ...]:
-    """The bound that binds, then all of them."""
-    from sealserve.lab.simulation.capacity import least
-
-    found = least(bounds)
-    others = "; ".join(f"{each.by}: {_text(each.value)}" for each in bounds)
-    return found.value, unit, f"by {found.by} ({others})"
-
-
-def _plain(row: tuple[Any, ...]) -> dict[str, Any]:
-    _, value, *rest = row
-    return {"value": value, "unit": rest[0] if rest else "", "by": rest[1] if rest[1:] else ""}
+def _show_reckoned(rows: list[_Row], enclaves: int, *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "enclaves": enclaves,
+                "reckoned": [
+                    {
+                        "name": row.name,
+                        "value": row.value,
+                        "unit": row.unit,
+                        "bounds": {bound.by: bound.value for bound in row.bounds},
+                    }
+                    for row in rows
+                ],
+            }
+        )
+        return
+    shown: list[tuple[str, object]] = []
+    for row in rows:
+        shown.append((row.name, f"{_text(row.value)} {row.unit}".rstrip()))
+        shown += [(f"  by {bound.by}", _text(bound.value)) for bound in row.bounds]
+    print_table(f"{enclaves:,} enclaves, reckoned", shown)
 
 
-def _text(value: object) -> str:
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
-    return str(value)
+def _text(value: float) -> str:
+    if value == int(value):
+        return f"{int(value):,}"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"

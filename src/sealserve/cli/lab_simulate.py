@@ -44,6 +44,13 @@ _SHARE = click.FloatRange(0, 1)
     metavar="N",
     help="How many machines; without it, as many as have room for all.",
 )
+@click.option(
+    "--spare",
+    type=_SHARE,
+    default=0.0,
+    metavar="SHARE",
+    help="Of these machines, that there are more.",
+)
 @measured_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of chance.")
 @click.option("--pull", is_flag=True, help="start: no node has the image yet.")

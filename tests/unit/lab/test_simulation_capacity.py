@@ -147,8 +147,10 @@ def test_the_command_reckons_with_a_file_in_either_format(
     for name in ("own.toml", "own.json"):
         run("--enclaves", "100", "--measured", str(tmp_path / name), "--json")
         said = json.loads(capsys.readouterr().out)
-        assert said["enclaves of a node"]["value"] == 15
-        assert said["nodes"]["value"] == 7
+        rows = {row["name"]: row for row in said["reckoned"]}
+        assert rows["enclaves of a node"]["value"] == 15
+        assert rows["enclaves of a node"]["bounds"]["EPC"] == 16
+        assert rows["nodes"]["value"] == 7
     run()
     assert "by CPU" in capsys.readouterr().out
 
@@ -162,4 +164,7 @@ def test_the_command_refuses_a_file_that_is_none(text: str, tmp_path: Path) -> N
 def test_the_command_lists_every_parameter(capsys: pytest.CaptureFixture[str]) -> None:
     run("--parameters")
     said = capsys.readouterr().out
-    assert all(each.name in said for each in fields(Parameters) if each.name != "limits")
+    names = [each.name for each in fields(Parameters) if each.name != "limits"]
+    assert all(name in said for name in names)
+    run("--parameters", "--json")
+    assert list(json.loads(capsys.readouterr().out)) == names

@@ -46,6 +46,7 @@ scenarios = st.builds(
     enclaves=st.integers(1, 30),
     name=st.sampled_from(["start", "reattest", "failover"]),
     nodes=st.integers(0, 12),
+    spare=st.sampled_from([0.0, 0.4]),
     seed=st.integers(0, 5),
     pull=st.booleans(),
     at_a_time=st.integers(0, 3),
@@ -218,6 +219,10 @@ def test_what_does_not_fit_waits_for_room_and_says_so() -> None:
     found = simulate(Scenario(10, nodes=2), GIVEN)
     assert found.ended == {"serving": 6, "unplaced": 4}
     assert found.all_serve_after is None
+
+
+def test_spare_nodes_are_more_than_those_that_all_need() -> None:
+    assert simulate(Scenario(30, spare=0.25), GIVEN).nodes == 13
 
 
 def test_where_no_node_holds_an_enclave_nothing_is_simulated() -> None:

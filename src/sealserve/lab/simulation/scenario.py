@@ -15,6 +15,7 @@ pkg/controller/tainteviction. Which nodes, and who starts in an outage, is decid
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -44,7 +45,9 @@ class Scenario:
     enclaves: int
     name: Name = "start"
     nodes: int = 0
-    """0: as many as have room for all, and not one more."""
+    """0: as many as have room for all."""
+    spare: float = 0.0
+    """The share of these that there are more, where `nodes` is 0."""
     seed: int = 0
     pull: bool = False
     """Of a start: whether no node has the image."""
@@ -75,7 +78,8 @@ def simulate_fleet(
     scenario: Scenario, parameters: Parameters, progress: Progress | None = None
 ) -> tuple[Outcome, Fleet]:
     """The same, and every enclave as it ended."""
-    nodes = scenario.nodes or nodes_for(parameters, scenario.enclaves)
+    needed = nodes_for(parameters, scenario.enclaves)
+    nodes = scenario.nodes or math.ceil(needed * (1 + scenario.spare))
     if not 0 < scenario.enclaves <= MOST_ENCLAVES:
         raise UsageError(f"{scenario.enclaves} enclaves, expected 1 to {MOST_ENCLAVES}")
     if not nodes:
