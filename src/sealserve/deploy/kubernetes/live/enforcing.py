@@ -61,7 +61,8 @@ class InsidePolicy:
         try:
             told = json.loads(ran.output)
         except ValueError:
-            told = {"error": {"message": ran.errors.strip()[-300:] or f"exit code {ran.code}"}}
+            said = " ".join(ran.errors.split())[-300:] or f"exit code {ran.code}"
+            told = {"error": {"message": said}}
         if ran.code == 0 and "error" not in told:
             return told
         said = told.get("error", {}).get("message", f"exit code {ran.code}")

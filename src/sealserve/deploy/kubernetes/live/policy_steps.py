@@ -10,7 +10,7 @@ from sealserve.deploy.kubernetes.live.rollout import Tell
 from sealserve.deploy.kubernetes.live.upgrade_plan import At, Change, Journal, owner_must
 from sealserve.deploy.kubernetes.live.upgrade_start import Wish
 from sealserve.errors import UsageError
-from sealserve.policies.succession import Successor, admit, retire
+from sealserve.policies.succession import Successor, admit, measurements, retire
 
 
 class PolicySteps:
@@ -46,7 +46,7 @@ class PolicySteps:
         self._tell(f"the policy: {edited.done}")
 
     def retire(self, change: Change) -> bool:
-        """Have it let go of the old one; whether it did."""
+        """Have it let go of the old one; whether nothing of it takes that any more."""
         policy = self._wish.policy
         if not change.of_policy or change.old is None or change.new is None:
             return False
@@ -58,7 +58,7 @@ class PolicySteps:
             self._journal.at = At.RETIRING
             put_in_force(policy, edited.text)
         self._tell(f"the policy: {edited.done}")
-        return edited.changed
+        return change.old not in measurements(edited.text)
 
     def withdraw(self, change: Change) -> None:
         """Have it as it was before the new one; what others changed meanwhile stays."""
