@@ -10,9 +10,9 @@ import click
 from sealserve.cli.k8s_options import service_options
 from sealserve.cli.k8s_predict import Credentials
 from sealserve.cli.output import json_option, note, print_json
+from sealserve.deploy.kubernetes.live.rows import Autoscaler, ModelState, PodStatus, Status
 from sealserve.deploy.kubernetes.live.service import Service
 from sealserve.deploy.kubernetes.live.standing import status as ask_status
-from sealserve.deploy.kubernetes.live.statuses import Autoscaler, ModelState, PodStatus, Status
 from sealserve.deploy.kubernetes.plan import SIMULATED
 from sealserve.errors import NetworkError, UsageError
 from sealserve.hosts import Address
@@ -54,7 +54,7 @@ def status(
     if as_json:
         print_json(found.as_dict())
     else:
-        _print(found)
+        print_status(found)
     return 0 if found.ready else NetworkError.exit_code
 
 
@@ -70,13 +70,15 @@ def _models(
     return ask
 
 
-def _print(found: Status) -> None:
+def print_status(found: Status) -> None:
+    """The status as a person reads it."""
     if found.simulated:
         note(SIMULATED)
     marks = ", SIMULATED" if found.simulated else ""
     click.echo(f"service     {found.name}, namespace {found.namespace}{marks}")
     for each in found.replicas:
-        click.echo(f"{each.component:<10}  {each.ready} of {each.wanted} ready")
+        older = f", {each.older} to be replaced" if each.older else ""
+        click.echo(f"{each.component:<10}  {each.ready} of {each.wanted} ready{older}")
     if found.autoscaler:
         click.echo(f"autoscaler  {_autoscaler(found.autoscaler)}")
     click.echo(f"edge        {', '.join(found.edge) or 'none'}")

@@ -31,7 +31,8 @@ def errors(found: Seen) -> list[Finding]:
 
 # What was broken: the code that is found, the exit code, what is said and what to do.
 RECORDED: dict[str, tuple[str, int, str, str]] = {
-    "image": ("image.registry", 3, "sealserve-server:none", "registry in"),
+    "image": ("image.not-found", 1, "no image localhost/sealserve-server:none", "push it"),
+    "image-never": ("image.never-pulled", 1, "sealserve-server:none", "IfNotPresent"),
     "cpu": ("node.cpu", 1, "asks for 8 of cpu, and a node offers 2", "threads"),
     "memory": ("node.memory", 1, "asks for 900Gi of memory", "more memory"),
     "epc-none": ("node.no-sgx", 1, "512Mi of sgx.intel.com/epc, and no node", "device plugin"),
@@ -55,6 +56,7 @@ RECORDED: dict[str, tuple[str, int, str, str]] = {
     "no-folder": ("model.no-version", 1, "base path models/digits", "into the claim"),
     "policy-map": ("given.config-map", 1, "digits-simulated-policy", "create configmap"),
     "image-registry": ("image.registry", 3, "registry.invalid", "registry in"),
+    "no-secret": ("secret.retired", 4, "grants 'digits'", "sealserve secret rotate"),
     "secret-key": ("given.secret", 1, "has no key.pem", "--from-file=key.pem"),
     "probe": ("probe.failing", 3, "readiness probe fails since 13:48:08", "k8s logs"),
     "wrong-key": ("integrity.key-or-header", 5, "not the one that this file was", "another key"),
@@ -290,6 +292,29 @@ def test_who_cannot_reach_the_key_service_says_how(reason: str) -> None:
 def test_the_last_words_of_a_server_are_understood(words: str, cause: Cause) -> None:
     found = seen("flag", logs={"/server/before": words, "/server": ""})
     assert [each.cause for each in errors(found)] == [cause]
+
+
+@pytest.mark.parametrize(
+    ("container", "code", "words", "cause"),
+    [
+        ("server", 1, "error: a flag is wrong [usage]", Cause.MISCONFIGURED),
+        ("server", 3, "error: the database does not answer [database]", Cause.NEEDS),
+        ("server", 139, "", Cause.CRASHED),
+        ("aesm", 1, "no device", Cause.NO_QUOTE),
+    ],
+)
+def test_a_container_that_ends_is_told_by_what_it_ended_with(
+    container: str, code: int, words: str, cause: Cause
+) -> None:
+    def change(pod: Object) -> None:
+        status = pod["status"]["containerStatuses"][0]
+        status["name"] = container
+        status["lastState"]["terminated"]["exitCode"] = code
+
+    found = _changed(seen("flag"), change)
+    name = failing(found)["metadata"]["name"]
+    (finding,) = errors(replace(found, logs={f"{name}/{container}/before": words}))
+    assert finding.cause is cause
 
 
 def test_nothing_applied_is_all_that_is_said() -> None:

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from sealserve.deploy.kubernetes.live.seen import Seen
-from sealserve.deploy.kubernetes.live.statuses import (
+from sealserve.deploy.kubernetes.live.rows import (
     UNKNOWN,
     Attested,
     ModelState,
     PodStatus,
     Status,
-    status_of,
 )
+from sealserve.deploy.kubernetes.live.seen import Seen
+from sealserve.deploy.kubernetes.live.statuses import status_of
 from seen_recordings import failing, seen
 
 ACCEPTED = "79829f4a46699d9be08e2976ee20997bd5808b67edfc862be1782afdc5fec136"
@@ -78,7 +78,7 @@ def test_the_state_of_attestation_is_told(name: str) -> None:
     row = server(seen(name))
     assert row.attested is not None
     assert (row.attested.state, row.attested.code, row.phase) == (state, code, phase)
-    assert not status_of(seen(name), None).ready or row.ready is False
+    assert not status_of(seen(name), None).ready
 
 
 def test_what_was_denied_is_told_with_what_it_measured() -> None:

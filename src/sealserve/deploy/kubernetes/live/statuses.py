@@ -1,4 +1,4 @@
-"""How a service in a cluster stands, decided from what is seen of it: rows for people and programs.
+"""How a service in a cluster stands, decided from what is seen of it.
 
 What is not known is said to be unknown: a stock server in an enclave tells no more than that its
 port is open, and a key service outside tells nothing here.
@@ -7,8 +7,6 @@ port is open, and a key service outside tells nothing here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final
 
 from sealserve.deploy.kubernetes.live import decided
 from sealserve.deploy.kubernetes.live.fields import (
@@ -21,103 +19,25 @@ from sealserve.deploy.kubernetes.live.fields import (
     table,
     text,
 )
+from sealserve.deploy.kubernetes.live.rows import (
+    UNKNOWN,
+    Attested,
+    Autoscaler,
+    ModelState,
+    PodStatus,
+    Replicas,
+    Status,
+)
 from sealserve.deploy.kubernetes.live.seen import Seen, component_of, containers, is_ready
 from sealserve.deploy.kubernetes.live.told import told
 from sealserve.deploy.kubernetes.plan import COMPONENTS, DIGEST
-
-UNKNOWN: Final = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class ModelState:
-    """A version of a model as its server tells it, such as AVAILABLE."""
-
-    model: str
-    version: int
-    state: str
-
-
-@dataclass(frozen=True, slots=True)
-class Attested:
-    """What is known of a server's attestation; `state`: released, denied, asking, waiting."""
-
-    state: str
-    code: str = ""
-    """Why it is denied."""
-    measurement: str = UNKNOWN
-    tcb_status: str = UNKNOWN
-
-
-@dataclass(frozen=True, slots=True)
-class PodStatus:
-    """One pod; `attested` of servers alone, `models` None where they were not asked."""
-
-    pod: str
-    component: str
-    phase: str
-    ready: bool
-    restarts: int
-    age_seconds: int
-    node: str
-    image_tag: str
-    attested: Attested | None
-    models: tuple[ModelState, ...] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Replicas:
-    """Of one component: how many pods are wanted, and ready; None: it has no Deployment."""
-
-    component: str
-    wanted: int
-    ready: int
-
-
-@dataclass(frozen=True, slots=True)
-class Autoscaler:
-    """Between which bounds it scales, and by what: `target` is the percentage of CPU."""
-
-    minimum: int
-    maximum: int
-    replicas: int
-    wanted: int
-    current: int | None
-    target: int
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """All of a service."""
-
-    name: str
-    namespace: str
-    simulated: bool
-    description_sha256: str
-    """Of the description that is applied; empty where nothing is."""
-    as_described: bool
-    ready: bool
-    replicas: tuple[Replicas, ...]
-    pods: tuple[PodStatus, ...]
-    autoscaler: Autoscaler | None
-    edge: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """The status as a JSON object."""
-        return asdict(self)
 
 
 def status_of(seen: Seen, models: Mapping[str, Sequence[ModelState]] | None) -> Status:
     """From what is seen, and the models that each server told, by its pod's name."""
     plan = seen.plan
     deployments = sorted(seen.of("Deployment"), key=_order)
-    replicas = tuple(
-        Replicas(
-            component_of(each),
-            _wanted(each),
-            number(each, "status", "readyReplicas"),
-        )
-        for each in deployments
-    )
+    replicas = tuple(map(_replicas, deployments))
     planned = {"server"}
     planned |= {"keyservice"} if plan.key_service_inside else set()
     planned |= {"edge"} if "nginx" in plan.description.kubernetes.edges else set()
@@ -129,7 +49,7 @@ def status_of(seen: Seen, models: Mapping[str, Sequence[ModelState]] | None) -> 
         simulated=plan.target.simulated,
         description_sha256=applied,
         as_described=applied == plan.description.digest,
-        ready=planned <= there and all(each.ready >= each.wanted for each in replicas),
+        ready=planned <= there and all(each.settled for each in replicas),
         replicas=replicas,
         pods=tuple(_pod(seen, each, models) for each in sorted(seen.of("Pod"), key=_order)),
         autoscaler=_autoscaler(seen),
@@ -143,10 +63,16 @@ def _order(found: Object) -> tuple[int, str, str]:
     return place, text(found, "metadata", "creationTimestamp"), name(found)
 
 
-def _wanted(deployment: Object) -> int:
+def _replicas(deployment: Object) -> Replicas:
     """A Deployment that does not say how many has one."""
-    given = at(deployment, "spec", "replicas")
-    return given if isinstance(given, int) else 1
+    wanted = at(deployment, "spec", "replicas")
+    status = table(deployment, "status")
+    return Replicas(
+        component_of(deployment),
+        wanted if isinstance(wanted, int) else 1,
+        number(status, "readyReplicas"),
+        max(0, number(status, "replicas") - number(status, "updatedReplicas")),
+    )
 
 
 def _digest(deployments: list[Object]) -> str:

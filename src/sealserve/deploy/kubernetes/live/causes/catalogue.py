@@ -76,6 +76,7 @@ class Cause(StrEnum):
     OUT_OF_MEMORY = "container.out-of-memory", _CONFIGURATION
     CANNOT_START = "container.cannot-start", _CONFIGURATION
     MISCONFIGURED = "container.misconfigured", _CONFIGURATION
+    NEEDS = "container.needs", _NETWORK
     CRASHED = "container.crashed", _CONFIGURATION
     PROBE = "probe.failing", _NETWORK
     STARTING = "probe.starting", _NETWORK
@@ -93,7 +94,15 @@ PASSING: Final = frozenset(
     {
         *(Cause.CLAIM_UNBOUND, Cause.VOLUME, Cause.EPC, Cause.CPU, Cause.MEMORY, Cause.NO_NODE),
         *(Cause.EVICTED, Cause.SANDBOX, Cause.IMAGE_REGISTRY, Cause.NAME, Cause.UNREACHED),
-        *(Cause.BROKEN, Cause.UNDECIDED, Cause.CRASHED, Cause.PROBE, Cause.STARTING, Cause.BUDGET),
+        *(
+            Cause.BROKEN,
+            Cause.UNDECIDED,
+            Cause.NEEDS,
+            Cause.CRASHED,
+            Cause.PROBE,
+            Cause.STARTING,
+            Cause.BUDGET,
+        ),
     }
 )
 """What may mend itself while one waits; all else needs somebody to do something."""

@@ -37,7 +37,7 @@ _CURES: Final = {
     "policy.collateral-age": "sealserve collateral fetch, and find out why the key service did not",
     "secret.unknown": "add it, with the key that the models are sealed with: sealserve secret add",
     "secret.revoked": "give it a new version and seal the models anew: sealserve secret rotate",
-    "secret.retired": "give it a new version, or the same key again: sealserve secret rotate",
+    "secret.retired": "give it a new version and seal the models anew: sealserve secret rotate",
     "policy.secret": "name the secret in a rule of policy.toml: {in_force}",
 }
 

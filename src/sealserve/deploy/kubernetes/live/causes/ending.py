@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from sealserve.deploy.kubernetes.aesm import AESM
+from sealserve.deploy.kubernetes.lab import WORLD
 from sealserve.deploy.kubernetes.live.causes.catalogue import Cause, Finding, shown
 from sealserve.deploy.kubernetes.live.fields import Object, at, moment, number, rows, text
 from sealserve.deploy.kubernetes.live.seen import (
@@ -20,7 +22,7 @@ from sealserve.deploy.kubernetes.live.seen import (
     last_end,
 )
 from sealserve.deploy.kubernetes.live.told import Told, told
-from sealserve.errors import ConfigError
+from sealserve.errors import ConfigError, NetworkError
 
 _ASKING: Final = frozenset(  # codes of a server's end that `keys` explains
     {
@@ -32,6 +34,16 @@ _MODELS: Final = (
     "put it into the claim, sealed, as its base_path with a folder for each version: "
     "base_path in [[models]] is measured"
 )
+_CURES: Final = {
+    WORLD: "lab.tar in the Secret of the lab must be a folder `lab`, as tar packs it: "
+    "tar -cf lab.tar lab",
+    AESM: "the image in aesm_image must run as user 10001, with the node's SGX devices: "
+    "sealserve k8s logs",
+}
+_BY_EXIT_CODE: Final = {
+    ConfigError.exit_code: Cause.MISCONFIGURED,
+    NetworkError.exit_code: Cause.NEEDS,
+}
 _PROBES: Final = ("Startup", "Readiness", "Liveness")
 
 
@@ -72,20 +84,11 @@ def _crashed(pod: Object, called: str, code: int, log: Told) -> Iterator[Finding
     if fault is not None:
         what = f"the container {called} ends at once: {shown(fault.message)}"
         cure = shown(fault.hint) or f"the code {fault.code} is in its log: sealserve k8s logs"
-        cause = Cause.MISCONFIGURED if code == ConfigError.exit_code else Cause.CRASHED
-        yield cause.of(pod, what, cure).coded(fault.code)
+        yield _BY_EXIT_CODE.get(code, Cause.CRASHED).of(pod, what, cure).coded(fault.code)
         return
     what = f"the container {called} ends with {code}: {shown(log.words) or 'it says nothing'}"
-    yield Cause.CRASHED.of(pod, what, _cure(called))
-
-
-def _cure(called: str) -> str:
-    if called == "world":
-        return (
-            "lab.tar in the Secret of the lab must be a folder `lab`, as tar packs it: "
-            "tar -cf lab.tar lab"
-        )
-    return "its log has more: sealserve k8s logs"
+    cause = Cause.NO_QUOTE if called == AESM else Cause.CRASHED
+    yield cause.of(pod, what, _CURES.get(called, "its log has more: sealserve k8s logs"))
 
 
 def _not_whole(pod: Object, message: str, code: str) -> Finding:
