@@ -68,9 +68,10 @@ class Cluster:
         words = ("--namespace=k8s.io", "images", "import", archive)
         self.space.run("ctr", *words, seconds=IMAGE_SECONDS)
 
-    def push(self, archive: Path) -> str:
+    def push(self, archive: Path, *, tag: str = "") -> str:
         """Put an image's archive into the registry; the name by which pods pull it."""
         name = f"{REGISTRY}/{image_name(archive).rpartition('/')[2]}"
+        name = f"{name.rpartition(':')[0]}:{tag}" if tag else name
         began = time.monotonic()
         words = ("copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false")
         images = (f"docker-archive:{archive}", f"docker://{name}")
@@ -139,10 +140,17 @@ def add_node(cluster: Cluster) -> None:
 
 
 def wait_available(cluster: Cluster, namespace: str, deployment: str, **more: Any) -> float:
-    """Wait until all replicas that a Deployment wants are available, and no others are left."""
+    """Wait until all replicas that a Deployment wants are available, and no others are left.
+
+    It may be that somebody is still about to make it.
+    """
+    asked = ("get", "deployment", deployment, f"--namespace={namespace}", "--output=json")
 
     def available() -> bool:
-        found = cluster.get("deployment", deployment, f"--namespace={namespace}")
+        told = cluster.kubectl(*asked, check=False)
+        if told.returncode != 0 and "NotFound" in told.stderr:
+            return False
+        found = json.loads(told.stdout)
         status: Mapping[str, Any] = found["status"]
         wanted = found["spec"]["replicas"]
         current = status.get("observedGeneration") == found["metadata"]["generation"]
