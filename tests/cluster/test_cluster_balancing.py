@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cluster_load import pods
 from cluster_site import DOMAIN, PORT, Site, edge_target, standing
 from real_cluster import Cluster
 
@@ -48,25 +49,47 @@ def balanced(
         yield made
 
 
+@pytest.fixture
+def caller(node: Cluster, pushed: dict[str, str]) -> Iterator[None]:
+    """A pod of the client's image that waits to be told what to run."""
+    container = {"name": "caller", "image": pushed["client"], "command": ["sleep", "3600"]}
+    labels = {"sealserve.io/client": "true"}
+    account = {"name": "default", "namespace": ELSEWHERE}
+    node.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ELSEWHERE}},
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account},
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "caller", "namespace": ELSEWHERE, "labels": labels},
+            "spec": {
+                "automountServiceAccountToken": False,
+                "terminationGracePeriodSeconds": 0,
+                "containers": [container],
+            },
+        },
+    )
+
+    def running() -> bool:
+        found = node.get("pod", "caller", f"--namespace={ELSEWHERE}")
+        return bool(found["status"]["phase"] == "Running")
+
+    node.wait("a pod that calls runs", running, log="kubelet")
+    yield
+    node.kubectl("delete", "namespace", ELSEWHERE, "--wait=false")
+
+
 def connections_of(age: int) -> pytest.MarkDecorator:
     """Of what age they are at most; services of two ages do not stand at once."""
     return pytest.mark.parametrize("balanced", [age], indirect=True)
 
 
-def addresses(site: Site) -> dict[str, str]:
-    """The servers' pods, by their addresses."""
-    selected = "--selector=app.kubernetes.io/component=server"
-    found = site.get("pods", selected)["items"]
-    return {each["status"]["podIP"]: each["metadata"]["name"] for each in found}
-
-
 def answered(site: Site) -> Counter[str]:
     """Predictions that each pod has answered, by its metrics."""
     found: Counter[str] = Counter()
-    for address, pod in addresses(site).items():
-        words = ("--silent", "--fail", "--cacert", site.client / "ca.pem")
-        at = ("--resolve", f"{DOMAIN}:{REST}:{address}", f"https://{DOMAIN}:{REST}{METRICS}")
-        told = site.cluster.space.run("curl", *words, *at).stdout
+    for pod in pods(site):
+        path = f"/api/v1/namespaces/{site.name}/pods/https:{pod}:{REST}/proxy{METRICS}"
+        told = site.kubectl("get", "--raw", path).stdout
         found[pod] = sum(int(float(each)) for each in COUNT.findall(told))
     return found
 
@@ -109,47 +132,19 @@ def test_a_stock_client_on_one_channel_stays_with_one_pod(balanced: Site) -> Non
 
 @connections_of(0)
 def test_our_client_sends_its_requests_to_all_targets_in_turn(balanced: Site) -> None:
-    targets = ",".join(f"{address}:{PORT}" for address in addresses(balanced))
+    found = (balanced.get("pod", each) for each in pods(balanced))
+    targets = ",".join(f"{each['status']['podIP']}:{PORT}" for each in found)
     shares = from_here(balanced, "ours, by pods", "ours", targets, SECONDS)
     assert len(shares) == REPLICAS
     assert min(shares) >= sum(shares) / REPLICAS / 2
 
 
 @connections_of(0)
+@pytest.mark.usefixtures("caller")
 def test_a_stock_client_in_the_cluster_sends_its_requests_to_all_pods(balanced: Site) -> None:
-    make_caller(balanced)
     target = f"dns:///{balanced.name}-pods.{balanced.name}.svc.cluster.local:{PORT}"
     shares = from_a_pod(balanced, "stock, round_robin", "round_robin", target, SECONDS)
     assert min(shares) >= sum(shares) / REPLICAS / 2
-
-
-def make_caller(site: Site) -> None:
-    """A pod of the client's image that waits to be told what to run."""
-    container = {
-        "name": "caller",
-        "image": site.images["client"],
-        "command": ["sleep", "3600"],
-    }
-    labels = {"sealserve.io/client": "true"}
-    site.cluster.apply(
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ELSEWHERE}},
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": "caller", "namespace": ELSEWHERE, "labels": labels},
-            "spec": {
-                "automountServiceAccountToken": False,
-                "terminationGracePeriodSeconds": 0,
-                "containers": [container],
-            },
-        },
-    )
-
-    def running() -> bool:
-        found = site.cluster.get("pod", "caller", f"--namespace={ELSEWHERE}")
-        return bool(found["status"]["phase"] == "Running")
-
-    site.cluster.wait("a pod that calls runs", running, log="kubelet")
 
 
 @connections_of(AGE)
