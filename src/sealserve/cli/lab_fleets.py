@@ -71,7 +71,7 @@ def _requests(found: Outcome) -> list[tuple[str, str]]:
 def _key_service(found: Outcome) -> list[tuple[str, str]]:
     use = found.key_service
     return [
-        ("key service: sessions", f"{use.sessions:,}"),
+        ("key service: connections", f"{use.connections:,}"),
         *((f"on record: {name}", f"{count:,}") for name, count in sorted(use.records.items())),
         ("its processors busy", f"{use.processor_share:.1%}"),
         ("its database busy", f"{use.database_share:.1%}"),

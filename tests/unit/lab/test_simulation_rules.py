@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from sealserve.attester import quoted
 from sealserve.deploy.kubernetes import server as rendered
+from sealserve.errors import OverloadedError
 from sealserve.keyservice.limits import Limits
 from sealserve.keyservice.store import appender, pool
-from sealserve.lab.simulation import capacity, rules
+from sealserve.lab.simulation import capacity, keyservice, rules
 from sealserve.lab.simulation.engine import Clock, Line, Pace, Shared
 from sealserve.lab.simulation.parameters import Parameters
 from sealserve.lab.simulation.rules import BackOff, Pauses
@@ -36,6 +37,7 @@ def test_what_is_ours_is_as_the_real_parts_have_it() -> None:
     assert GIVEN.limits == Limits()
     assert GIVEN.startup_seconds == rendered._START_SECONDS
     assert capacity.POOL == pool.POOL
+    assert OverloadedError("").retry_after == keyservice.BUSY_SECONDS
 
 
 def test_the_pauses_of_the_simulation_are_those_of_the_server(

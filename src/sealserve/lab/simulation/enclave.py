@@ -34,7 +34,7 @@ class Enclave:
     """One replica of the servers; times are in seconds since the beginning."""
 
     __slots__ = (
-        "asked", "back_off", "began", "bound", "life", "node", "number", "pauses", "ready",
+        "asked", "back_off", "began", "life", "node", "number", "pauses", "ready",
         "released", "seconds", "served", "since", "source", "started", "state",
     )  # fmt: skip
 
@@ -51,7 +51,7 @@ class Enclave:
         """Since when it was wanted, or out of service; None where it always served."""
         self.served: float | None = None
         self.since = 0.0
-        self.bound = self.started = self.asked = self.released = self.ready = 0.0
+        self.started = self.asked = self.released = self.ready = 0.0
         self.seconds = [0.0] * len(STAGES)
 
     def begin(self, now: float) -> None:

@@ -28,6 +28,9 @@ from sealserve.lab.simulation.engine import Call, Clock, Line
 from sealserve.lab.simulation.parameters import Parameters
 
 ABANDONED = "the client's deadline"
+BUSY_SECONDS = (
+    1.0  # sealserve.errors.OverloadedError: when to come again where a limit does not say
+)
 UNDECIDED = "undecided"  # what a client is told when there can be no record
 
 
@@ -78,7 +81,7 @@ class KeyService:
         """Of all copies, those that fell too."""
         self.refused: Counter[str] = Counter()
         self.records: Counter[str] = Counter()
-        self.sessions = self.transactions = self.fetches = 0
+        self.connections = self.transactions = self.fetches = 0
         self.first_asked: float | None = None
         self.last_decided = 0.0
         self._random = random
@@ -90,7 +93,7 @@ class KeyService:
         if not up:
             self.refuse(asker, "no copy is up", None)
             return None
-        self.sessions += 1
+        self.connections += 1
         if self.first_asked is None:
             self.first_asked = self.clock.now
         workers = self._random.choice(up).workers
@@ -158,7 +161,8 @@ class Worker:
         self._next_transaction = 0.0
 
     def fall(self) -> None:
-        """Every session breaks."""
+        """Every session breaks, and what was to be recorded is not."""
+        self._to_record = []
         for session in list(self._sessions):
             self._fail(session, "copy lost")
 
@@ -207,7 +211,7 @@ class Worker:
             return
         session.is_asking = True
         if len(self._deciding) >= self._limits.max_waiting_decisions:
-            self._fail(session, "overloaded.decisions")
+            self._fail(session, "overloaded.decisions", BUSY_SECONDS)
             return
         self._deciding.add(session)
         self._serve(self._parameters.decision_cpu_seconds, self._judged, session)
@@ -242,6 +246,8 @@ class Worker:
     def _write(self) -> None:
         most = self._parameters.batch_records
         batch, self._to_record = self._to_record[:most], self._to_record[most:]
+        if not batch:  # the copy has fallen
+            return
         self._next_transaction = self._clock.now + self._parameters.pace_seconds
         seconds = self._parameters.transaction_seconds
         if self._service.database_is_up:

@@ -74,7 +74,7 @@ class Fleet:
             return
         enclave.passed("schedule", self.clock.now)
         enclave.state = State.STARTING
-        enclave.node, enclave.bound = node, self.clock.now
+        enclave.node = node
         self.cluster.images.bring(node, self._pulled, enclave, enclave.life)
 
     def fill(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,7 +36,8 @@ class Stage:
 class KeyServiceUse:
     """What the key service did."""
 
-    sessions: int
+    connections: int
+    """To a copy that was up."""
     records: dict[str, int]
     """Decisions, by outcome."""
     refused: dict[str, int]
@@ -87,18 +89,16 @@ class Shortage:
         self._fleet = fleet
         self._offered = given.load * len(fleet.enclaves) * given.enclave_requests_per_second
         self._since = 0.0
-        self._serving: int | None = None
+        self._serving = self.fewest = fleet.serving
         self.requests = 0.0
-        self.fewest: int | None = None
 
-    def changed(self, _enclave: Enclave | None = None) -> None:
+    def changed(self, _enclave: Enclave) -> None:
         """The number that serve has changed now."""
         now = self._fleet.clock.now
-        if self._serving is not None:
-            answered = self._serving * self._fleet.parameters.enclave_requests_per_second
-            self.requests += max(self._offered - answered, 0.0) * (now - self._since)
+        answered = self._serving * self._fleet.parameters.enclave_requests_per_second
+        self.requests += max(self._offered - answered, 0.0) * (now - self._since)
         self._since, self._serving = now, self._fleet.serving
-        self.fewest = min(self._serving, self._serving if self.fewest is None else self.fewest)
+        self.fewest = min(self._serving, self.fewest)
 
     def share(self, seconds: float) -> float:
         """Of all requests in so many seconds."""
@@ -108,7 +108,7 @@ class Shortage:
 
 def percentile(values: Sequence[float], share: float) -> float:
     """The value that so large a share of sorted values does not exceed (nearest rank)."""
-    return values[min(int(share * len(values)), len(values) - 1)]
+    return values[max(math.ceil(share * len(values)) - 1, 0)]
 
 
 def outcome(fleet: Fleet, scenario: str, shortage: Shortage) -> Outcome:
@@ -129,11 +129,7 @@ def outcome(fleet: Fleet, scenario: str, shortage: Shortage) -> Outcome:
         until_serving=_spread(sorted(_out(each) for each in served)),
         stages=_stages(served),
         program_restarts=sum(each.back_off.restarts for each in fleet.enclaves),
-        fewest_serving=0
-        if started
-        else fleet.serving
-        if shortage.fewest is None
-        else shortage.fewest,
+        fewest_serving=shortage.fewest,
         requests_without_server=None if started else shortage.requests,
         request_share=None if started else shortage.share(last),
         key_service=_key_service(fleet),
@@ -167,7 +163,7 @@ def _key_service(fleet: Fleet) -> KeyServiceUse:
     busy = sum(worker.loop.busy_seconds for worker in keys.workers)
     records = sum(keys.records.values())
     return KeyServiceUse(
-        sessions=keys.sessions,
+        connections=keys.connections,
         records=dict(keys.records),
         refused=dict(sorted(keys.refused.items())),
         tried_again=fleet.tried_again,

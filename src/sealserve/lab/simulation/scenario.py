@@ -35,7 +35,7 @@ Lost: TypeAlias = Literal["node", "zone", "keyservice", "database"]
 Progress: TypeAlias = Callable[[float, int], None]
 
 MOST_ENCLAVES: Final = 100_000
-HORIZON: Final = 24 * 3600.0  # seconds: who does not serve by then is counted as what he is
+WEEK: Final = 7 * 86400.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ class Scenario:
     lost_seconds: float = 600.0
     starting: float = 0.1
     """Of a failover of the key service: the share of enclaves that start again meanwhile."""
+    end: float = WEEK
+    """Who does not serve by then, in seconds, is counted as what he is."""
 
 
 def simulate(
@@ -89,16 +91,17 @@ def simulate_fleet(
         )
     clock, random = Clock(), Random(scenario.seed)  # noqa: S311  # chance of a simulation
     fleet = Fleet(clock, parameters, scenario.enclaves, nodes, random)
-    shortage = Shortage(fleet)
     if scenario.name == "start":
+        shortage = Shortage(fleet)
         _start(fleet, scenario)
     else:
         for enclave in fleet.enclaves:
             fleet.settle(enclave)
-        (_reattest if scenario.name == "reattest" else _failover)(fleet, scenario, random)
+        shortage = Shortage(fleet)
         fleet.listeners.append(shortage.changed)
+        (_reattest if scenario.name == "reattest" else _failover)(fleet, scenario, random)
     tell = None if progress is None else lambda: progress(clock.now, fleet.serving)
-    clock.run(HORIZON, tell)
+    clock.run(scenario.end, tell)
     return outcome(fleet, scenario.name, shortage), fleet
 
 
