@@ -7,7 +7,6 @@ why in one sentence.
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from cluster_diagnosis import diagnosed
 from cluster_images import changed_image
 from cluster_load import errors, pods, report, steady, wait_for_pods
 from cluster_site import NAME, Site
@@ -26,13 +26,6 @@ SERVER = f"deployment/{NAME}-server"
 CHANGED = "sealserve/serving/process.py"
 KEYS = ("exec", f"deploy/{NAME}-keyservice", "--container=keyservice", "--")
 CONFIG = "--config=/etc/sealserve/keyservice.toml"
-
-
-def diagnosed(site: Site) -> tuple[int, list[dict[str, Any]]]:
-    """What `sealserve k8s diagnose` says."""
-    command = site.live("diagnose", "--json")
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    return ended.returncode, json.loads(ended.stdout)["findings"]
 
 
 def wait_until_denied(site: Site, code: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from sealserve.cli.k8s_options import service_options
 from sealserve.cli.output import json_option, note, print_json
 from sealserve.deploy.kubernetes.live.causes.catalogue import Finding
 from sealserve.deploy.kubernetes.live.causes.explaining import worst
-from sealserve.deploy.kubernetes.live.diagnosing import findings
+from sealserve.deploy.kubernetes.live.diagnosing import diagnose as ask_why
 from sealserve.deploy.kubernetes.live.service import Service
 from sealserve.deploy.kubernetes.plan import SIMULATED
 
@@ -28,12 +28,14 @@ def diagnose(service: Service, as_json: bool) -> int:
       sealserve k8s diagnose sealserve.toml
       sealserve k8s diagnose sealserve.toml --for lab --json
     """
-    found = findings(service)
+    diagnosis = ask_why(service)
+    found = diagnosis.findings
     if as_json:
         print_json(
             {
                 "simulated": service.plan.target.simulated,
                 "findings": [each.as_dict() for each in found],
+                "unseen": list(diagnosis.unseen),
             }
         )
         return worst(found)
@@ -43,6 +45,8 @@ def diagnose(service: Service, as_json: bool) -> int:
         click.echo("\n".join(lines(each)))
     if not found:
         click.echo("nothing is wrong that can be seen")
+    if diagnosis.unseen:
+        note(f"not to be seen from here: {', '.join(diagnosis.unseen)}")
     return worst(found)
 
 

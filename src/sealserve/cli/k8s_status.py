@@ -114,7 +114,7 @@ def _row(pod: PodStatus) -> tuple[str, ...]:
 
 def _server_row(pod: PodStatus) -> tuple[str, ...]:
     assert pod.attested is not None
-    models = [f"{each.model}/{each.version} {each.state}" for each in pod.models or ()]
+    models = [_model(each) for each in pod.models or ()]
     return (
         pod.pod,
         f"{pod.attested.state} {pod.attested.code}".rstrip(),
@@ -122,6 +122,11 @@ def _server_row(pod: PodStatus) -> tuple[str, ...]:
         ", ".join(models) or "not asked",
         pod.attested.measurement,
     )
+
+
+def _model(state: ModelState) -> str:
+    version = f"/{state.version}" if state.version else ""
+    return f"{state.model}{version} {state.state}"
 
 
 def _age(seconds: int) -> str:

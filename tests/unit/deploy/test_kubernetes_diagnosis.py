@@ -195,6 +195,26 @@ def test_a_node_that_does_not_take_the_pod_for_another_reason_is_told_in_its_wor
     assert "preemption" not in finding.what
 
 
+def test_a_pod_on_a_node_that_is_lost_says_so() -> None:
+    lost = {"type": "Ready", "status": "Unknown", "message": "Kubelet stopped posting status."}
+
+    def lose(node: Object) -> None:
+        node["status"]["conditions"] = [lost]
+
+    codes = [each.code for each in errors(_changed(seen("probe"), lose, "Node"))]
+    assert codes == ["node.not-ready"]
+
+
+def test_a_pod_that_was_evicted_says_what_the_node_was_short_of() -> None:
+    def evict(pod: Object) -> None:
+        message = "The node was low on resource: memory."
+        pod["status"] = {"phase": "Failed", "reason": "Evicted", "message": message}
+
+    (finding,) = errors(_changed(seen("cpu"), evict))
+    assert finding.cause is Cause.EVICTED
+    assert "low on resource: memory" in finding.what
+
+
 # Codes of the key service for an outcome, and the exit code of their family.
 DECIDED = {
     "policy.tcb-status": ("denied", 4, "firmware"),

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sealserve.deploy.kubernetes.live.causes.catalogue import Finding
 from sealserve.deploy.kubernetes.live.causes.explaining import explain
 from sealserve.deploy.kubernetes.live.looking import look
 from sealserve.deploy.kubernetes.live.service import Service
 
 
-def findings(service: Service) -> tuple[Finding, ...]:
-    """What is wrong now, errors first, causes before what follows; empty where nothing is.
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What is wrong, and what could not be looked at: kinds of objects, or the audit log."""
+
+    findings: tuple[Finding, ...]
+    unseen: tuple[str, ...]
+
+
+def diagnose(service: Service) -> Diagnosis:
+    """What is wrong now, errors first, causes before what follows.
 
     The key service's audit log is read by a command in its pod. Raises as `look` does.
     """
-    return explain(look(service))
+    seen = look(service)
+    unseen = sorted(seen.unseen)
+    if service.plan.key_service_inside and seen.decisions is None and seen.pods("server"):
+        unseen.append("audit log")
+    return Diagnosis(explain(seen), tuple(unseen))
+
+
+def findings(service: Service) -> tuple[Finding, ...]:
+    """The findings alone; empty where nothing is wrong."""
+    return diagnose(service).findings
 
 
 def stuck(service: Service) -> tuple[Finding, ...]:

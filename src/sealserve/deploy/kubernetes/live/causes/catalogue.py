@@ -55,6 +55,7 @@ class Cause(StrEnum):
     MEMORY = "node.memory", _CONFIGURATION
     NO_NODE = "node.none-fits", _CONFIGURATION
     EVICTED = "node.evicted", _CONFIGURATION
+    NOT_READY = "node.not-ready", _NETWORK
     SANDBOX = "node.sandbox", _NETWORK
     IMAGE = "image.not-found", _CONFIGURATION
     IMAGE_REFUSED = "image.unauthorised", _CONFIGURATION
@@ -93,7 +94,14 @@ class Cause(StrEnum):
 PASSING: Final = frozenset(
     {
         *(Cause.CLAIM_UNBOUND, Cause.VOLUME, Cause.EPC, Cause.CPU, Cause.MEMORY, Cause.NO_NODE),
-        *(Cause.EVICTED, Cause.SANDBOX, Cause.IMAGE_REGISTRY, Cause.NAME, Cause.UNREACHED),
+        *(
+            Cause.EVICTED,
+            Cause.NOT_READY,
+            Cause.SANDBOX,
+            Cause.IMAGE_REGISTRY,
+            Cause.NAME,
+            Cause.UNREACHED,
+        ),
         *(
             Cause.BROKEN,
             Cause.UNDECIDED,

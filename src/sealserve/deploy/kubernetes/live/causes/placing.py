@@ -14,7 +14,7 @@ from typing import Final
 from sealserve.deploy.kubernetes.live.causes.catalogue import Cause, Finding, shown
 from sealserve.deploy.kubernetes.live.fields import Object, at, condition, name, rows, table, text
 from sealserve.deploy.kubernetes.live.quantities import as_text, parse
-from sealserve.deploy.kubernetes.live.seen import Seen
+from sealserve.deploy.kubernetes.live.seen import Seen, is_ready
 from sealserve.deploy.kubernetes.targets import ALIBABA_EPC, ENCLAVE, EPC, PROVISION
 
 _INSUFFICIENT: Final = re.compile(r"Insufficient ([A-Za-z0-9._/-]*[A-Za-z0-9])")
@@ -41,9 +41,20 @@ def placing(seen: Seen) -> Iterator[Finding]:
         scheduled = condition(pod, "PodScheduled")
         if scheduled.get("status") == "False":
             yield from _unplaced(seen, pod, text(scheduled, "message"))
+        yield from _on_lost_node(seen, pod)
         if text(pod, "status", "reason") == "Evicted":
             what = f"a node has evicted a pod: {shown(text(pod, 'status', 'message'))}"
             yield Cause.EVICTED.of(pod, what, "free what the node was short of, or add a node")
+
+
+def _on_lost_node(seen: Seen, pod: Object) -> Iterator[Finding]:
+    """A pod whose node does not answer the cluster."""
+    node = seen.find("Node", text(pod, "spec", "nodeName"))
+    state = condition(node, "Ready")
+    if node is not None and not is_ready(pod) and state.get("status") in ("False", "Unknown"):
+        what = f"the node {name(node)} is not ready: {shown(text(state, 'message'))}"
+        cure = "mend or drain the node; pods are made anew elsewhere after some minutes"
+        yield Cause.NOT_READY.of(pod, what, cure)
 
 
 def _refused(deployment: Object, message: str) -> Finding:
