@@ -32,8 +32,9 @@ class Clock:
         heapq.heappush(self._events, (max(time, self.now), self._planned, call, arguments))
 
     def after(self, seconds: float, call: Call, *arguments: Any) -> None:
-        """Plan it for so many seconds from now."""
-        self.at(self.now + seconds, call, *arguments)
+        """Plan it for so many seconds from now, 0 or more."""
+        self._planned += 1
+        heapq.heappush(self._events, (self.now + seconds, self._planned, call, arguments))
 
     def run(self, until: float, progress: Callable[[], None] | None = None) -> None:
         """Let happen what is planned up to a time, and everything that comes of it."""
