@@ -1,10 +1,10 @@
 """A steady load: predictions by two kinds of clients, one line of JSON for each.
 
-Usage: steady.py TARGET SERVER_NAME FOLDER, with ca.pem, images.json and labels.json in FOLDER,
-and with cert.pem and key.pem where clients show a certificate. It goes on until its standard input
-ends. A connection of our clients takes some requests, then there is another, so that new servers
-get their share. A stock client is gRPC as it is: one channel all the time, and nothing is tried
-again. Times are in seconds since the epoch.
+Usage: steady.py TARGET SERVER_NAME FOLDER PAUSE, with ca.pem, images.json and labels.json in
+FOLDER, and with cert.pem and key.pem where clients show a certificate. It goes on until its
+standard input ends. A connection of our clients takes some requests, then there is another, so that
+new servers get their share. A stock client is gRPC as it is: one channel all the time, and nothing
+is tried again. Times are in seconds since the epoch.
 """
 
 import json
@@ -26,7 +26,6 @@ from sealserve.messages.tensors import from_proto
 
 OURS, STOCK = 4, 1
 EACH_CONNECTION = 25
-PAUSE = 0.1  # seconds between two requests of a client
 TIMEOUT = 20.0
 LIMIT = 1 << 20
 Ask = Callable[[np.ndarray], np.ndarray]
@@ -35,8 +34,9 @@ Ask = Callable[[np.ndarray], np.ndarray]
 class Load:
     """What is asked for, and whether it is over."""
 
-    def __init__(self, target: str, server_name: str, folder: Path) -> None:
+    def __init__(self, target: str, server_name: str, folder: Path, pause: float) -> None:
         self.target, self.server_name = target, server_name
+        self.pause = pause  # seconds between two requests of a client
         names = {"ca": "ca", "certificate": "cert", "private_key": "key"}
         paths = {name: folder / f"{file}.pem" for name, file in names.items()}
         self.pem = {name: path.read_bytes() for name, path in paths.items() if path.exists()}
@@ -84,15 +84,15 @@ class Load:
             line["error"] = " ".join(str(error).split())
         line["ended"] = time.time()
         sys.stdout.write(json.dumps(line) + "\n")
-        self.over.wait(PAUSE)
+        self.over.wait(self.pause)
 
 
 def _predicted(client: Client, image: np.ndarray) -> np.ndarray:
     return client.predict("digits", {"input": image})["predict"]
 
 
-def main(target: str, server_name: str, folder: str) -> None:
-    load = Load(target, server_name, Path(folder))
+def main(target: str, server_name: str, folder: str, pause: str) -> None:
+    load = Load(target, server_name, Path(folder), float(pause))
     kinds = [load.ours] * OURS + [load.stock] * STOCK
     threads = [threading.Thread(target=each) for each in kinds]
     for each in threads:
@@ -103,4 +103,4 @@ def main(target: str, server_name: str, folder: str) -> None:
         each.join()
 
 
-main(sys.argv[1], sys.argv[2], sys.argv[3])
+main(*sys.argv[1:])

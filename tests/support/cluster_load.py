@@ -17,6 +17,7 @@ from typing import Any
 from cluster_site import DOMAIN, Site, edge_target
 
 STEADY = Path(__file__).parents[1] / "cluster" / "steady.py"
+PAUSE = 0.1  # seconds between two requests of a client
 BEFORE = 5.0  # seconds of load around each change
 STOCK = 1  # clients of the steady load that try nothing again: so many requests are under way
 
@@ -37,10 +38,10 @@ def wait_for_pods(site: Site, count: int) -> None:
 
 
 @contextmanager
-def steady(site: Site, lines: list[dict[str, Any]]) -> Iterator[None]:
+def steady(site: Site, lines: list[dict[str, Any]], *, pause: float = PAUSE) -> Iterator[None]:
     """Clients that ask all the time; what they saw is in `lines` afterwards."""
-    path = site.folder / "steady.jsonl"
-    command = [sys.executable, STEADY, edge_target(site), DOMAIN, site.client]
+    path = site.folder / f"steady-{pause}.jsonl"
+    command = [sys.executable, STEADY, edge_target(site), DOMAIN, site.client, str(pause)]
     with path.open("w") as output:
         client = subprocess.Popen(
             site.cluster.space.inside(*command), stdin=subprocess.PIPE, stdout=output

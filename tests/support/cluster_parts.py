@@ -1,6 +1,7 @@
 """The programs of a single-node cluster: where they come from, their files and command lines.
 
-Sources: Kubernetes, `hack/local-up-cluster.sh` and the references of the configuration files;
+Sources: Kubernetes, `hack/local-up-cluster.sh`, the references of the configuration files, and
+"Configure the Aggregation Layer";
 containerd, `docs/cri/config.md`, `docs/hosts.md`; distribution, `docs/configuration.md`; CNI,
 plugins `bridge`, `host-local`, `portmap`; etcd, `--help`; kube-router, `docs/user-guide.md`.
 Modest machines are provided for: cgroups of version 1 without systemd, no right to raise a limit or
@@ -99,6 +100,8 @@ class Parts:
         node = ("system:nodes",)
         made.issue("node", f"system:node:{NAME}", groups=node, hosts=(NAME, NODE_ADDRESS))
         authority(self.trust, "accounts")  # whose key signs the tokens of service accounts
+        front = authority(self.trust, "front")  # of who may pass on other people's requests
+        front.issue("api-in-front", "front-proxy-client")
         return made
 
     def file(self, name: str, content: object) -> Path:
@@ -136,6 +139,19 @@ class Parts:
             f"--kubelet-certificate-authority={ca.pem}",
             "--kubelet-preferred-address-types=InternalIP",
             "--enable-admission-plugins=NodeRestriction",
+            *self._aggregation(),
+        )
+
+    def _aggregation(self) -> tuple[str, ...]:
+        """How APIs that are served by pods know that the API server asks, and for whom."""
+        return (
+            f"--requestheader-client-ca-file={self.trust / 'front.pem'}",
+            "--requestheader-allowed-names=front-proxy-client",
+            "--requestheader-username-headers=X-Remote-User",
+            "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+            f"--proxy-client-cert-file={self.trust / 'api-in-front.pem'}",
+            f"--proxy-client-key-file={self.trust / 'api-in-front.key'}",
         )
 
     def controllers(self) -> None:

@@ -317,13 +317,18 @@ def standing(site: Site) -> Iterator[Site]:
     try:
         yield site
     finally:
-        site.cluster.kubectl("delete", "namespace", site.name, "--wait=false")
-        site.kubectl("delete", "pods", "--all", "--force", "--grace-period=0")
+        remove(site)
 
-        def gone() -> bool:
-            return site.cluster.kubectl("get", "namespace", site.name, check=False).returncode != 0
 
-        site.cluster.wait(f"{site.name} is gone", gone)
+def remove(site: Site) -> None:
+    """The namespace, with all that is in it."""
+    site.cluster.kubectl("delete", "namespace", site.name, "--wait=false")
+    site.kubectl("delete", "pods", "--all", "--force", "--grace-period=0")
+
+    def gone() -> bool:
+        return site.cluster.kubectl("get", "namespace", site.name, check=False).returncode != 0
+
+    site.cluster.wait(f"{site.name} is gone", gone)
 
 
 def edge_target(site: Site) -> str:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the programs of go.mod into the folder $1, one after another, each once; tells which.
+# Builds the programs of each go.mod into the folder $1, one after another, each once; tells which.
 set -eu
 out=$1
 cd "$(dirname "$0")"
@@ -8,11 +8,13 @@ minor=${version#v1.}
 stamp=k8s.io/component-base/version
 flags="-s -w -X $stamp.gitVersion=$version -X $stamp.gitMajor=1 -X $stamp.gitMinor=${minor%%.*}"
 mkdir -p "$out"
+exec 9>"$out/lock"
+flock 9
 
-build() {
+build() { # name, package, folder of its go.mod
 	[ -x "$out/$1" ] && return
 	echo "building $1" >&2
-	CGO_ENABLED=0 go build -p "${JOBS:-2}" -trimpath -ldflags "$flags" -o "$out/$1.new" "$2"
+	CGO_ENABLED=0 go -C "${3:-.}" build -p "${JOBS:-2}" -trimpath -ldflags "$flags" -o "$out/$1.new" "$2"
 	mv "$out/$1.new" "$out/$1"
 }
 
@@ -23,3 +25,10 @@ done
 build kube-router github.com/cloudnativelabs/kube-router/v2/cmd/kube-router
 build coredns ./coredns
 build pause ./pause
+flags="-s -w"
+build metrics-server sigs.k8s.io/metrics-server/cmd/metrics-server metrics
+helm=helm.sh/helm/v3
+version=$(go -C helm list -m -f '{{.Version}}' $helm)
+flags="$flags -X $helm/internal/version.version=$version"
+flags="$flags -X $helm/pkg/chartutil.k8sVersionMinor=${minor%%.*}"
+build helm $helm/cmd/helm helm
