@@ -19,7 +19,7 @@ def show_fleets(found: Sequence[Outcome], *, as_json: bool) -> None:
     """One column for each; rows that say nothing of any are left out."""
     if as_json:
         fleets = [_rounded(asdict(each)) for each in found]
-        print_json({"simulated": True, **(fleets[0] if len(fleets) == 1 else {"fleets": fleets})})
+        print_json({"simulated": True, "fleets": fleets})
         return
     columns = [dict([*_times(each), *_requests(each), *_key_service(each)]) for each in found]
     names = dict.fromkeys(name for column in columns for name in column)
