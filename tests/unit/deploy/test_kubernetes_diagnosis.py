@@ -47,6 +47,8 @@ RECORDED: dict[str, tuple[str, int, str, str]] = {
     "host-path": ("quote.no-aesm", 1, "/var/run/aesmd", "aesm_image"),
     "name": ("key-service.name", 3, "keyz.digits-simulated.svc", "keys.digits-simulated.svc"),
     "port": ("key-service.unreached", 3, "4434 is not reached: Connection refused", "Service"),
+    "network-policy": ("key-service.unreached", 3, "4433 is not reached", "NetworkPolicy"),
+    "no-dns": ("key-service.name", 3, "DNS does not answer", "resolver"),
     "refused": ("applied.stopped", 1, "digits-simulated-keyservice is scaled", "kubectl scale"),
     "certificate": ("key-service.certificate", 3, "does not believe", "key-service-ca.pem"),
     "lab-broken": ("container.crashed", 1, "does not look like a tar archive", "lab.tar"),

@@ -22,6 +22,10 @@ from sealserve.deploy.kubernetes.plan import Plan
 _PLACE: Final = re.compile(r"([^\s,]+):(\d+) \(([^)]*)\)")
 _NO_NAME: Final = ("Name or service not known", "No address associated", "not known")
 _NO_DNS: Final = "Temporary failure in name resolution"
+_NO_ANSWER: Final = (
+    "does DNS run (kubectl get pods -n kube-system), and is resolver in [kubernetes] the one that "
+    "pods ask? to others the NetworkPolicy lets nobody out"
+)
 _QUOTES: Final = "evidence-source"
 
 
@@ -61,7 +65,7 @@ def _unreached(seen: Seen, pod: Object, reason: str) -> Finding:
         return Cause.NAME.of(pod, f"the key service's name {host} is not known", _names(seen))
     if _NO_DNS in why:
         what = f"the cluster's DNS does not answer for the key service's name {host}"
-        return Cause.NAME.of(pod, what, "look at the pods of DNS: kubectl get pods -n kube-system")
+        return Cause.NAME.of(pod, what, _NO_ANSWER)
     what = f"the key service at {host}:{port} is not reached: {why}"
     return Cause.UNREACHED.of(pod, what, _way(seen))
 
