@@ -6,12 +6,11 @@
 3. The handshake, then the decision, take the worker's one event loop in turns, as they come.
 4. Each kind of platform needs collateral; a copy without it fetches it once, and all who need it
    wait. So many decisions may be under way; each build has its pace (`keyservice.throttle`).
-5. The record: a worker's appender gathers what waits into one transaction, and with a crowd begins
-   none sooner than its pace. The head of the log is locked: one transaction at a time in all.
+5. The record, by the worker's appender (`appender`).
 6. The answer.
 
 Left out: who stalls or attacks, forged evidence, and changes of the policy meanwhile.
-Sources: sealserve.keyservice.server, .service, .store.appender.
+Sources: sealserve.keyservice.server, .session, .service.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from sealserve.errors import OverloadedError
 from sealserve.keyservice.admission import Admission
 from sealserve.keyservice.limits import Limits
 from sealserve.keyservice.throttle import Buckets
+from sealserve.lab.simulation.appender import Appender, Database
 from sealserve.lab.simulation.engine import Call, Clock, Line
 from sealserve.lab.simulation.parameters import Parameters
 
@@ -75,15 +75,13 @@ class KeyService:
     def __init__(self, clock: Clock, parameters: Parameters, random: Random) -> None:
         self.clock = clock
         self.parameters = parameters
-        self.database = Line(clock, 1)
-        self.database_is_up = True
+        self.database = Database(clock)
         self.workers: list[Worker] = []
         """Of all copies, those that fell too."""
         self.refused: Counter[str] = Counter()
         self.records: Counter[str] = Counter()
-        self.connections = self.transactions = self.fetches = 0
+        self.connections = self.fetches = 0
         self.first_asked: float | None = None
-        self.last_decided = 0.0
         self._random = random
         self.copies = [Copy(self) for _ in range(parameters.copies)]
 
@@ -156,13 +154,17 @@ class Worker:
         )
         self._sessions: dict[Session, None] = {}
         self._deciding: set[Session] = set()
-        self._to_record: list[Session] = []
-        self._is_writing = False
-        self._next_transaction = 0.0
+        self._appender: Appender[Session] = Appender(
+            self._clock,
+            self._parameters,
+            service.database,
+            lambda: len(self._sessions),
+            self._recorded,
+        )
 
     def fall(self) -> None:
         """Every session breaks, and what was to be recorded is not."""
-        self._to_record = []
+        self._appender.drop()
         for session in list(self._sessions):
             self._fail(session, "copy lost")
 
@@ -231,46 +233,19 @@ class Worker:
         if wait is not None:
             self._fail(session, "overloaded.identity-rate", wait)
             return
-        self._to_record.append(session)
-        self._begin_transaction()
+        self._appender.append(session)  # step 5
 
-    def _begin_transaction(self) -> None:
-        """Step 5: as soon as the last has ended and, with a crowd, the pace allows."""
-        if self._is_writing or not self._to_record:
-            return
-        self._is_writing = True
-        crowd = len(self._sessions) >= self._parameters.crowd_sessions
-        start = max(self._next_transaction, self._clock.now) if crowd else self._clock.now
-        self._clock.at(start, self._write)
-
-    def _write(self) -> None:
-        most = self._parameters.batch_records
-        batch, self._to_record = self._to_record[:most], self._to_record[most:]
-        if not batch:  # the copy has fallen
-            return
-        self._next_transaction = self._clock.now + self._parameters.pace_seconds
-        seconds = self._parameters.transaction_seconds
-        if self._service.database_is_up:
-            seconds += len(batch) * self._parameters.record_seconds
-        self._service.database.serve(seconds, self._written, batch)
-
-    def _written(self, batch: list[Session]) -> None:
+    def _recorded(self, batch: list[Session], durable: bool) -> None:
         """Step 6, or none: without a record there is no answer."""
-        done = self._service.database_is_up
-        if done:
-            self._service.transactions += 1
-            self._service.last_decided = self._clock.now
         for session in batch:
-            if done:
+            if durable:
                 self._service.records["released" if session.asker.allowed else "denied"] += 1
             if session.ended:  # its client is gone, and the record is there
                 continue
-            if done:
+            if durable:
                 self._answer(session)
             else:
                 self._fail(session, UNDECIDED)
-        self._is_writing = False
-        self._begin_transaction()
 
     def _answer(self, session: Session) -> None:
         self._leave(session)

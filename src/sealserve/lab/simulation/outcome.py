@@ -159,7 +159,7 @@ def _stages(served: Sequence[Enclave]) -> tuple[Stage, ...]:
 
 def _key_service(fleet: Fleet) -> KeyServiceUse:
     keys, given = fleet.keys, fleet.parameters
-    seconds = keys.last_decided - (keys.first_asked or 0.0)
+    seconds = keys.database.last_commit - (keys.first_asked or 0.0)
     busy = sum(worker.loop.busy_seconds for worker in keys.workers)
     records = sum(keys.records.values())
     return KeyServiceUse(
@@ -170,8 +170,8 @@ def _key_service(fleet: Fleet) -> KeyServiceUse:
         processor_share=_part(busy / (given.copies * given.workers), seconds),
         longest_queue=max(worker.loop.longest for worker in keys.workers),
         most_sessions=max(worker.most_sessions for worker in keys.workers),
-        transactions=keys.transactions,
-        database_share=_part(keys.database.busy_seconds, seconds),
+        transactions=keys.database.transactions,
+        database_share=_part(keys.database.line.busy_seconds, seconds),
         collateral_fetches=keys.fetches,
         audit_bytes=records * given.stored_record_bytes,
     )

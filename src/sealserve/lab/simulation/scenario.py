@@ -150,7 +150,7 @@ def _failover(fleet: Fleet, scenario: Scenario, random: Random) -> None:
 
 
 def _set_database(fleet: Fleet, is_up: bool) -> None:
-    fleet.keys.database_is_up = is_up
+    fleet.keys.database.is_up = is_up
 
 
 def _lose(fleet: Fleet, nodes: list[Node], end: float) -> None:
