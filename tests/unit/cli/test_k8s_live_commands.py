@@ -20,6 +20,8 @@ ASKING = {
     "apply": ("apply", "--without-prediction"),
     "logs": ("logs",),
     "delete": ("delete", "--yes"),
+    "scale": ("scale", "2"),
+    "upgrade": ("upgrade", "--without-prediction"),
 }
 
 
@@ -110,5 +112,30 @@ def test_options_that_contradict_one_another_are_refused_before_anything_is_aske
     config = kubeconfig(tmp_path, server="https://127.0.0.1:1")
     words = [each.format(file=description) for each in options]
     code, output = run("apply", description, f"--kubeconfig={config}", *words)
+    assert code in (CONFIGURATION, 2)
+    assert said in output
+
+
+HEX = "ab" * 32
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "--ca FILE; or --without-prediction"),
+        (("--measurement", HEX[:-1]), "expected 64 hexadecimal digits"),
+        (("--measurement", HEX, "--sigstruct", "x.sig"), "--measurement and --sigstruct"),
+        (("--sigstruct", "{file}"), "SIGSTRUCT"),
+        (("--admin-ca", "{file}"), "--admin-server"),
+        (("--back", "--back-to", "7d"), "--back and --back-to"),
+    ],
+)
+def test_an_upgrade_that_contradicts_itself_is_refused_before_anything_is_asked(
+    options: tuple[str, ...], said: str, run: Run, description: Path, tmp_path: Path
+) -> None:
+    config = kubeconfig(tmp_path, server="https://127.0.0.1:1")
+    words = [each.format(file=description) for each in options]
+    words += ["--without-prediction"] if options else []
+    code, output = run("upgrade", description, f"--kubeconfig={config}", *words)
     assert code in (CONFIGURATION, 2)
     assert said in output
