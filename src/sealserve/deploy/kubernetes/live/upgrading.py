@@ -73,6 +73,7 @@ class Upgrade:
         self._policy = PolicySteps(wish, journal, tell)
         self._new: Revision | None = None  # as it was before it was marked
         self._around: dict[Component, Object] = {}  # the other components' former templates
+        self._before_restart: Object | None = None  # the servers' template
 
     def run(self) -> Upgraded:
         """Do all of it; raises what went wrong, in the family of its cause, once it is undone."""
@@ -106,6 +107,7 @@ class Upgrade:
         else:
             self._service.cluster.apply(start.wanted)
         restarted = not start.rolls and start.settled and self._restart_for_models()
+        self._before_restart = start.now.template if restarted else None
         self._new = new = self._seen()
         self._mark(new, change.new or start.now.measurement)
         self._follow(new, told)
@@ -158,15 +160,18 @@ class Upgrade:
             self._tell("models have changed; the servers look for new versions by themselves")
             return False
         self._tell("models have changed, and the servers look only as they start: all start anew")
-        annotations = {RESTARTED: datetime.now(UTC).isoformat(timespec="seconds")}
-        change = {"spec": {"template": {"metadata": {"annotations": annotations}}}}
+        self._restart(datetime.now(UTC).isoformat(timespec="seconds"))
+        return True
+
+    def _restart(self, moment: str | None) -> None:
+        """Have the template say when it was taken anew, which makes it another one."""
+        change = {"spec": {"template": {"metadata": {"annotations": {RESTARTED: moment}}}}}
         called = self._service.plan.named("server")
         self._service.cluster.merge("Deployment", called, self._service.namespace, change)
-        return True
 
     def _go_back(self, change: Change, cause: SealServeError) -> None:
         """Put back what was, if servers changed, and say so in the error that is the cause."""
-        if change.back is None:
+        if change.back is None and self._before_restart is None:
             return
         self._journal.at = At.RETURNING
         self._tell(f"going back: {cause.message}")
@@ -175,6 +180,9 @@ class Upgrade:
             if template and template != self._template(component):
                 wanted = with_template(rendered(self._service, component), template)
                 self._service.cluster.apply(wanted)
+        if self._before_restart is not None:
+            before = table(self._before_restart, "metadata", "annotations")
+            self._restart(before.get(RESTARTED))
         former = self._seen()
         follow(
             self._service,
