@@ -363,6 +363,21 @@ def test_a_secret_that_only_the_next_pod_will_miss_is_a_warning() -> None:
     assert [each.severity for each in missing] == [Severity.WARNING] * 2
 
 
+def test_without_a_right_to_see_secrets_events_tell_which_one_is_missing() -> None:
+    (finding,) = errors(replace(seen("secret"), unseen=frozenset({"Secret"})))
+    assert finding.cause is Cause.SECRET
+    assert "there is no Secret digits-simulated-lab" in finding.what
+    assert "kubectl create secret generic digits-simulated-lab" in finding.cure
+
+
+def test_what_events_say_of_volumes_that_are_there_by_now_is_over() -> None:
+    def start(pod: Object) -> None:
+        mounted = {"type": "PodReadyToStartContainers", "status": "True"}
+        pod["status"]["conditions"] = [mounted]
+
+    assert not errors(_changed(seen("host-path"), start))
+
+
 def test_nothing_is_concluded_of_what_may_not_be_seen() -> None:
     found = seen("healthy")
     hidden = ("Secret", "ConfigMap", "Namespace", "Node")

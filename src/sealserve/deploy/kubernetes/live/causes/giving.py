@@ -5,7 +5,6 @@ The commands are those of docs/kubernetes.md.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -19,7 +18,6 @@ from sealserve.deploy.kubernetes.plan import Plan
 
 APPLY: Final = "sealserve k8s apply, or kubectl apply -k with the rendered overlay"
 _KINDS: Final = ("Deployment", "Service", "PersistentVolumeClaim")
-_NO_KEY: Final = re.compile(r"references non-existent (secret|config) key: ?(\S*)")
 
 
 def giving(seen: Seen) -> Iterator[Finding]:
@@ -34,10 +32,6 @@ def giving(seen: Seen) -> Iterator[Finding]:
     for kind, called in given(seen.plan):
         if kind not in seen.unseen and seen.find(kind, called) is None:
             yield _missing(seen, kind, called)
-    for pod in seen.pods():
-        for event in seen.events(pod) if not is_ready(pod) else ():
-            if found := _NO_KEY.search(text(event, "message")):
-                yield _lacking_key(seen, pod, event, found)
 
 
 def given(plan: Plan) -> list[tuple[str, str]]:
@@ -119,16 +113,3 @@ def _mounts(pod: Object, called: str) -> bool:
             if called in (*names, text(source, "secret", "name")):
                 return True
     return False
-
-
-def _lacking_key(seen: Seen, pod: Object, event: Object, found: re.Match[str]) -> Finding:
-    volume = re.search(r'volume "([^"]+)"', text(event, "message"))
-    called = ""
-    for each in rows(pod, "spec", "volumes"):
-        if volume and each.get("name") == volume[1]:
-            called = text(each, "secret", "secretName") or text(each, "configMap", "name")
-    secret = found[1] == "secret"
-    kind = "Secret" if secret else "ConfigMap"
-    what = f"the {kind} {called or 'of a volume'} has no {found[2] or 'file of that name'}"
-    cure = f"delete it and make it whole: {making(seen.plan, called)}"
-    return (Cause.SECRET if secret else Cause.CONFIG_MAP).of(pod, what, cure)

@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from sealserve.deploy.kubernetes.aesm import AESM, AESM_FOLDER
 from sealserve.deploy.kubernetes.live.causes.catalogue import Cause, Finding, shown
-from sealserve.deploy.kubernetes.live.causes.giving import given
-from sealserve.deploy.kubernetes.live.fields import Object, table, text
+from sealserve.deploy.kubernetes.live.causes.giving import given, making
+from sealserve.deploy.kubernetes.live.fields import Object, condition, rows, table, text
 from sealserve.deploy.kubernetes.live.seen import Seen, component_of, containers, is_ready
 
 _PULL: Final = ("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError")
@@ -22,9 +23,10 @@ _UNAUTHORISED: Final = re.compile(
 )
 _NOT_FOUND: Final = re.compile(r"not found|manifest unknown|does not exist|\b404\b", re.IGNORECASE)
 _ABSENT: Final = re.compile(r'(secret|configmap) "([^"]+)" not found')
-_NO_KEY: Final = re.compile(r"references non-existent (?:secret|config) key")
+_NO_KEY: Final = re.compile(r"references non-existent (secret|config) key: ?(\S*)")
+_VOLUME: Final = re.compile(r'volume "([^"]+)"')
 _IN_WORDS: Final = {"secret": "Secret", "configmap": "ConfigMap"}
-_AESM: Final = "/var/run/aesmd"
+_CAUSES: Final = {"Secret": Cause.SECRET, "ConfigMap": Cause.CONFIG_MAP}
 
 
 def starting(seen: Seen) -> Iterator[Finding]:
@@ -32,23 +34,19 @@ def starting(seen: Seen) -> Iterator[Finding]:
     for pod in seen.pods():
         if is_ready(pod):
             continue
-        waiting = [(each, table(each, "state", "waiting")) for each in containers(pod)]
-        found = [
-            finding
-            for status, state in waiting
-            if (finding := _waits(seen, pod, status, text(state, "reason"), text(state, "message")))
-        ]
-        yield from found
-        if not found and any(
-            text(state, "reason") in ("ContainerCreating", "PodInitializing")
-            for _, state in waiting
-        ):
+        for status in containers(pod):
+            finding = _waits(seen, pod, status)
+            if finding is not None:
+                yield finding
+        # With a network of its own a pod has its volumes, too: what events say of them is over.
+        if condition(pod, "PodReadyToStartContainers").get("status") != "True":
             yield from _volumes(seen, pod)
 
 
-def _waits(seen: Seen, pod: Object, status: Object, reason: str, message: str) -> Finding | None:
+def _waits(seen: Seen, pod: Object, status: Object) -> Finding | None:
     """Of one container that waits: why, where it does not wait for another to end."""
-    image = text(status, "image")
+    waiting, image = table(status, "state", "waiting"), text(status, "image")
+    reason, message = text(waiting, "reason"), text(waiting, "message")
     if reason in _PULL:
         return _pull(pod, text(status, "name"), image, message)
     if reason == "ErrImageNeverPull":
@@ -69,7 +67,7 @@ def _waits(seen: Seen, pod: Object, status: Object, reason: str, message: str) -
 
 def _pull(pod: Object, container: str, image: str, message: str) -> Finding:
     registry = image.partition("/")[0]
-    beside = " (aesm_image in [kubernetes])" if container == "aesm" else ""
+    beside = " (aesm_image in [kubernetes])" if container == AESM else ""
     if _UNAUTHORISED.search(message):
         what = f"the registry does not let the node pull {image}{beside}"
         cure = (
@@ -100,14 +98,16 @@ def _volumes(seen: Seen, pod: Object) -> Iterator[Finding]:
         if absent := _ABSENT.search(message):
             finding = _absent(seen, pod, absent)
             yield from [finding] if finding else []
-        elif "hostPath type check failed" in message and _AESM in message:
+        elif lacking := _NO_KEY.search(message):
+            yield _lacking_key(seen, pod, message, lacking)
+        elif "hostPath type check failed" in message and AESM_FOLDER in message:
             yield Cause.NO_AESM.of(
                 pod,
-                f"the node has no {_AESM}: AESM, which gives quotes, does not run there",
+                f"the node has no {AESM_FOLDER}: AESM, which gives quotes, does not run there",
                 "install Intel's AESM on the nodes, or name aesm_image in [kubernetes] to run it "
                 "beside each server",
             )
-        elif not _NO_KEY.search(message):
+        else:
             cure = "look at the claim and its volume: kubectl describe pvc"
             yield Cause.VOLUME.of(pod, f"a volume is not mounted: {shown(message)}", cure)
         return
@@ -118,6 +118,17 @@ def _absent(seen: Seen, pod: Object, found: re.Match[str]) -> Finding | None:
     kind, called = _IN_WORDS[found[1]], found[2]
     if (kind, called) in given(seen.plan) and kind not in seen.unseen:
         return None
-    cause = Cause.SECRET if kind == "Secret" else Cause.CONFIG_MAP
     what = f"there is no {kind} {called}, which a pod of {component_of(pod)} mounts"
-    return cause.of(pod, what, "make it, or apply what is rendered: sealserve k8s apply")
+    cure = making(seen.plan, called) or "make it, or apply what is rendered: sealserve k8s apply"
+    return _CAUSES[kind].of(pod, what, cure)
+
+
+def _lacking_key(seen: Seen, pod: Object, message: str, found: re.Match[str]) -> Finding:
+    kind = "Secret" if found[1] == "secret" else "ConfigMap"
+    volume, called = _VOLUME.search(message), ""
+    for each in rows(pod, "spec", "volumes"):
+        if volume is not None and each.get("name") == volume[1]:
+            called = text(each, "secret", "secretName") or text(each, "configMap", "name")
+    what = f"the {kind} {called or 'of a volume'} has no {found[2] or 'file of that name'}"
+    cure = f"delete it and make it whole: {making(seen.plan, called)}"
+    return _CAUSES[kind].of(pod, what, cure)
