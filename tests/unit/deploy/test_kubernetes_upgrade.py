@@ -34,7 +34,7 @@ from sealserve.deploy.kubernetes.live.upgrade_plan import (
     holds,
     sides,
 )
-from sealserve.deploy.kubernetes.live.upgrade_start import Wish, rendered
+from sealserve.deploy.kubernetes.live.upgrade_start import Start, Wish, change_of, rendered
 from sealserve.deploy.kubernetes.plan import DIGEST
 from sealserve.deploy.kubernetes.render import plan_for
 from sealserve.deploy.kubernetes.server import server_objects
@@ -269,6 +269,80 @@ def test_a_policy_that_somebody_else_changed_at_once_is_noticed():
     policy.read = lambda: text_of([THIRD])
     with pytest.raises(ConfigError, match="somebody else"):
         put_in_force(policy, text_of([OLD, NEW]))
+
+
+HARDWARE = Service(plan(find_target("generic")), None)
+
+
+def start_of(history, runs, wanted=None, *, settled=True):
+    found = tuple(revisions(deployment(runs), history))
+    now = current(deployment(runs), found)
+    planned = template(wanted or runs)
+    return Start(found, now, {}, planned, planned != now.template, settled)
+
+
+def changed(start, *, new=None, running=None, policy=None):
+    successor = None if new is None else Successor(new, "x")
+    wish = Wish(successor, running, None, False, 1.0, policy, False, None)
+    return change_of(HARDWARE, wish, start, lambda _: None)[0]
+
+
+UNMARKED = [replica_set("a", 1), replica_set("b", 2, NEW)]
+KNOWN = {
+    "both by their ReplicaSets, on the way back": (
+        (start_of(HISTORY, "b", "a"), {}),
+        Change(NEW, OLD, True, template("b")),
+    ),
+    "the new one as it is named": (
+        (start_of(HISTORY, "b", "z"), {"new": THIRD}),
+        Change(NEW, THIRD, True, template("b")),
+    ),
+    "the old one by the policy, which has no other": (
+        (start_of(UNMARKED, "a", "z"), {"new": NEW, "policy": [[OLD]]}),
+        Change(OLD, NEW, True, template("a")),
+    ),
+    "the old one as it is named": (
+        (start_of(UNMARKED, "a", "z"), {"new": NEW, "running": THIRD}),
+        Change(THIRD, NEW, True, template("a")),
+    ),
+    "nothing to do": (
+        (start_of([replica_set("b", 2, NEW)], "b"), {}),
+        Change(None, NEW, False, None),
+    ),
+    "begun by an earlier run": (
+        (start_of([replica_set("a", 1, OLD), *UNMARKED[1:]], "b", settled=False), {}),
+        Change(OLD, NEW, False, template("a")),
+    ),
+}
+
+
+@pytest.mark.parametrize(("given_", "change"), KNOWN.values(), ids=KNOWN)
+def test_both_enclaves_are_known_by_what_is_on_record(given_, change):
+    start, more = given_
+    if "policy" in more:
+        more = {**more, "policy": InForce(text_of(*more["policy"]))}
+    assert changed(start, **more) == change
+
+
+UNKNOWN = {
+    "the new one": (start_of(HISTORY, "b", "z"), {}, "--sigstruct IMAGE"),
+    "the old one": (start_of(UNMARKED, "a", "z"), {"new": NEW}, "--running-measurement"),
+    "which of two the old one is": (
+        start_of(UNMARKED, "a", "z"),
+        {"new": NEW, "policy": [[OLD, THIRD]]},
+        "--running-measurement",
+    ),
+    "an image under the tag of another": (start_of(HISTORY, "b"), {"new": THIRD}, "another tag"),
+}
+
+
+@pytest.mark.parametrize(("start", "more", "hint"), UNKNOWN.values(), ids=UNKNOWN)
+def test_what_is_not_known_is_asked_for_before_anything_changes(start, more, hint):
+    if "policy" in more:
+        more = {**more, "policy": InForce(text_of(*more["policy"]))}
+    with pytest.raises(UsageError) as said:
+        changed(start, **more)
+    assert hint in str(said.value.hint)
 
 
 def test_the_pod_that_measures_is_like_the_server_but_serves_nobody():
