@@ -91,7 +91,10 @@ def test_pods_are_admitted_to_their_namespace(api: Cluster, name: str, target: s
 
 REFUSED = {
     "root": ("securityContext", {"runAsUser": 0, "runAsNonRoot": False}),
-    "privileged": ("securityContext", {"privileged": True}),
+    "privileged": (
+        "securityContext",
+        {"privileged": True, "allowPrivilegeEscalation": True},
+    ),
     "more capabilities": ("securityContext", {"capabilities": {"add": ["SYS_ADMIN"]}}),
     "a way to more privileges": ("securityContext", {"allowPrivilegeEscalation": True}),
     "no seccomp": ("securityContext", {"seccompProfile": {"type": "Unconfined"}}),

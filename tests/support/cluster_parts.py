@@ -139,6 +139,7 @@ class Parts:
             f"--kubelet-certificate-authority={ca.pem}",
             "--kubelet-preferred-address-types=InternalIP",
             "--enable-admission-plugins=NodeRestriction",
+            "--allow-privileged=true",  # as kubeadm has it: a namespace decides, by Pod Security
             *self._aggregation(),
         )
 
