@@ -17,6 +17,7 @@ from sealserve.deploy.kubernetes.live.measuring import measuring_pod
 from sealserve.deploy.kubernetes.live.model_changes import changed_since, polls
 from sealserve.deploy.kubernetes.live.policy_steps import PolicySteps
 from sealserve.deploy.kubernetes.live.revisions import (
+    FAILED,
     HASH,
     MEASUREMENT,
     current,
@@ -58,10 +59,12 @@ def template(image, digest="d1"):
     }
 
 
-def replica_set(image, number, measured=None, owner="u1"):
+def replica_set(image, number, measured=None, owner="u1", *, failed=False):
     held = template(image)
     held["metadata"] |= {"labels": {"a": "b", HASH: f"h-{image}"}, "creationTimestamp": None}
     annotations = {"deployment.kubernetes.io/revision": str(number)}
+    if failed:
+        annotations[FAILED] = "true"
     if measured is not None:
         annotations[MEASUREMENT] = measured if isinstance(measured, str) else measured.hex()
     return {
@@ -142,6 +145,10 @@ def test_the_way_back_is_to_the_one_before_or_to_one_by_its_hash():
     assert now is not None
     assert find_back(found, now, "").hash == "h-c"
     assert find_back(found, now, "h-a").hash == "h-a"
+    failed = replica_set("z", 11, failed=True)
+    found = revisions(deployment("b"), [*HISTORY, failed])
+    assert find_back(found, now, "").hash == "h-c"
+    assert find_back(found, now, "h-z").hash == "h-z"
     for kept, wanted in ((found, "h-x"), ([now], "")):
         with pytest.raises(UsageError, match="no such former template"):
             find_back(kept, now, wanted)

@@ -17,6 +17,7 @@ from sealserve.deploy.kubernetes.live.fields import Object, at, name, rows, tabl
 from sealserve.deploy.kubernetes.plan import DIGEST
 
 MEASUREMENT: Final = "sealserve.io/measurement"
+FAILED: Final = "sealserve.io/failed"
 HASH: Final = "pod-template-hash"
 _REVISION: Final = "deployment.kubernetes.io/revision"
 _MEASURED: Final = re.compile("[0-9a-f]{64}")
@@ -31,6 +32,7 @@ class Revision:
     template: Object
     hash: str
     measurement: bytes | None
+    failed: bool  # it was tried, and something else was put back
 
     def has(self, pod: Object) -> bool:
         """Whether a pod is of it."""
@@ -55,8 +57,8 @@ def current(deployment: Object, found: Sequence[Revision]) -> Revision | None:
 
 
 def former(found: Sequence[Revision], now: Revision) -> Revision | None:
-    """The newest other one: what `kubectl rollout undo` would go back to."""
-    return next((each for each in found if each != now), None)
+    """The newest other one that did not fail: what ran before."""
+    return next((each for each in found if each != now and not each.failed), None)
 
 
 def with_template(rendered: Object, template: Object) -> Object:
@@ -87,4 +89,5 @@ def _revision(replica_set: Object) -> Revision:
         template=plain(table(replica_set, "spec", "template")),
         hash=text(metadata, "labels", HASH),
         measurement=bytes.fromhex(measured) if _MEASURED.fullmatch(measured) else None,
+        failed=bool(text(metadata, "annotations", FAILED)),
     )

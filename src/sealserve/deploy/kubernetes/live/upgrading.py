@@ -23,7 +23,13 @@ from sealserve.deploy.kubernetes.live.fields import Object, table
 from sealserve.deploy.kubernetes.live.following import follow
 from sealserve.deploy.kubernetes.live.model_changes import models_changed, polls
 from sealserve.deploy.kubernetes.live.policy_steps import PolicySteps
-from sealserve.deploy.kubernetes.live.revisions import MEASUREMENT, Revision, plain, with_template
+from sealserve.deploy.kubernetes.live.revisions import (
+    FAILED,
+    MEASUREMENT,
+    Revision,
+    plain,
+    with_template,
+)
 from sealserve.deploy.kubernetes.live.rollout import (
     STEP,
     Tell,
@@ -195,7 +201,7 @@ class Upgrade:
         self._journal.at = At.WITHDRAWING
         self._policy.withdraw(change)
         if self._new is not None:  # nobody has seen that it measures what was said
-            self._write(self._new, self._new.measurement)
+            self._write(self._new, self._new.measurement, failed=True)
         self._journal.at = At.RETURNED
 
     def _seen(self) -> Revision:
@@ -211,12 +217,13 @@ class Upgrade:
 
     def _mark(self, revision: Revision, measurement: bytes | None) -> None:
         """Have a revision say what it measures, if that is known."""
-        if measurement is not None and measurement != revision.measurement:
-            self._write(revision, measurement)
+        if revision.failed or measurement not in (None, revision.measurement):
+            self._write(revision, measurement, failed=False)
 
-    def _write(self, revision: Revision, measurement: bytes | None) -> None:
+    def _write(self, revision: Revision, measurement: bytes | None, *, failed: bool) -> None:
         said = None if measurement is None else measurement.hex()
-        change = {"metadata": {"annotations": {MEASUREMENT: said}}}
+        annotations = {MEASUREMENT: said, FAILED: "true" if failed else None}
+        change = {"metadata": {"annotations": annotations}}
         self._service.cluster.merge(
             "ReplicaSet", revision.replica_set, self._service.namespace, change
         )
