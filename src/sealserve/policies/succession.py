@@ -75,7 +75,7 @@ def _taken_already(text: str, old: bytes, new: Successor) -> Edited:
     if any(_by_signer(each, new.reference) for each in parse_policy(text).identities):
         return Edited(text, False, "its signer is there, which takes it from this version on")
     raise ConfigError(
-        f"no identity of the policy in force has {old.hex()}, which runs now",
+        f"no identity of the policy in force has {old.hex()}, or takes the new one by its signer",
         code="policy-succession",
         hint="where enclaves go by their signer, name the SIGSTRUCT of the new one; else add it to "
         "the policy yourself: sealserve policy add-measurement",

@@ -41,6 +41,7 @@ from sealserve.deploy.kubernetes.render import plan_for
 from sealserve.deploy.kubernetes.server import server_objects
 from sealserve.deploy.kubernetes.targets import LAB, find_target
 from sealserve.errors import ConfigError, UsageError
+from sealserve.policies.editing import Reference
 from sealserve.policies.succession import Successor, measurements
 
 OLD, NEW, THIRD = (bytes([number]) * 32 for number in (0x1A, 0x2B, 0x3C))
@@ -264,6 +265,26 @@ def test_a_policy_elsewhere_is_never_touched_and_its_owner_is_told():
     believed.withdraw(change)
 
 
+@pytest.mark.parametrize("svn", [4, 6])
+def test_a_policy_by_signer_is_asked_whether_it_takes_the_new_one_and_not_changed(svn):
+    text = (
+        f'version = 2\n[[identities]]\nname = "s"\nmr_signer = "{THIRD.hex()}"\n'
+        "isv_prod_id = 3\nminimum_isv_svn = 5\n"
+    )
+    policy = InForce(text)
+    change = Change(None, NEW, True, {})
+    forth = steps(policy)
+    new = Successor(NEW, "x", Reference(NEW, THIRD, 3, svn, "x"))
+    if svn < 5:
+        with pytest.raises(ConfigError, match="by its signer"):
+            forth.admit(change, new)
+    else:
+        forth.admit(change, new)
+    assert not forth.retire(change)
+    forth.withdraw(change)
+    assert policy.texts == [text]
+
+
 def test_a_policy_with_errors_is_not_put_in_force():
     policy = InForce(text_of([OLD]))
     with pytest.raises(ConfigError, match="would have errors"):
@@ -311,6 +332,10 @@ KNOWN = {
     "the old one as it is named": (
         (start_of(UNMARKED, "a", "z"), {"new": NEW, "running": THIRD}),
         Change(THIRD, NEW, True, template("a")),
+    ),
+    "the old one by nothing, since the policy goes by its signer": (
+        (start_of(UNMARKED, "a", "z"), {"new": NEW, "policy": []}),
+        Change(None, NEW, True, template("a")),
     ),
     "nothing to do": (
         (start_of([replica_set("b", 2, NEW)], "b"), {}),

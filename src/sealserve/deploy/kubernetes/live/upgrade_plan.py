@@ -50,6 +50,11 @@ class Change:
         """Whether the policy has to take another enclave."""
         return None not in (self.old, self.new) and self.old != self.new
 
+    @property
+    def by_signer(self) -> bool:
+        """Whether the policy names no enclave, and is to take the new one by its signer."""
+        return self.rolls and self.old is None
+
 
 @dataclass(slots=True)
 class Journal:

@@ -108,14 +108,18 @@ def change_of(
             new = _successor(measure(service, runs.template, tell))
         back = None if start.settled or before is None else before.template
         return Change(old, None if new is None else new.mr_enclave, False, back), new
-    old = wish.running or runs.measurement or _one_in_force(wish, lab=lab)
+    old = wish.running or runs.measurement
     if old is None and lab:
         old = measure(service, runs.template, tell).mr_enclave
+    named = () if wish.policy is None or old is not None else measurements(wish.policy.read())
+    if len(named) == 1:
+        old = named[0]
     target = next((each for each in start.found if each.template == start.planned), None)
     new = wish.new or _remembered(target)
     if new is None and lab:
         new = _successor(measure(service, start.planned, tell))
-    if old is None or new is None:
+    by_signer = wish.policy is not None and not named
+    if new is None or (old is None and not by_signer):
         raise UsageError(
             f"what the {'new' if new is None else 'running'} servers measure is not known",
             code="measurement-unknown",
@@ -143,14 +147,6 @@ def _remembered(revision: Revision | None) -> Successor | None:
     if revision is None or revision.measurement is None:
         return None
     return Successor(revision.measurement, f"ReplicaSet {revision.replica_set}")
-
-
-def _one_in_force(wish: Wish, *, lab: bool) -> bytes | None:
-    """The only enclave that the policy names; a lab can measure instead."""
-    if wish.policy is None or lab:
-        return None
-    found = measurements(wish.policy.read())
-    return found[0] if len(found) == 1 else None
 
 
 def _successor(measured: Reference) -> Successor:
