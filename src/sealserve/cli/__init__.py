@@ -64,7 +64,7 @@ COMMANDS = {
     "deploy": Entry("deploy", "deploy", "", "Describe a service in one file, and check it."),
     "gramine": Entry("gramine", "gramine", "", "Make, check and measure Gramine manifests."),
     "image": Entry("image", "image", "", "Build container images, and say what is in one."),
-    "k8s": Entry("k8s", "k8s", "deploy", "A service in a Kubernetes cluster, from its description."),
+    "k8s": Entry("k8s", "k8s", "deploy", "A service in Kubernetes: rendered, applied, explained."),
     "cloud": Entry("cloud", "cloud", "", "What is known of clouds, and their configuration."),
     "selftest": Entry("selftest", "selftest", "all", "Try what needs the hardware; or the lab."),
     "doctor": Entry("doctor", "doctor", "", "What this machine has and lacks, and what to do."),
