@@ -311,13 +311,29 @@ def by_command(site: Site) -> dict[str, Any]:
 
 @contextmanager
 def standing(site: Site) -> Iterator[Site]:
-    """The service, until the block ends: then it makes room, since the node is small."""
-    prepare(site)
-    from_nothing(site)
-    try:
-        yield site
-    finally:
-        remove(site)
+    """The service, in the place of the shared one until the block ends: the node is small."""
+    with _resting(site.cluster):
+        prepare(site)
+        from_nothing(site)
+        try:
+            yield site
+        finally:
+            remove(site)
+
+
+@contextmanager
+def _resting(cluster: Cluster) -> Iterator[None]:
+    """No pod of the shared service runs meanwhile, if there is one."""
+    space = f"--namespace={NAME}"
+    found = cluster.get("deployments", space)["items"]
+    replicas = {each["metadata"]["name"]: each["spec"]["replicas"] for each in found}
+    for name in replicas:
+        cluster.kubectl("scale", space, f"deployment/{name}", "--replicas=0")
+    yield
+    for name, count in replicas.items():
+        cluster.kubectl("scale", space, f"deployment/{name}", f"--replicas={count}")
+    for name in replicas:
+        wait_available(cluster, NAME, name)
 
 
 def remove(site: Site) -> None:
