@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from sealserve.cli.output import steps
-from sealserve.deploy.kubernetes.live.diagnosing import findings, stuck
+from sealserve.deploy.kubernetes.live.diagnosing import stuck
 from sealserve.deploy.kubernetes.live.rollout import wait_settled
 from sealserve.deploy.kubernetes.live.service import Service
+from sealserve.deploy.kubernetes.live.why import explained
 from sealserve.deploy.kubernetes.plan import Component
-from sealserve.errors import NetworkError, family
-
-SHOWN = 5  # findings in one error
+from sealserve.errors import NetworkError
 
 
 def wait_for(service: Service, names: Iterable[Component], seconds: float) -> dict[str, float]:
@@ -22,21 +21,15 @@ def wait_for(service: Service, names: Iterable[Component], seconds: float) -> di
     try:
         with steps(f"until {service.plan.name} is ready") as tell:
             return wait_settled(
-                service, names, seconds=seconds, tell=tell, explain=lambda: _explained(service)
+                service, names, seconds=seconds, tell=tell, explain=lambda: _held_up(service)
             )
     except NetworkError as error:
         if error.code != "not-ready":
             raise
-        found = [each for each in findings(service) if each.exit_code]
-        if not found:
-            raise
-        lines = "".join(f"\n  {each.what} [{each.code}]" for each in found[:SHOWN])
-        raise family(found[0].exit_code)(
-            f"{error.message}{lines}", code=found[0].code, hint=found[0].cure
-        ) from error
+        raise explained(service, error) from error
 
 
-def _explained(service: Service) -> Iterator[str]:
+def _held_up(service: Service) -> Iterator[str]:
     try:
         for each in stuck(service):
             yield f"{each.component:<10}  {each.what} [{each.code}]"

@@ -6,11 +6,13 @@ Source: Kubernetes, "Deployments", Deployment status; API reference, apps/v1 Dep
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sealserve.deploy.kubernetes.live.service import Service
+from sealserve.deploy.kubernetes.live.stages import stages
 from sealserve.deploy.kubernetes.plan import Component, Object
 from sealserve.errors import NetworkError
 
@@ -76,28 +78,41 @@ def wait_settled(
     left, took, last = list(names), dict[str, float](), dict[str, str]()
     explained: set[str] = set()
     next_explanation = began + EXPLAIN_EVERY
-    while left:
+    while True:
         for name in tuple(left):
             found = _ask(service, name)
-            if found is not None and last.get(name) != str(found):
-                last[name] = str(found)
-                tell(f"{name:<10}  {found}")
-            if found is not None and found.settled:
+            if found is None:
+                continue
+            for line in _news(service, name, found, last):
+                tell(line)
+            if found.settled:
                 left.remove(name)
                 took[name] = time.monotonic() - began
+        if not left:
+            return took
         now = time.monotonic()
-        if left and now > began + seconds:
+        if now > began + seconds:
             waits = "; ".join(f"{name}: {last.get(name, 'not seen')}" for name in left)
             raise NetworkError(f"not ready in {seconds:.0f} s: {waits}", code="not-ready")
-        if left and now > next_explanation:
+        if now > next_explanation:
             next_explanation = now + EXPLAIN_EVERY
             for line in explain():
                 if line not in explained:
                     explained.add(line)
                     tell(line)
-        if left:
-            time.sleep(STEP)
-    return took
+        time.sleep(STEP)
+
+
+def _news(service: Service, name: Component, found: Rollout, last: dict[str, str]) -> Iterator[str]:
+    """What has changed of a component and, while it has not settled, of its pods."""
+    known: dict[str, str] = {name: str(found)}
+    if not found.settled:
+        with suppress(NetworkError):
+            known |= stages(service.pods(name))
+    for called, stage in known.items():
+        if last.get(called) != stage:
+            yield f"{name:<10}  {stage if called == name else f'pod {called} {stage}'}"
+    last |= known
 
 
 def _ask(service: Service, name: Component) -> Rollout | None:

@@ -1,27 +1,17 @@
-"""Why pods of an upgrade do not serve, as an error in the family of its cause."""
+"""Why pods do not serve, as an error in the family of its cause."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from sealserve.deploy.kubernetes.live.causes.catalogue import Finding
 from sealserve.deploy.kubernetes.live.diagnosing import findings, stuck
 from sealserve.deploy.kubernetes.live.fields import Object, name
 from sealserve.deploy.kubernetes.live.service import Service
-from sealserve.errors import (
-    ConfigError,
-    DeniedError,
-    IntegrityError,
-    NetworkError,
-    RejectedError,
-    SealServeError,
-)
+from sealserve.errors import NetworkError, SealServeError, family
 
-_FAMILIES: Final[Mapping[int, type[SealServeError]]] = {
-    each.exit_code: each
-    for each in (ConfigError, RejectedError, NetworkError, DeniedError, IntegrityError)
-}
+_OTHERS: Final = 4  # findings in one error, beside the first
 
 
 def check_pods(service: Service, pods: Sequence[Object]) -> None:
@@ -33,15 +23,20 @@ def check_pods(service: Service, pods: Sequence[Object]) -> None:
 
 
 def explained(service: Service, error: NetworkError) -> SealServeError:
-    """A better error than that time is over, if one is known."""
-    found = next((each for each in findings(service) if each.exit_code), None)
-    return error if found is None else as_error(found)
+    """A better error than that time is over, if one is known: the first cause, and others."""
+    found = [each for each in findings(service) if each.exit_code]
+    if not found:
+        return error
+    first, *others = found
+    more = "".join(f"\n  {each.what} [{each.code}]" for each in others[:_OTHERS])
+    made = as_error(first)
+    made.message = f"{error.message}: {made.message}{more}"
+    return made
 
 
 def as_error(finding: Finding) -> SealServeError:
     """A finding in the family of its cause."""
-    family = _FAMILIES.get(finding.exit_code, NetworkError)
-    return family(finding.what, code=finding.code, hint=finding.cure)
+    return family(finding.exit_code)(finding.what, code=finding.code, hint=finding.cure)
 
 
 def _better(service: Service, found: Finding, names: set[str]) -> Finding:
