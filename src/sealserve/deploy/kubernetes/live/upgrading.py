@@ -50,7 +50,7 @@ from sealserve.deploy.kubernetes.live.upgrade_start import (
 )
 from sealserve.deploy.kubernetes.live.why import check_pods, explained
 from sealserve.deploy.kubernetes.plan import Component
-from sealserve.errors import NetworkError, SealServeError
+from sealserve.errors import NetworkError, SealServeError, UsageError
 
 RESTARTED: Final = "sealserve.io/restarted"
 _SEEN_SECONDS: Final = 60.0  # until a controller has seen a new template
@@ -88,18 +88,34 @@ class Upgrade:
         self._journal.back_to = "" if self._wish.back is None else _hash(start)
         change, successor = change_of(self._service, self._wish, start, self._tell)
         self._journal.change = change
+        answers = self._answers()
         self._policy.admit(change, successor)
         self._journal.at = At.ADMITTED
         try:
             restarted = self._roll(start, change)
-            answer = None if self._wish.predict is None else self._wish.predict()
+            answer = self._predict() if answers else None
         except SealServeError as error:
             self._go_back(change, error)
             raise
         self._journal.at = At.ROLLED
+        answer = answer or self._predict()
         retired = self._policy.retire(change)
         self._journal.at = At.DONE
         return Upgraded(change, restarted, retired, answer, time.monotonic() - began)
+
+    def _answers(self) -> bool:
+        """Whether the service answers now: what it never did is no reason to go back."""
+        try:
+            self._predict()
+        except UsageError:
+            raise
+        except SealServeError as error:
+            self._tell(f"before the upgrade it does not answer: {error.message}")
+            return False
+        return True
+
+    def _predict(self) -> str | None:
+        return None if self._wish.predict is None else self._wish.predict()
 
     def _roll(self, start: Start, change: Change) -> bool:
         self._journal.at = At.ROLLING
