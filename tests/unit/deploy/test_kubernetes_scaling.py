@@ -17,6 +17,7 @@ from sealserve.deploy.kubernetes.live.scaling import (
     after_apply,
     autoscaler_of,
     bounds_of,
+    placed,
     reached,
 )
 from sealserve.deploy.kubernetes.live.stages import changes, stage
@@ -188,6 +189,13 @@ def test_what_fits_is_never_more_than_there_is(given_mib, asked):
     assert 0 <= fits <= sum(each // 2 for each in given_mib)
     more = [*pods, enclave("0", "2Gi")]
     assert room(NEED, nodes, more) in (fits, fits - 1)
+
+
+def test_only_pods_that_stay_on_a_node_have_room_already():
+    def on(node_, found):
+        return {**found, "spec": {"nodeName": node_}}
+
+    assert placed([on("a", pod()), on("a", pod(leaving=True)), pod(), on("", pod())]) == 1
 
 
 def test_a_pod_needs_what_its_template_asks_for():

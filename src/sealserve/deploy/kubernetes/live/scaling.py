@@ -12,12 +12,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sealserve.deploy.kubernetes.live.fields import Object, name, number, table
+from sealserve.deploy.kubernetes.live.fields import Object, at, name, number, table
 from sealserve.deploy.kubernetes.live.following import follow
+from sealserve.deploy.kubernetes.live.quantities import as_text
 from sealserve.deploy.kubernetes.live.rollout import Tell
 from sealserve.deploy.kubernetes.live.room import needed, room
 from sealserve.deploy.kubernetes.live.service import Service
-from sealserve.deploy.kubernetes.live.stages import READY, stages
+from sealserve.deploy.kubernetes.live.stages import LEAVING, READY, stage, stages
 from sealserve.deploy.kubernetes.plan import Plan
 from sealserve.errors import ConfigError, UsageError
 
@@ -62,8 +63,9 @@ def scale(service: Service, replicas: int, *, seconds: float, tell: Tell) -> Sca
     if deployment is None:
         raise ConfigError(f"there is no Deployment {called}", hint="sealserve k8s apply")
     before = number(deployment, "spec", "replicas")
-    _check_room(service, deployment, replicas - before, tell)
-    told = stages(service.pods("server"))
+    there = service.pods("server")
+    _check_room(service, deployment, there, replicas, tell)
+    told = stages(there)
     autoscaler = find_autoscaler(service)
     bounds = None if autoscaler is None else bounds_of(autoscaler).around(replicas)
     if autoscaler is not None and bounds is not None:
@@ -126,9 +128,17 @@ def after_apply(plan: Plan, replicas: int, bounds: Bounds | None) -> str | None:
     return f"the next k8s apply makes {described} of them again, as the description says"
 
 
-def _check_room(service: Service, deployment: Object, more: int, tell: Tell) -> None:
+def placed(pods: Iterable[Object]) -> int:
+    """How many have a node, and are to stay there."""
+    return sum(bool(at(pod, "spec", "nodeName")) and stage(pod) != LEAVING for pod in pods)
+
+
+def _check_room(
+    service: Service, deployment: Object, there: Sequence[Object], replicas: int, tell: Tell
+) -> None:
     need = needed(service.plan.target, table(deployment, "spec", "template"))
-    if more <= 0 or not need:
+    have = placed(there)
+    if replicas <= have or not need:
         return
     try:
         nodes = service.cluster.every("Node")
@@ -137,11 +147,11 @@ def _check_room(service: Service, deployment: Object, more: int, tell: Tell) -> 
         tell(f"whether there is enclave memory for them is not known: {error.message}")
         return
     found = room(need, nodes, pods)
-    if found is not None and found < more:
-        now = number(deployment, "spec", "replicas")
-        asked = ", ".join(f"{amount:f} {resource}" for resource, amount in need.items())
+    if found is not None and have + found < replicas:
+        asked = ", ".join(f"{as_text(amount, each)} {each}" for each, amount in need.items())
         raise UsageError(
-            f"the nodes have room for {found} more, that is {now + found} in all",
+            f"the nodes have room for {have + found} servers: {have} have a node, and {found} more "
+            "would find one",
             code="kubernetes-room",
             hint=f"each asks for {asked}: add nodes, or make the enclave smaller",
         )
