@@ -165,6 +165,8 @@ def _policy(
     admin_key: Path | None,
 ) -> PolicyInForce | None:
     if admin_server is not None:
+        if not (admin_ca and admin_cert and admin_key):
+            raise UsageError("--admin-server needs --admin-ca, --admin-cert and --admin-key")
         return AdminPolicy(Access(None, admin_server, admin_ca, admin_cert, admin_key))
     if any((admin_ca, admin_cert, admin_key)):
         raise UsageError("--admin-ca, --admin-cert and --admin-key go with --admin-server")

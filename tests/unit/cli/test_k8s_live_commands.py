@@ -126,7 +126,8 @@ HEX = "ab" * 32
         (("--measurement", HEX[:-1]), "expected 64 hexadecimal digits"),
         (("--measurement", HEX, "--sigstruct", "x.sig"), "--measurement and --sigstruct"),
         (("--sigstruct", "{file}"), "SIGSTRUCT"),
-        (("--admin-ca", "{file}"), "--admin-server"),
+        (("--admin-ca", "{file}"), "go with --admin-server"),
+        (("--admin-server", "https://h:1", "--admin-ca", "{file}"), "--admin-server needs"),
         (("--back", "--back-to", "7d"), "--back and --back-to"),
     ],
 )
