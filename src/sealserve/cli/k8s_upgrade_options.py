@@ -13,7 +13,11 @@ from sealserve.cli.administration_options import Access
 from sealserve.cli.gramine_measure import sigstruct_of
 from sealserve.cli.k8s_predict import Credentials, predict_each
 from sealserve.cli.sigstruct_file import reference_of
-from sealserve.deploy.kubernetes.live.enforcing import InsidePolicy, PolicyInForce
+from sealserve.deploy.kubernetes.live.enforcing import (
+    InsidePolicy,
+    PolicyInForce,
+    check_same,
+)
 from sealserve.deploy.kubernetes.live.service import Service
 from sealserve.deploy.kubernetes.live.upgrade_start import Wish
 from sealserve.errors import ConfigError, UsageError
@@ -94,10 +98,12 @@ class AdminPolicy:
             raise ConfigError("no policy is in force there", code="no-policy")
         return text
 
-    def apply(self, text: str) -> None:
-        """Raises as `read`; UsageError if somebody changes anything in between."""
+    def apply(self, text: str, before: str) -> None:
+        """Raises as `read`, and UsageError if somebody changes anything in between."""
         with self._access.open() as admin:
-            admin.apply_policy(text, admin.try_policy(text).token)
+            token = admin.try_policy(text).token  # of the revision that `before` is to be
+            check_same(admin.policy().text, before)
+            admin.apply_policy(text, token)
 
 
 def wish_of(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sealserve.appraisal.policy import parse_policy
 from sealserve.deploy.description.reading import check_description
 from sealserve.deploy.description.writing import Answers, describe
-from sealserve.deploy.kubernetes.live.enforcing import put_in_force
+from sealserve.deploy.kubernetes.live.enforcing import check_same, put_in_force
 from sealserve.deploy.kubernetes.live.measuring import measuring_pod
 from sealserve.deploy.kubernetes.live.model_changes import changed_since, polls
 from sealserve.deploy.kubernetes.live.policy_steps import PolicySteps
@@ -176,7 +176,8 @@ class InForce:
     def read(self):
         return self.texts[-1]
 
-    def apply(self, text):
+    def apply(self, text, before):
+        check_same(self.read(), before)
         self.texts.append(text)
 
     def takes(self, measurement):
@@ -249,7 +250,7 @@ def test_what_others_changed_meanwhile_stays_on_the_way_back():
     change = Change(OLD, NEW, True, {})
     forth = steps(policy)
     forth.admit(change, Successor(NEW, "x"))
-    policy.apply(policy.read() + "# and this\n")
+    policy.texts.append(policy.read() + "# and this\n")
     forth.withdraw(change)
     assert policy.read() == text_of([OLD]) + "# and this\n"
 
@@ -288,15 +289,16 @@ def test_a_policy_by_signer_is_asked_whether_it_takes_the_new_one_and_not_change
 def test_a_policy_with_errors_is_not_put_in_force():
     policy = InForce(text_of([OLD]))
     with pytest.raises(ConfigError, match="would have errors"):
-        put_in_force(policy, text_of([OLD]) + 'wrong = "key"\n')
+        put_in_force(policy, text_of([OLD]) + 'wrong = "key"\n', policy.read())
     assert len(policy.texts) == 1
 
 
-def test_a_policy_that_somebody_else_changed_at_once_is_noticed():
+def test_what_somebody_else_puts_in_force_meanwhile_is_not_lost():
     policy = InForce(text_of([OLD]))
-    policy.read = lambda: text_of([THIRD])
+    policy.texts.append(text_of([OLD, THIRD]))
     with pytest.raises(ConfigError, match="somebody else"):
-        put_in_force(policy, text_of([OLD, NEW]))
+        put_in_force(policy, text_of([OLD, NEW]), policy.texts[0])
+    assert policy.read() == text_of([OLD, THIRD])
 
 
 HARDWARE = Service(plan(find_target("generic")), None)

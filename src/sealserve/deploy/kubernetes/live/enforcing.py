@@ -37,8 +37,8 @@ class PolicyInForce(Protocol):
         """The text in force."""
         ...
 
-    def apply(self, text: str) -> None:
-        """Put a text in force."""
+    def apply(self, text: str, before: str) -> None:
+        """Put a text in force in the place of the one that was; ConfigError if that is another."""
         ...
 
 
@@ -52,8 +52,9 @@ class InsidePolicy:
         """Raises NetworkError where no pod of it is ready, ConfigError for what it refuses."""
         return str(self._told("sealserve", "policy", "show", "--json", _CONFIG)["policy"])
 
-    def apply(self, text: str) -> None:
-        """Raises as `read`."""
+    def apply(self, text: str, before: str) -> None:
+        """Raises as `read`, and ConfigError if another than `before` is in force by now."""
+        check_same(self.read(), before)
         self._told("sh", "-c", _APPLY, given=text.encode())
 
     def _told(self, *command: str, given: bytes = b"") -> Any:
@@ -84,13 +85,20 @@ class InsidePolicy:
             time.sleep(STEP)
 
 
-def put_in_force(place: PolicyInForce, text: str) -> None:
-    """Apply a text that has no errors, and see that it is in force; ConfigError otherwise."""
+def put_in_force(place: PolicyInForce, text: str, before: str) -> None:
+    """Put a text without errors in the place of `before`, and see that it is; else ConfigError."""
     wrong = errors(check_policy(text, datetime.now(UTC)).findings)
     if wrong:
         raise ConfigError(f"the policy would have errors: {wrong[0]}")
-    place.apply(text)
-    if place.read() != text:
+    place.apply(text, before)
+    check_same(place.read(), text)
+
+
+def check_same(found: str | None, expected: str) -> None:
+    """Raise ConfigError if somebody else has put another policy in force."""
+    if found != expected:
         raise ConfigError(
-            "somebody else has changed the policy in this moment", hint="run it again"
+            "somebody else has changed the policy in this moment",
+            code="policy-changed",
+            hint="run it again",
         )

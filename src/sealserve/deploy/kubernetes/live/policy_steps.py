@@ -45,7 +45,7 @@ class PolicySteps:
         edited = admit(before, change.old, successor)
         if edited.changed:
             self._journal.at = At.ADMITTING
-            put_in_force(policy, edited.text)
+            put_in_force(policy, edited.text, before)
             self._texts = (before, edited.text)
         self._tell(f"the policy: {edited.done}")
 
@@ -57,10 +57,11 @@ class PolicySteps:
         if policy is None or self._wish.keep_old:
             self._tell(f"no server runs {change.old.hex()} any more; the policy still takes it")
             return False
-        edited = retire(policy.read(), change.old, change.new)
+        before = policy.read()
+        edited = retire(before, change.old, change.new)
         if edited.changed:
             self._journal.at = At.RETIRING
-            put_in_force(policy, edited.text)
+            put_in_force(policy, edited.text, before)
         self._tell(f"the policy: {edited.done}")
         return change.old not in measurements(edited.text)
 
@@ -71,8 +72,8 @@ class PolicySteps:
             return
         text = policy.read()
         if self._texts is not None and text == self._texts[1]:
-            put_in_force(policy, self._texts[0])
+            put_in_force(policy, self._texts[0], text)
         elif self._texts is not None or not change.rolls:  # or it was there before us
             edited = retire(text, change.new, change.old)
             if edited.changed:
-                put_in_force(policy, edited.text)
+                put_in_force(policy, edited.text, text)
