@@ -120,6 +120,14 @@ def test_what_was_changed_by_hand_is_as_described_again(operator: Operator) -> N
     assert found["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] < 200
 
 
+def test_replicas_stay_when_an_autoscaler_is_to_decide_from_now_on(operator: Operator) -> None:
+    fixed = operator.plain.replace("replicas = 1", "replicas = 3")
+    operator.apply(f"{fixed}\n[kubernetes]\nmax_replicas = 3\n")
+    operator.apply(f"{operator.plain}\n[kubernetes]\nmax_replicas = 5\n")
+    found = operator.get("deployment", f"{operator.name}-server")
+    assert found["spec"]["replicas"] == 3
+
+
 def test_an_object_that_is_refused_keeps_everything_else_as_it_was(operator: Operator) -> None:
     operator.apply(operator.plain + CLASS.format("one"))
     operator.file.write_text(operator.plain.replace("8500", "8600") + CLASS.format("another"))

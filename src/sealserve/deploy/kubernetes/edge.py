@@ -25,6 +25,7 @@ RETIRED: Final = (
     "ingress-nginx was retired in March 2026 and is mended no more; this is for who still runs it"
 )
 _NGINX_MODULE: Final = Path("/usr/lib/nginx/modules/ngx_stream_module.so")  # Debian's package
+_KNOWN: Final = 5  # seconds, until the network lets a new pod speak to DNS and to servers
 _LEAVING: Final = 5  # seconds, until nobody sends new connections
 _LAST_SECONDS: Final = 60  # for connections that go on
 _CONNECTIONS: Final = 4096
@@ -64,7 +65,7 @@ def _nginx(plan: Plan) -> list[Object]:
         mounts=[mount("config", CONFIG_FOLDER)],
         rest={
             "ports": [pods.port("service", plan.port)],
-            **pods.tcp_probes(startup_seconds=60),
+            **pods.tcp_probes(startup_seconds=60, first_seconds=_KNOWN),
             "lifecycle": {"preStop": {"exec": {"command": ["sh", "-c", _LEAVE]}}},
         },
     )

@@ -151,8 +151,12 @@ class Plan:
     @property
     def annotations(self) -> dict[str, str]:
         """What every object says of where it is from."""
-        notice = {NOTICE: SIMULATED} if self.target.simulated else {}
-        return {DIGEST: self.description.digest, **notice}
+        return {DIGEST: self.description.digest, **self.notice}
+
+    @property
+    def notice(self) -> dict[str, str]:
+        """What pods and all objects say where nothing is vouched for."""
+        return {NOTICE: SIMULATED} if self.target.simulated else {}
 
 
 def role_of(plan: Plan, component: Component) -> Role:

@@ -80,11 +80,12 @@ class Pod:
     def template(
         self, plan: Plan, component: Component, annotations: Mapping[str, str] | None = None
     ) -> Object:
-        """The template of a Deployment."""
+        """The template of a Deployment: pods are made anew for what changes them, and no more."""
+        said = {**plan.notice, **(annotations or {})}
         return {
             "metadata": {
                 "labels": plan.selector(component),
-                "annotations": {**plan.annotations, **(annotations or {})},
+                **({"annotations": said} if said else {}),
             },
             "spec": self._specification(plan, component),
         }
@@ -138,13 +139,15 @@ def in_memory(name: str, limit: str) -> Object:
     return {"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": limit}}
 
 
-def tcp_probes(*, startup_seconds: int) -> Object:
-    """Probes of the port `service`: nothing listens there before the program can answer.
+def tcp_probes(*, startup_seconds: int, first_seconds: int = 0) -> Object:
+    """Probes of the port `service`, the first after so many seconds.
 
-    No probe of Kubernetes' can ask more of TLS that ends in an enclave: gRPC probes speak no TLS.
+    Nothing listens there before the program can answer. No probe of Kubernetes' can ask more of TLS
+    that ends in an enclave: gRPC probes speak no TLS.
     """
     probe = {"tcpSocket": {"port": "service"}}
-    return probes(probe, probe, probe, startup_seconds=startup_seconds)
+    start = {**probe, **({"initialDelaySeconds": first_seconds} if first_seconds else {})}
+    return probes(start, probe, probe, startup_seconds=startup_seconds)
 
 
 def probes(start: Object, ready: Object, alive: Object, *, startup_seconds: int) -> Object:

@@ -54,13 +54,13 @@ class Cluster:
     client: Any
     context: str
 
-    def apply(self, found: Object, *, force: bool = True, dry_run: bool = False) -> Object:
-        """Apply an object server-side, as the field manager `sealserve`; what is stored then.
+    def apply(self, found: Object, *, dry_run: bool = False, manager: str = MANAGER) -> Object:
+        """Apply an object server-side, as a field manager; what is stored then.
 
-        With `force` fields that others have set become ours.
+        Fields that others have set become the manager's.
         """
         path = _path(found["kind"], found["metadata"].get("namespace"), found["metadata"]["name"])
-        query = [("fieldManager", MANAGER), ("force", str(force).lower())]
+        query = [("fieldManager", manager), ("force", "true")]
         query += [("fieldValidation", "Strict"), *([("dryRun", "All")] if dry_run else [])]
         body = json.dumps(found)
         answer = self.request("PATCH", path, query, body, content="application/apply-patch+yaml")

@@ -20,7 +20,7 @@ from sealserve.errors import ConfigError
 
 Change = Literal["created", "changed", "unchanged", "removed"]
 Tell = Callable[[str], None]
-DATA: Final = ("Namespace", "PersistentVolumeClaim")
+_KEEPER: Final = "sealserve-replicas"
 _KINDS: Final = (  # all that is ever rendered, what clients reach first
     "TLSRoute",
     "Ingress",
@@ -77,11 +77,24 @@ def delete_all(service: Service, tell: Tell, *, data: bool) -> tuple[Applied, ..
 def _apply(service: Service, wanted: Object, tell: Tell) -> Applied:
     kind, metadata = wanted["kind"], wanted["metadata"]
     before = service.cluster.find(kind, metadata["name"], metadata.get("namespace"))
+    if kind == "Deployment" and before is not None and "replicas" not in wanted["spec"]:
+        _keep_replicas(service, before)
     after = _known(service, wanted)
     change: Change = "created"
     if before is not None:
         change = "unchanged" if _meaning(before) == _meaning(after) else "changed"
     return _told(Applied(kind, metadata["name"], change), tell)
+
+
+def _keep_replicas(service: Service, before: Object) -> None:
+    """Have the number of replicas stay: a field that only we applied, and apply no more, is reset.
+
+    Source: Kubernetes, "Server-Side Apply", Transferring ownership.
+    """
+    metadata = {key: before["metadata"][key] for key in ("name", "namespace")}
+    kept = {"kind": before["kind"], "apiVersion": before["apiVersion"], "metadata": metadata}
+    kept["spec"] = {"replicas": before["spec"]["replicas"]}
+    service.cluster.apply(kept, manager=_KEEPER)
 
 
 def _meaning(found: Object) -> Object:

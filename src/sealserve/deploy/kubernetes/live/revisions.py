@@ -31,6 +31,7 @@ class Revision:
     number: int
     template: Object
     hash: str
+    digest: str  # of the description that it was applied from last
     measurement: bytes | None
     failed: bool  # it was tried, and something else was put back
 
@@ -61,12 +62,11 @@ def former(found: Sequence[Revision], now: Revision) -> Revision | None:
     return next((each for each in found if each != now and not each.failed), None)
 
 
-def with_template(rendered: Object, template: Object) -> Object:
-    """A rendered Deployment with another template, and the description that this is from."""
+def with_template(rendered: Object, template: Object, digest: str) -> Object:
+    """A rendered Deployment with another template, and the digest of what this was made from."""
     found = copy.deepcopy(rendered)
     found["spec"]["template"] = template
-    if digest := text(template, "metadata", "annotations", DIGEST):
-        found["metadata"]["annotations"][DIGEST] = digest
+    found["metadata"]["annotations"][DIGEST] = digest
     return found
 
 
@@ -88,6 +88,7 @@ def _revision(replica_set: Object) -> Revision:
         number=int(number) if number.isdecimal() else 0,
         template=plain(table(replica_set, "spec", "template")),
         hash=text(metadata, "labels", HASH),
+        digest=text(metadata, "annotations", DIGEST),
         measurement=bytes.fromhex(measured) if _MEASURED.fullmatch(measured) else None,
         failed=bool(text(metadata, "annotations", FAILED)),
     )

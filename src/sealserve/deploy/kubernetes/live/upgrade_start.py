@@ -65,7 +65,8 @@ def look_at(service: Service, wish: Wish) -> Start:
         raise NetworkError("the Deployment's controller has not seen its newest template yet")
     wanted = rendered(service)
     if wish.back is not None:
-        wanted = with_template(wanted, find_back(found, now, wish.back).template)
+        back = find_back(found, now, wish.back)
+        wanted = with_template(wanted, back.template, back.digest)
     planned = plain(table(service.cluster.apply(wanted, dry_run=True), "spec", "template"))
     settled = rollout_of(deployment).settled
     return Start(tuple(found), now, wanted, planned, planned != now.template, settled)

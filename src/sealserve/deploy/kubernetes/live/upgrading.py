@@ -78,6 +78,7 @@ class Upgrade:
         self._tell = tell
         self._policy = PolicySteps(wish, journal, tell)
         self._new: Revision | None = None  # as it was before it was marked
+        self._digest = ""  # of the former description
         self._around: dict[Component, Object] = {}  # the other components' former templates
         self._before_restart: Object | None = None  # the servers' template
 
@@ -120,6 +121,7 @@ class Upgrade:
     def _roll(self, start: Start, change: Change) -> bool:
         self._journal.at = At.ROLLING
         told = stages(self._service.pods("server"))
+        self._digest = start.now.digest
         self._mark(start.now, change.new if not start.rolls else change.old)
         if self._wish.back is None:
             self._around = {each: self._template(each) for each in self._others()}
@@ -200,8 +202,8 @@ class Upgrade:
         told = stages(self._service.pods("server"))
         for component, template in {**self._around, "server": change.back}.items():
             if template and template != self._template(component):
-                wanted = with_template(rendered(self._service, component), template)
-                self._service.cluster.apply(wanted)
+                wanted = rendered(self._service, component)
+                self._service.cluster.apply(with_template(wanted, template, self._digest))
         if self._before_restart is not None:
             before = table(self._before_restart, "metadata", "annotations")
             self._restart(before.get(RESTARTED))
