@@ -6,9 +6,9 @@ import click
 
 from sealserve.cli.k8s_options import service_options
 from sealserve.cli.output import json_option, note, print_json
-from sealserve.deploy.kubernetes.live.causes.catalogue import Finding
-from sealserve.deploy.kubernetes.live.causes.explaining import worst
-from sealserve.deploy.kubernetes.live.diagnosing import diagnose as ask_why
+from sealserve.deploy.kubernetes.live.diagnosis.causes.catalogue import Finding
+from sealserve.deploy.kubernetes.live.diagnosis.causes.explaining import worst
+from sealserve.deploy.kubernetes.live.diagnosis.diagnosing import diagnose as ask_why
 from sealserve.deploy.kubernetes.live.service import Service
 from sealserve.deploy.kubernetes.plan import SIMULATED
 

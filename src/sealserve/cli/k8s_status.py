@@ -10,9 +10,9 @@ import click
 from sealserve.cli.k8s_options import service_options
 from sealserve.cli.k8s_predict import Credentials
 from sealserve.cli.output import json_option, note, print_json
-from sealserve.deploy.kubernetes.live.rows import Autoscaler, ModelState, PodStatus, Status
 from sealserve.deploy.kubernetes.live.service import Service
-from sealserve.deploy.kubernetes.live.standing import status as ask_status
+from sealserve.deploy.kubernetes.live.status.rows import Autoscaler, ModelState, PodStatus, Status
+from sealserve.deploy.kubernetes.live.status.standing import status as ask_status
 from sealserve.deploy.kubernetes.plan import SIMULATED
 from sealserve.errors import NetworkError, UsageError
 from sealserve.hosts import Address

@@ -13,8 +13,8 @@ from sealserve.cli.k8s_scale import wait_option
 from sealserve.cli.k8s_upgrade_options import upgrade_options, wish_of
 from sealserve.cli.output import json_option, note, print_json
 from sealserve.deploy.kubernetes.live.service import Service
-from sealserve.deploy.kubernetes.live.upgrade_plan import At, Journal, holds
-from sealserve.deploy.kubernetes.live.upgrading import Upgrade, Upgraded
+from sealserve.deploy.kubernetes.live.upgrade.plan import At, Journal, holds
+from sealserve.deploy.kubernetes.live.upgrade.upgrading import Upgrade, Upgraded
 from sealserve.deploy.kubernetes.plan import SIMULATED
 from sealserve.errors import SealServeError
 

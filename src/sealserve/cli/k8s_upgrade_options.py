@@ -13,13 +13,13 @@ from sealserve.cli.administration_options import Access
 from sealserve.cli.gramine_measure import sigstruct_of
 from sealserve.cli.k8s_predict import Credentials, predict_each
 from sealserve.cli.sigstruct_file import reference_of
-from sealserve.deploy.kubernetes.live.enforcing import (
+from sealserve.deploy.kubernetes.live.service import Service
+from sealserve.deploy.kubernetes.live.upgrade.enforcing import (
     InsidePolicy,
     PolicyInForce,
     check_same,
 )
-from sealserve.deploy.kubernetes.live.service import Service
-from sealserve.deploy.kubernetes.live.upgrade_start import Wish
+from sealserve.deploy.kubernetes.live.upgrade.start import Wish
 from sealserve.errors import ConfigError, UsageError
 from sealserve.policies.succession import Successor
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from sealserve.cli.output import steps
-from sealserve.deploy.kubernetes.live.diagnosing import stuck
+from sealserve.deploy.kubernetes.live.diagnosis.diagnosing import stuck
+from sealserve.deploy.kubernetes.live.diagnosis.why import explained
 from sealserve.deploy.kubernetes.live.rollout import wait_settled
 from sealserve.deploy.kubernetes.live.service import Service
-from sealserve.deploy.kubernetes.live.why import explained
 from sealserve.deploy.kubernetes.plan import Component
 from sealserve.errors import NetworkError
 

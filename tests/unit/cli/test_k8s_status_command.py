@@ -8,9 +8,9 @@ import pytest
 
 from sealserve.cli.k8s_diagnose import lines
 from sealserve.cli.k8s_status import print_status
-from sealserve.deploy.kubernetes.live.causes.explaining import explain
-from sealserve.deploy.kubernetes.live.rows import ModelState
-from sealserve.deploy.kubernetes.live.statuses import status_of
+from sealserve.deploy.kubernetes.live.diagnosis.causes.explaining import explain
+from sealserve.deploy.kubernetes.live.status.rows import ModelState
+from sealserve.deploy.kubernetes.live.status.statuses import status_of
 from seen_recordings import seen
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from rendered_cluster import Object
 from sealserve.cli import cli
-from sealserve.deploy.kubernetes.live.causes.catalogue import Cause, Finding
-from sealserve.deploy.kubernetes.live.causes.explaining import explain, worst
+from sealserve.deploy.kubernetes.live.diagnosis.causes.catalogue import Cause, Finding
+from sealserve.deploy.kubernetes.live.diagnosis.causes.explaining import explain, worst
 from sealserve.deploy.kubernetes.live.seen import Seen
 from sealserve.deploy.weakness import Severity
 from seen_recordings import failing, names, plan, seen

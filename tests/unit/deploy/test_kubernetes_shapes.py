@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sealserve.deploy.kubernetes.live.causes.catalogue import shown
-from sealserve.deploy.kubernetes.live.causes.explaining import explain, worst
+from sealserve.deploy.kubernetes.live.diagnosis.causes.catalogue import shown
+from sealserve.deploy.kubernetes.live.diagnosis.causes.explaining import explain, worst
 from sealserve.deploy.kubernetes.live.quantities import as_text, parse
 from sealserve.deploy.kubernetes.live.seen import Seen
-from sealserve.deploy.kubernetes.live.statuses import status_of
+from sealserve.deploy.kubernetes.live.status.statuses import status_of
 from sealserve.deploy.kubernetes.live.told import told
 from seen_recordings import names, seen
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from sealserve.deploy.kubernetes.live.rows import (
+from sealserve.deploy.kubernetes.live.seen import Seen
+from sealserve.deploy.kubernetes.live.status.rows import (
     UNKNOWN,
     Attested,
     ModelState,
     PodStatus,
     Status,
 )
-from sealserve.deploy.kubernetes.live.seen import Seen
-from sealserve.deploy.kubernetes.live.statuses import status_of
+from sealserve.deploy.kubernetes.live.status.statuses import status_of
 from seen_recordings import failing, seen
 
 ACCEPTED = "79829f4a46699d9be08e2976ee20997bd5808b67edfc862be1782afdc5fec136"

@@ -12,11 +12,20 @@ from hypothesis import strategies as st
 from sealserve.appraisal.policy import parse_policy
 from sealserve.deploy.description.reading import check_description
 from sealserve.deploy.description.writing import Answers, describe
-from sealserve.deploy.kubernetes.live.enforcing import check_same, put_in_force
-from sealserve.deploy.kubernetes.live.measuring import measuring_pod
-from sealserve.deploy.kubernetes.live.model_changes import changed_since, polls
-from sealserve.deploy.kubernetes.live.policy_steps import PolicySteps
-from sealserve.deploy.kubernetes.live.revisions import (
+from sealserve.deploy.kubernetes.live.service import Service
+from sealserve.deploy.kubernetes.live.upgrade.enforcing import check_same, put_in_force
+from sealserve.deploy.kubernetes.live.upgrade.measuring import measuring_pod
+from sealserve.deploy.kubernetes.live.upgrade.model_changes import changed_since, polls
+from sealserve.deploy.kubernetes.live.upgrade.plan import (
+    At,
+    Change,
+    Journal,
+    find_back,
+    holds,
+    sides,
+)
+from sealserve.deploy.kubernetes.live.upgrade.policy_steps import PolicySteps
+from sealserve.deploy.kubernetes.live.upgrade.revisions import (
     FAILED,
     HASH,
     MEASUREMENT,
@@ -26,16 +35,7 @@ from sealserve.deploy.kubernetes.live.revisions import (
     revisions,
     with_template,
 )
-from sealserve.deploy.kubernetes.live.service import Service
-from sealserve.deploy.kubernetes.live.upgrade_plan import (
-    At,
-    Change,
-    Journal,
-    find_back,
-    holds,
-    sides,
-)
-from sealserve.deploy.kubernetes.live.upgrade_start import Start, Wish, change_of, rendered
+from sealserve.deploy.kubernetes.live.upgrade.start import Start, Wish, change_of, rendered
 from sealserve.deploy.kubernetes.plan import DIGEST
 from sealserve.deploy.kubernetes.render import plan_for
 from sealserve.deploy.kubernetes.server import server_objects

@@ -15,7 +15,7 @@ from typing import Final
 
 from sealserve.deploy.images.roles import CONFIG_FOLDER
 from sealserve.deploy.kubernetes import keyservice
-from sealserve.deploy.kubernetes.live.causes.giving import given
+from sealserve.deploy.kubernetes.live.diagnosis.causes.giving import given
 from sealserve.deploy.kubernetes.live.fields import Object, at, name, number, rows, table, text
 from sealserve.deploy.kubernetes.live.seen import Seen, component_of, containers, is_ready
 from sealserve.deploy.kubernetes.live.service import Service

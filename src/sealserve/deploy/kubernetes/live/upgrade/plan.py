@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from sealserve.deploy.kubernetes.live.fields import Object
-from sealserve.deploy.kubernetes.live.revisions import Revision, former
+from sealserve.deploy.kubernetes.live.upgrade.revisions import Revision, former
 from sealserve.errors import UsageError
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sealserve.deploy.kubernetes.live.causes.catalogue import Finding
-from sealserve.deploy.kubernetes.live.causes.explaining import explain
+from sealserve.deploy.kubernetes.live.diagnosis.causes.catalogue import Finding
+from sealserve.deploy.kubernetes.live.diagnosis.causes.explaining import explain
 from sealserve.deploy.kubernetes.live.looking import look
 from sealserve.deploy.kubernetes.live.service import Service
 

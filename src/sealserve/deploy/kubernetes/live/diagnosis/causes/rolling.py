@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sealserve.deploy.kubernetes.live.causes.catalogue import Cause, Finding, shown
+from sealserve.deploy.kubernetes.live.diagnosis.causes.catalogue import Cause, Finding, shown
 from sealserve.deploy.kubernetes.live.fields import condition, name, number, text
 from sealserve.deploy.kubernetes.live.seen import Seen, component_of, is_ready
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 
-from sealserve.deploy.kubernetes.live.causes.catalogue import Cause, Finding, shown
+from sealserve.deploy.kubernetes.live.diagnosis.causes.catalogue import Cause, Finding, shown
 from sealserve.deploy.kubernetes.live.fields import Object, at, condition, name, rows, table, text
 from sealserve.deploy.kubernetes.live.quantities import as_text, parse
 from sealserve.deploy.kubernetes.live.seen import Seen, is_ready

@@ -11,7 +11,7 @@ from typing import Final
 
 from sealserve.deploy.kubernetes.aesm import AESM
 from sealserve.deploy.kubernetes.lab import WORLD
-from sealserve.deploy.kubernetes.live.causes.catalogue import Cause, Finding, shown
+from sealserve.deploy.kubernetes.live.diagnosis.causes.catalogue import Cause, Finding, shown
 from sealserve.deploy.kubernetes.live.fields import Object, at, moment, number, rows, text
 from sealserve.deploy.kubernetes.live.seen import (
     Seen,

@@ -8,10 +8,10 @@ from typing import TypeAlias
 from sealserve.deploy.kubernetes.live.fields import name
 from sealserve.deploy.kubernetes.live.looking import look
 from sealserve.deploy.kubernetes.live.pods import forwarded
-from sealserve.deploy.kubernetes.live.rows import UNKNOWN, ModelState, Status
 from sealserve.deploy.kubernetes.live.seen import Seen, is_ready
 from sealserve.deploy.kubernetes.live.service import Service
-from sealserve.deploy.kubernetes.live.statuses import status_of
+from sealserve.deploy.kubernetes.live.status.rows import UNKNOWN, ModelState, Status
+from sealserve.deploy.kubernetes.live.status.statuses import status_of
 from sealserve.errors import SealServeError
 from sealserve.hosts import Address
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 from sealserve.deploy.kubernetes.live import decided
-from sealserve.deploy.kubernetes.live.causes.catalogue import Cause, Finding, shown
-from sealserve.deploy.kubernetes.live.causes.giving import in_force
+from sealserve.deploy.kubernetes.live.diagnosis.causes.catalogue import Cause, Finding, shown
+from sealserve.deploy.kubernetes.live.diagnosis.causes.giving import in_force
 from sealserve.deploy.kubernetes.live.fields import Object, text
 from sealserve.deploy.kubernetes.live.seen import Seen
 from sealserve.deploy.kubernetes.live.told import told

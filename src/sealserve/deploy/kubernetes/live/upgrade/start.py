@@ -8,19 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sealserve.deploy.kubernetes.live.enforcing import PolicyInForce
 from sealserve.deploy.kubernetes.live.fields import Object, name, table
-from sealserve.deploy.kubernetes.live.measuring import measure
-from sealserve.deploy.kubernetes.live.revisions import (
+from sealserve.deploy.kubernetes.live.rollout import Tell, rollout_of
+from sealserve.deploy.kubernetes.live.service import Service
+from sealserve.deploy.kubernetes.live.upgrade.enforcing import PolicyInForce
+from sealserve.deploy.kubernetes.live.upgrade.measuring import measure
+from sealserve.deploy.kubernetes.live.upgrade.plan import Change, Side, find_back, sides
+from sealserve.deploy.kubernetes.live.upgrade.revisions import (
     Revision,
     current,
     plain,
     revisions,
     with_template,
 )
-from sealserve.deploy.kubernetes.live.rollout import Tell, rollout_of
-from sealserve.deploy.kubernetes.live.service import Service
-from sealserve.deploy.kubernetes.live.upgrade_plan import Change, Side, find_back, sides
 from sealserve.deploy.kubernetes.objects import all_objects
 from sealserve.errors import ConfigError, NetworkError, UsageError
 from sealserve.policies.editing import Reference

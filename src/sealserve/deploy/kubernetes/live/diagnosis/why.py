@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from sealserve.deploy.kubernetes.live.causes.catalogue import Finding
-from sealserve.deploy.kubernetes.live.diagnosing import findings, stuck
+from sealserve.deploy.kubernetes.live.diagnosis.causes.catalogue import Finding
+from sealserve.deploy.kubernetes.live.diagnosis.diagnosing import findings, stuck
 from sealserve.deploy.kubernetes.live.fields import Object, name
 from sealserve.deploy.kubernetes.live.service import Service
 from sealserve.errors import NetworkError, SealServeError, family

@@ -10,7 +10,7 @@ from typing import Final
 
 from sealserve.deploy.images.roles import CONFIG_FOLDER
 from sealserve.deploy.kubernetes import keyservice, lab
-from sealserve.deploy.kubernetes.live.causes.catalogue import Cause, Finding
+from sealserve.deploy.kubernetes.live.diagnosis.causes.catalogue import Cause, Finding
 from sealserve.deploy.kubernetes.live.fields import Object, at, name, rows, text
 from sealserve.deploy.kubernetes.live.seen import Seen, is_ready
 from sealserve.deploy.kubernetes.objects import all_objects

@@ -19,7 +19,8 @@ from sealserve.deploy.kubernetes.live.fields import (
     table,
     text,
 )
-from sealserve.deploy.kubernetes.live.rows import (
+from sealserve.deploy.kubernetes.live.seen import Seen, component_of, containers, is_ready
+from sealserve.deploy.kubernetes.live.status.rows import (
     UNKNOWN,
     Attested,
     Autoscaler,
@@ -28,7 +29,6 @@ from sealserve.deploy.kubernetes.live.rows import (
     Replicas,
     Status,
 )
-from sealserve.deploy.kubernetes.live.seen import Seen, component_of, containers, is_ready
 from sealserve.deploy.kubernetes.live.told import told
 from sealserve.deploy.kubernetes.plan import COMPONENTS, DIGEST
 

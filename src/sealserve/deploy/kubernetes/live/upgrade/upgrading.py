@@ -19,17 +19,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from sealserve.deploy.kubernetes.live.applying import apply_all
+from sealserve.deploy.kubernetes.live.diagnosis.why import check_pods, explained
 from sealserve.deploy.kubernetes.live.fields import Object, table
 from sealserve.deploy.kubernetes.live.following import follow
-from sealserve.deploy.kubernetes.live.model_changes import models_changed, polls
-from sealserve.deploy.kubernetes.live.policy_steps import PolicySteps
-from sealserve.deploy.kubernetes.live.revisions import (
-    FAILED,
-    MEASUREMENT,
-    Revision,
-    plain,
-    with_template,
-)
 from sealserve.deploy.kubernetes.live.rollout import (
     STEP,
     Tell,
@@ -39,8 +31,17 @@ from sealserve.deploy.kubernetes.live.rollout import (
 )
 from sealserve.deploy.kubernetes.live.service import Service
 from sealserve.deploy.kubernetes.live.stages import READY, stages
-from sealserve.deploy.kubernetes.live.upgrade_plan import At, Change, Journal
-from sealserve.deploy.kubernetes.live.upgrade_start import (
+from sealserve.deploy.kubernetes.live.upgrade.model_changes import models_changed, polls
+from sealserve.deploy.kubernetes.live.upgrade.plan import At, Change, Journal
+from sealserve.deploy.kubernetes.live.upgrade.policy_steps import PolicySteps
+from sealserve.deploy.kubernetes.live.upgrade.revisions import (
+    FAILED,
+    MEASUREMENT,
+    Revision,
+    plain,
+    with_template,
+)
+from sealserve.deploy.kubernetes.live.upgrade.start import (
     Start,
     Wish,
     change_of,
@@ -48,7 +49,6 @@ from sealserve.deploy.kubernetes.live.upgrade_start import (
     rendered,
     servers,
 )
-from sealserve.deploy.kubernetes.live.why import check_pods, explained
 from sealserve.deploy.kubernetes.plan import Component
 from sealserve.errors import NetworkError, SealServeError, UsageError
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from sealserve.deploy.kubernetes.live import decided
-from sealserve.deploy.kubernetes.live.causes.catalogue import Cause, Finding, shown
-from sealserve.deploy.kubernetes.live.causes.denials import denial
+from sealserve.deploy.kubernetes.live.diagnosis.causes.catalogue import Cause, Finding, shown
+from sealserve.deploy.kubernetes.live.diagnosis.causes.denials import denial
 from sealserve.deploy.kubernetes.live.fields import Object, text
 from sealserve.deploy.kubernetes.live.seen import Seen, is_ready
 from sealserve.deploy.kubernetes.live.told import Told, told

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from sealserve.deploy.kubernetes.aesm import AESM, AESM_FOLDER
-from sealserve.deploy.kubernetes.live.causes.catalogue import Cause, Finding, shown
-from sealserve.deploy.kubernetes.live.causes.giving import given, making
+from sealserve.deploy.kubernetes.live.diagnosis.causes.catalogue import Cause, Finding, shown
+from sealserve.deploy.kubernetes.live.diagnosis.causes.giving import given, making
 from sealserve.deploy.kubernetes.live.fields import Object, condition, rows, table, text
 from sealserve.deploy.kubernetes.live.seen import Seen, component_of, containers, is_ready
 

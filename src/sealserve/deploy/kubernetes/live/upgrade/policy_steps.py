@@ -5,10 +5,10 @@ Each step reads what is in force and edits that, so nobody else's change is lost
 
 from __future__ import annotations
 
-from sealserve.deploy.kubernetes.live.enforcing import put_in_force
 from sealserve.deploy.kubernetes.live.rollout import Tell
-from sealserve.deploy.kubernetes.live.upgrade_plan import At, Change, Journal, owner_must
-from sealserve.deploy.kubernetes.live.upgrade_start import Wish
+from sealserve.deploy.kubernetes.live.upgrade.enforcing import put_in_force
+from sealserve.deploy.kubernetes.live.upgrade.plan import At, Change, Journal, owner_must
+from sealserve.deploy.kubernetes.live.upgrade.start import Wish
 from sealserve.errors import UsageError
 from sealserve.policies.succession import Successor, admit, measurements, retire
 

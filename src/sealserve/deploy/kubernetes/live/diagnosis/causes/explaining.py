@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from sealserve.deploy.kubernetes.live.causes.catalogue import FOLLOWING, Cause, Finding
-from sealserve.deploy.kubernetes.live.causes.ending import ending
-from sealserve.deploy.kubernetes.live.causes.giving import giving
-from sealserve.deploy.kubernetes.live.causes.keys import keys
-from sealserve.deploy.kubernetes.live.causes.placing import placing
-from sealserve.deploy.kubernetes.live.causes.rolling import rolling
-from sealserve.deploy.kubernetes.live.causes.starting import starting
+from sealserve.deploy.kubernetes.live.diagnosis.causes.catalogue import FOLLOWING, Cause, Finding
+from sealserve.deploy.kubernetes.live.diagnosis.causes.ending import ending
+from sealserve.deploy.kubernetes.live.diagnosis.causes.giving import giving
+from sealserve.deploy.kubernetes.live.diagnosis.causes.keys import keys
+from sealserve.deploy.kubernetes.live.diagnosis.causes.placing import placing
+from sealserve.deploy.kubernetes.live.diagnosis.causes.rolling import rolling
+from sealserve.deploy.kubernetes.live.diagnosis.causes.starting import starting
 from sealserve.deploy.kubernetes.live.seen import Seen
 from sealserve.deploy.weakness import Severity
 

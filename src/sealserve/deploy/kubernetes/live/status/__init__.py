@@ -1,0 +1,1 @@
+"""How a service stands in its cluster, pod by pod."""
