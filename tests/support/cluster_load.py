@@ -55,6 +55,15 @@ def steady(site: Site, lines: list[dict[str, Any]], *, pause: float = PAUSE) -> 
             client.stdin.close()
             assert client.wait(60) == 0
     lines += [json.loads(line) for line in path.read_text().splitlines()]
+    if errors(lines):
+        sys.stderr.write(f"the edge's own failures:\n{failures_of_the_edge(site)}\n")
+
+
+def failures_of_the_edge(site: Site) -> str:
+    """The last connections that an edge could not lead on, and what it says of them."""
+    words = ("--selector=app.kubernetes.io/component=edge", "--since=5m", "--tail=-1")
+    log = site.kubectl("logs", *words).stdout.splitlines()
+    return "\n".join([line for line in log if "status=200" not in line][-20:])
 
 
 def errors(lines: list[dict[str, Any]], client: str = "") -> list[str]:

@@ -36,6 +36,7 @@ CONFIG_NAME = "nginx.conf"
 PROBE_SECONDS = 5.0
 NAME_BUCKET = 512  # bytes: the longest name of a map and its pointers have to fit
 ZONE = "256k"  # where the workers share what they know of the replicas: some hundreds fit
+_RESOLVE_SECONDS = 12  # nginx asks a silent DNS server again after five, and once more after ten
 _USUAL_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/usr/local/nginx/sbin")
 _MAP_PARAMETERS = frozenset({"default", "hostnames", "include", "volatile"})
 _VERSION = re.compile(r"nginx version: \S*?/([0-9]+(?:\.[0-9]+)+)")
@@ -221,7 +222,7 @@ def _following(edge: Edge) -> Sequence[str]:
         return ()
     address = parse_ip(edge.resolver)
     host = f"[{address}]" if address and address.version == 6 else edge.resolver
-    return (f"resolver {host} valid=1s;", f"resolver_timeout {edge.connect_timeout}s;")
+    return (f"resolver {host} valid=1s;", f"resolver_timeout {_RESOLVE_SECONDS}s;")
 
 
 def _shutdown(edge: Edge) -> Sequence[str]:
