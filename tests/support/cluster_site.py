@@ -329,11 +329,13 @@ def _resting(cluster: Cluster) -> Iterator[None]:
     replicas = {each["metadata"]["name"]: each["spec"]["replicas"] for each in found}
     for name in replicas:
         cluster.kubectl("scale", space, f"deployment/{name}", "--replicas=0")
-    yield
-    for name, count in replicas.items():
-        cluster.kubectl("scale", space, f"deployment/{name}", f"--replicas={count}")
-    for name in replicas:
-        wait_available(cluster, NAME, name)
+    try:
+        yield
+    finally:
+        for name, count in replicas.items():
+            cluster.kubectl("scale", space, f"deployment/{name}", f"--replicas={count}")
+        for name in replicas:
+            wait_available(cluster, NAME, name)
 
 
 def remove(site: Site) -> None:
