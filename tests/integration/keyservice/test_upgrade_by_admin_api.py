@@ -9,8 +9,8 @@ import pytest
 from administered import POLICY, Served, Site, new_store, serving
 from sealserve.cli.administration_options import Access
 from sealserve.cli.k8s_upgrade_options import AdminPolicy
-from sealserve.deploy.kubernetes.live.upgrade.policy_steps import PolicySteps
 from sealserve.deploy.kubernetes.live.upgrade.plan import Change, Journal
+from sealserve.deploy.kubernetes.live.upgrade.policy_steps import PolicySteps
 from sealserve.deploy.kubernetes.live.upgrade.start import Wish
 from sealserve.errors import ConfigError, DeniedError
 from sealserve.keyservice.administration.values import Role
