@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cluster_load import STOCK, errors, report, steady, wait_for_pods
-from cluster_site import NAME, Site
+from cluster_site import NAME, Site, ask
 from real_cluster import tell
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(7200)]
@@ -47,6 +47,25 @@ def test_killing_a_server_each_ten_seconds_fails_no_request_of_our_client(applie
     wait_for_pods(applied, 1)
 
 
+@pytest.mark.parametrize("component", ["keyservice", "server", "edge"])
+def test_a_pod_whose_sandbox_is_lost_comes_back_by_itself(component: str, applied: Site) -> None:
+    selected = f"--selector=app.kubernetes.io/component={component}"
+    pod = applied.get("pods", selected)["items"][0]
+    kill(applied, pod)
+
+    def back() -> bool:
+        (found,) = (
+            each
+            for each in applied.get("pods", selected)["items"]
+            if each["metadata"]["uid"] == pod["metadata"]["uid"]
+        )
+        restarts = sum(each["restartCount"] for each in found["status"]["containerStatuses"])
+        return serves(found) and restarts > 0
+
+    applied.cluster.wait(f"{component} is back in another sandbox", back, log="kubelet")
+    ask(applied)
+
+
 def kill_the_oldest(site: Site) -> bool:
     """Kill the server that has been ready for longest; not the last one, which nobody replaces."""
     selected = "--selector=app.kubernetes.io/component=server"
@@ -54,10 +73,15 @@ def kill_the_oldest(site: Site) -> bool:
     if len(found) < 2:
         return False
     victim = min(found, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
-    uid, name = victim["metadata"]["uid"], victim["metadata"]["name"]
-    site.cluster.space.run("sh", "-c", KILL.format(uid=uid))
+    kill(site, victim)
+    name = victim["metadata"]["name"]
     site.kubectl("delete", "pod", name, "--force", "--grace-period=0", "--wait=false")
     return True
+
+
+def kill(site: Site, pod: dict[str, Any]) -> None:
+    """Every process of a pod, its sandbox's too."""
+    site.cluster.space.run("sh", "-c", KILL.format(uid=pod["metadata"]["uid"]))
 
 
 KILL = """

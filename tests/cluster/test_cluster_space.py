@@ -10,15 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from cluster_space import NAME, controllers, space
+import cluster_space
+from cluster_space import controllers, space
 
 pytestmark = [pytest.mark.cluster, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
+NAME = "sealserve-left"  # not the name under which the cluster of other tests may run
 GONE_SECONDS = 30.0
 RUN = """
 import sys, time
 from pathlib import Path
-from cluster_space import NAME, controllers, space
+import cluster_space
+from cluster_space import controllers, space
+NAME = cluster_space.NAME = sys.argv[2]
 with space(Path(sys.argv[1])) as made:
     made.start("sleeper", "sleep", "600")
     made.run("ip", "link", "add", "left0", "type", "bridge")
@@ -31,10 +35,13 @@ with space(Path(sys.argv[1])) as made:
 """
 
 
-def test_who_was_killed_leaves_nothing_that_the_next_start_does_not_remove(tmp_path: Path) -> None:
+def test_who_was_killed_leaves_nothing_that_the_next_start_does_not_remove(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_space, "NAME", NAME)
     folder = tmp_path / "space"
     environment = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
-    command = [sys.executable, "-c", RUN, str(folder)]
+    command = [sys.executable, "-c", RUN, str(folder), NAME]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as killed:
         assert killed.stdout is not None
         keeper = Path(f"/proc/{int(killed.stdout.readline())}")

@@ -144,7 +144,7 @@ def _deployment(plan: Plan) -> Object:
     copying = Container(
         name="secrets",
         image=image,
-        command=["sh", "-c", f"umask 077 && cp -L {_GIVEN_FOLDER}/* {KEYS_FOLDER}/"],
+        command=["sh", "-c", f"umask 077 && cp -fL {_GIVEN_FOLDER}/* {KEYS_FOLDER}/"],
         resources=small,
         mounts=[mount("given", _GIVEN_FOLDER), mount("keys", KEYS_FOLDER, writable=True)],
     )
