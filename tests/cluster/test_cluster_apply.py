@@ -25,7 +25,7 @@ from sealserve.deploy.description.writing import Answers, describe
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(7200)]
 
-DOCUMENTED = Path(__file__).parents[2] / "docs" / "kubernetes.md"
+DOCUMENTED = Path(__file__).parents[2] / "docs" / "kubernetes-running.md"
 NUMBERS = count(1)
 CLASS = '\n[kubernetes]\nstorage_class = "{}"\n'
 KEPT = {"Namespace", "PersistentVolumeClaim"}

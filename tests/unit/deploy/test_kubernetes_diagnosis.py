@@ -22,7 +22,7 @@ from seen_recordings import failing, names, plan, seen
 
 MEASURED = "742b81d9302f23bd13ba9103574ecebb99fa8a350a146730431807f54fa664eb"
 ACCEPTED = "79829f4a46699d9be08e2976ee20997bd5808b67edfc862be1782afdc5fec136"
-DOCS = Path(__file__).parent.parent.parent.parent / "docs" / "kubernetes.md"
+DOCS = Path(__file__).parent.parent.parent.parent / "docs" / "kubernetes-running.md"
 
 
 def errors(found: Seen) -> list[Finding]:

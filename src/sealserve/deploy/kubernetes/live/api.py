@@ -224,7 +224,7 @@ def _refusal(status: int, body: bytes, context: str) -> SealServeError:
         return ConfigError(
             f"the API server of {context} refuses: {said}",
             code="kubernetes-forbidden",
-            hint="the user of this context lacks a right: docs/kubernetes.md, Rights",
+            hint="the user of this context lacks a right: docs/kubernetes-running.md, Rights",
         )
     if status == 429 or status >= 500:
         return NetworkError(f"the API server of {context} cannot: {said}", code="kubernetes-busy")

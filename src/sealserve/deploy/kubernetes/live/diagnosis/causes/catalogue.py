@@ -1,8 +1,8 @@
 """All that is explained: causes with stable codes, and a finding, which is one of them found.
 
-In the order in which they are told: what must be there first, first. docs/kubernetes.md, Diagnose,
-has a line for each. The codes of appraisal, keys and sealed files are told as they are; the family
-of the cause decides the exit code. Source of the families: `sealserve.errors`.
+In the order in which they are told: what must be there first, first. docs/kubernetes-running.md,
+Diagnose, has a line for each. The codes of appraisal, keys and sealed files are told as they are;
+the family of the cause decides the exit code. Source of the families: `sealserve.errors`.
 """
 
 from __future__ import annotations
