@@ -44,7 +44,8 @@ measured_option = click.option(
 def capacity(enclaves: int, measured: Path | None, listed: bool, as_json: bool) -> None:
     """What a fleet takes: nodes, quotes, keys, collateral, connections, records. Reckoned.
 
-    Each formula is explained in docs/scaling.md. Nothing is measured here, least of all hardware.
+    Each formula is explained in docs/scaling.md. What it is told of enclaves is SIMULATED or
+    assumed, and nothing of it was measured on SGX hardware; --measured takes your own values.
 
     \b
     Example:
