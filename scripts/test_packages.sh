@@ -21,6 +21,7 @@ if [ "${1-}" = cluster ]; then
 	need runc /usr/sbin/runc /usr/bin/runc
 	need docker-registry /usr/bin/docker-registry
 	need skopeo /usr/bin/skopeo
+	need prometheus /usr/bin/prometheus
 	need postgresql /usr/lib/postgresql/*/bin/postgres
 	need containernetworking-plugins /usr/lib/cni/bridge
 	need conntrack /usr/sbin/conntrack

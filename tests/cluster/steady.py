@@ -1,6 +1,6 @@
 """A steady load: predictions by two kinds of clients, one line of JSON for each.
 
-Usage: steady.py TARGET SERVER_NAME FOLDER PAUSE, with ca.pem, images.json and labels.json in
+Usage: steady.py TARGET SERVER_NAME FOLDER PAUSE [ROWS], with ca.pem, images.json and labels.json in
 FOLDER, and with cert.pem and key.pem where clients show a certificate. It goes on until its
 standard input ends. A connection of our clients takes some requests, then there is another, so that
 new servers get their share. A stock client is gRPC as it is: one channel all the time, and nothing
@@ -34,9 +34,12 @@ Ask = Callable[[np.ndarray], np.ndarray]
 class Load:
     """What is asked for, and whether it is over."""
 
-    def __init__(self, target: str, server_name: str, folder: Path, pause: float) -> None:
+    def __init__(
+        self, target: str, server_name: str, folder: Path, pause: float, rows: int
+    ) -> None:
         self.target, self.server_name = target, server_name
         self.pause = pause  # seconds between two requests of a client
+        self.rows = rows  # of one request, all with the same image
         names = {"ca": "ca", "certificate": "cert", "private_key": "key"}
         paths = {name: folder / f"{file}.pem" for name, file in names.items()}
         self.pem = {name: path.read_bytes() for name, path in paths.items() if path.exists()}
@@ -78,8 +81,8 @@ class Load:
         place = next(self.asked) % len(self.labels)
         line = {"client": client, "began": time.time(), "right": False, "error": None}
         try:
-            scores = ask(self.images[place : place + 1])
-            line["right"] = int(scores.argmax()) == self.labels[place]
+            scores = ask(self.images[[place] * self.rows])
+            line["right"] = set(scores.argmax(axis=1)) == {self.labels[place]}
         except (SealServeError, grpc.RpcError) as error:
             line["error"] = " ".join(str(error).split())
         line["ended"] = time.time()
@@ -91,8 +94,8 @@ def _predicted(client: Client, image: np.ndarray) -> np.ndarray:
     return client.predict("digits", {"input": image})["predict"]
 
 
-def main(target: str, server_name: str, folder: str, pause: str) -> None:
-    load = Load(target, server_name, Path(folder), float(pause))
+def main(target: str, server_name: str, folder: str, pause: str, rows: str = "1") -> None:
+    load = Load(target, server_name, Path(folder), float(pause), int(rows))
     kinds = [load.ours] * OURS + [load.stock] * STOCK
     threads = [threading.Thread(target=each) for each in kinds]
     for each in threads:

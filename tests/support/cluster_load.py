@@ -38,10 +38,20 @@ def wait_for_pods(site: Site, count: int) -> None:
 
 
 @contextmanager
-def steady(site: Site, lines: list[dict[str, Any]], *, pause: float = PAUSE) -> Iterator[None]:
+def steady(
+    site: Site, lines: list[dict[str, Any]], *, pause: float = PAUSE, rows: int = 1
+) -> Iterator[None]:
     """Clients that ask all the time; what they saw is in `lines` afterwards."""
     path = site.folder / f"steady-{pause}.jsonl"
-    command = [sys.executable, STEADY, edge_target(site), DOMAIN, site.client, str(pause)]
+    command = [
+        sys.executable,
+        STEADY,
+        edge_target(site),
+        DOMAIN,
+        site.client,
+        str(pause),
+        str(rows),
+    ]
     with path.open("w") as output:
         client = subprocess.Popen(
             site.cluster.space.inside(*command), stdin=subprocess.PIPE, stdout=output

@@ -31,6 +31,7 @@ PACKAGES = {
     "runc": "runc",
     "docker-registry": "docker-registry",
     "skopeo": "skopeo",
+    "prometheus": "prometheus",
     "iptables": "iptables",
     "conntrack": "conntrack",
     "ipset": "ipset",

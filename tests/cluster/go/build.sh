@@ -27,6 +27,7 @@ build coredns ./coredns
 build pause ./pause
 flags="-s -w"
 build metrics-server sigs.k8s.io/metrics-server/cmd/metrics-server metrics
+build prometheus-adapter sigs.k8s.io/prometheus-adapter/cmd/adapter adapter
 helm=helm.sh/helm/v3
 version=$(go -C helm list -m -f '{{.Version}}' $helm)
 flags="$flags -X $helm/internal/version.version=$version"
