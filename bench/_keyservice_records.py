@@ -98,18 +98,18 @@ def _alone(site: Site) -> Iterator[Result]:
     plain = site.folder / "plain"
     with (
         plain.open("ab", buffering=0) as stream,
-        _appender(site, BATCH) as many,
-        _appender(site, 1) as one,
+        appending(site, BATCH) as many,
+        appending(site, 1) as one,
         asyncio.Runner() as runner,
     ):
         times = interleave(
             {
                 "one fdatasync each": lambda: _write(stream.fileno(), leaves, 1),
-                "each": lambda: runner.run(_append(one, leaves)),
+                "each": lambda: runner.run(append(one, leaves)),
                 "one fdatasync for all of a transaction": lambda: _write(
                     stream.fileno(), leaves, BATCH
                 ),
-                "many": lambda: runner.run(_append(many, leaves)),
+                "many": lambda: runner.run(append(many, leaves)),
             },
             rounds=ROUNDS,
         )
@@ -125,9 +125,9 @@ def _alone(site: Site) -> Iterator[Result]:
 
 
 @contextmanager
-def _appender(site: Site, batch: int) -> Iterator[Appender]:
-    """An appender of its own database, running."""
-    path = site.configure(f"appender-{batch}")
+def appending(site: Site, batch: int, name: str = "appender") -> Iterator[Appender]:
+    """An appender of its own database, `NAME-BATCH.db`, running."""
+    path = site.configure(f"{name}-{batch}")
     fill(site, path)
     config = load_config(path)
     store = open_store(config)
@@ -142,7 +142,7 @@ def _appender(site: Site, batch: int) -> Iterator[Appender]:
         store.close()
 
 
-async def _append(appender: Appender, leaves: Sequence[Leaf]) -> None:
+async def append(appender: Appender, leaves: Sequence[Leaf]) -> None:
     """All of them wait at once, as if each had a session of its own."""
     await asyncio.gather(*(appender.append([leaf], None) for leaf in leaves))
 

@@ -11,17 +11,13 @@ import asyncio
 import os
 import statistics
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
-from bench._keyservice_records import Unwatched
+from bench._keyservice_records import append, appending
 from bench._page import file_system
-from bench._site import Site, decisions, fill
+from bench._site import Site, decisions
 from bench.measure import Result, interleave
-from sealserve.keyservice.administration.opening import open_store
-from sealserve.keyservice.config import load_config
 from sealserve.keyservice.store.appender import BATCH, Appender
 from sealserve.keyservice.store.log import Leaf
-from sealserve.keyservice.store.memory import Memory
 
 RECORDS = 1024
 GROWN = 10_240
@@ -34,14 +30,14 @@ def measure(site: Site, measured: dict[str, float]) -> Iterator[Result]:
     plain = site.folder / "plain"
     with (
         plain.open("ab", buffering=0) as stream,
-        _appender(site, BATCH) as many,
-        _appender(site, 1) as one,
+        appending(site, BATCH, "records") as many,
+        appending(site, 1, "records") as one,
         asyncio.Runner() as runner,
     ):
         times = interleave(
             {
-                "each": lambda: runner.run(_append(one, leaves)),
-                "many": lambda: runner.run(_append(many, leaves)),
+                "each": lambda: runner.run(append(one, leaves)),
+                "many": lambda: runner.run(append(many, leaves)),
                 "write": lambda: _write(stream.fileno(), leaves),
             },
             rounds=ROUNDS,
@@ -69,29 +65,8 @@ def _grown(site: Site, appender: Appender, runner: asyncio.Runner) -> float:
     database = site.folder / f"records-{BATCH}.db"
     before = database.stat().st_size
     for start in range(RECORDS, RECORDS + GROWN, RECORDS):
-        runner.run(_append(appender, decisions(RECORDS, start)))
+        runner.run(append(appender, decisions(RECORDS, start)))
     return (database.stat().st_size - before) / GROWN
-
-
-@contextmanager
-def _appender(site: Site, batch: int) -> Iterator[Appender]:
-    path = site.configure(f"records-{batch}")
-    fill(site, path)
-    config = load_config(path)
-    store = open_store(config)
-    try:
-        appender = Appender(store, Memory(config.state, store.log), Unwatched(), batch=batch)
-        appender.start()
-        try:
-            yield appender
-        finally:
-            appender.close()
-    finally:
-        store.close()
-
-
-async def _append(appender: Appender, leaves: Sequence[Leaf]) -> None:
-    await asyncio.gather(*(appender.append([leaf], None) for leaf in leaves))
 
 
 def _write(file: int, leaves: Sequence[Leaf]) -> None:
