@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -60,6 +61,30 @@ def test_the_key_service_s_audit_record_says_to_whom_it_released_the_key(applied
     told = applied.kubectl("exec", f"deploy/{NAME}-keyservice", "--", "cat", "/tmp/exported").stdout
     decisions = [json.loads(line) for line in told.splitlines()]
     assert "released" in [each["outcome"] for each in decisions if each["kind"] == "decision"]
+
+
+def test_logs_name_whose_lines_they_are_and_follow_servers_that_come_later(applied: Site) -> None:
+    ended = subprocess.run(
+        applied.live("logs", "server", "--lines=50"), capture_output=True, text=True, check=True
+    )
+    (first,) = pods(applied)
+    assert f"{first} server | sealserve serve: ready" in ended.stdout
+    assert ended.stderr.startswith("SIMULATED")
+    path = applied.folder / "followed.log"
+    with path.open("w") as output:
+        following = subprocess.Popen(applied.live("logs", "server", "--follow"), stdout=output)
+        try:
+            applied.kubectl("scale", SERVER, "--replicas=2")
+            applied.wait("server", log="kubelet")
+            (second,) = pods(applied) - {first}
+            line = f"{second} server | sealserve serve: ready"
+            applied.cluster.wait("its lines are followed", lambda: line in path.read_text())
+            assert path.read_text().count(line) == 1
+        finally:
+            following.terminate()
+            following.wait(30)
+    applied.kubectl("scale", SERVER, "--replicas=1")
+    wait_for_pods(applied, 1)
 
 
 def test_scaling_up_and_down_under_load_fails_no_request(applied: Site) -> None:

@@ -9,15 +9,13 @@ from dataclasses import asdict
 import click
 
 from sealserve.cli.interruption import clean_end
-from sealserve.cli.k8s_options import service_options
+from sealserve.cli.k8s_options import service_options, wait_option
 from sealserve.cli.k8s_predict import Credentials, client_options, predict_each
 from sealserve.cli.k8s_waiting import wait_for
 from sealserve.cli.output import json_option, note, print_json
 from sealserve.deploy.kubernetes.live.applying import apply_all
 from sealserve.deploy.kubernetes.live.rollout import components
 from sealserve.deploy.kubernetes.live.service import Service
-from sealserve.deploy.kubernetes.plan import SIMULATED
-from sealserve.errors import UsageError
 
 READY_SECONDS = 1200.0
 
@@ -25,22 +23,11 @@ READY_SECONDS = 1200.0
 @click.command()
 @service_options
 @client_options
-@click.option(
-    "--without-prediction", is_flag=True, help="Be content with pods that Kubernetes calls ready."
-)
-@click.option(
-    "--wait",
-    "seconds",
-    type=click.FloatRange(min=1),
-    default=READY_SECONDS,
-    show_default=True,
-    help="How many seconds all of it has to get ready.",
-)
+@wait_option(READY_SECONDS, "all of it has to get ready")
 @json_option
 def apply(
     service: Service,
     client: Credentials | None,
-    without_prediction: bool,
     seconds: float,
     as_json: bool,
 ) -> None:
@@ -56,13 +43,6 @@ def apply(
       sealserve k8s apply sealserve.toml --ca ssl_configure/server/cert.pem
       sealserve k8s apply sealserve.toml --for lab --without-prediction
     """
-    if (client is None) != without_prediction:
-        raise UsageError(
-            "it ends with a prediction, for which the service is verified",
-            hint="--ca FILE; or --without-prediction",
-        )
-    if service.plan.target.simulated:
-        note(SIMULATED)
     note(f"to {service.cluster.context}, namespace {service.namespace}")
     began = time.monotonic()
     with clean_end():

@@ -9,7 +9,7 @@ from dataclasses import asdict
 import click
 
 from sealserve.cli.interruption import clean_end
-from sealserve.cli.k8s_options import service_options
+from sealserve.cli.k8s_options import service_options, wait_option
 from sealserve.cli.output import json_option, note, print_json
 from sealserve.deploy.kubernetes.live.applying import delete_all
 from sealserve.deploy.kubernetes.live.rollout import STEP
@@ -26,14 +26,7 @@ GONE_SECONDS = 300.0
     "--data", is_flag=True, help="The namespace too: claims, Secrets and all else that is in it."
 )
 @click.option("--yes", is_flag=True, help="Ask nobody.")
-@click.option(
-    "--wait",
-    "seconds",
-    type=click.FloatRange(min=1),
-    default=GONE_SECONDS,
-    show_default=True,
-    help="How many seconds its pods have to end.",
-)
+@wait_option(GONE_SECONDS, "its pods have to end")
 @json_option
 def delete(service: Service, data: bool, yes: bool, seconds: float, as_json: bool) -> None:
     """Remove a service from its cluster, what clients reach first, and wait until its pods ended.

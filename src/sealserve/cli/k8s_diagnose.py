@@ -10,7 +10,6 @@ from sealserve.deploy.kubernetes.live.diagnosis.causes.catalogue import Finding
 from sealserve.deploy.kubernetes.live.diagnosis.causes.explaining import worst
 from sealserve.deploy.kubernetes.live.diagnosis.diagnosing import diagnose as ask_why
 from sealserve.deploy.kubernetes.live.service import Service
-from sealserve.deploy.kubernetes.plan import SIMULATED
 
 
 @click.command()
@@ -39,8 +38,6 @@ def diagnose(service: Service, as_json: bool) -> int:
             }
         )
         return worst(found)
-    if service.plan.target.simulated:
-        note(SIMULATED)
     for each in found:
         click.echo("\n".join(lines(each)))
     if not found:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Final
 
 import click
@@ -62,42 +61,44 @@ def _containers(service: Service, wanted: tuple[Component, ...]) -> Iterator[Con
             yield from (service.container(pod, each["name"]) for each in every)
 
 
-@dataclass
-class _Followed:
-    """Containers whose lines are printed as they come."""
-
-    threads: dict[tuple[str, str], threading.Thread] = field(default_factory=dict)
-
-    def add(self, container: Container, lines: int) -> None:
-        """Follow a container that is not followed yet, or whose log has ended."""
-        key = container.pod, container.name
-        known = self.threads.get(key)
-        if known is not None and known.is_alive():
-            return
-        shown = lines if known is None else 0
-        thread = threading.Thread(target=_print, args=(container, shown), daemon=True)
-        self.threads[key] = thread
-        thread.start()
-
-
 def _follow(service: Service, wanted: tuple[Component, ...], lines: int) -> None:
-    followed = _Followed()
+    """Each container once for each time it is started; of those that come later, all lines."""
+    followed: set[tuple[str, str]] = set()
+    shown: int | None = lines
     while True:
         try:
-            for container in _containers(service, wanted):
-                followed.add(container, lines)
+            for container, started in _started(service, wanted):
+                key = container.pod, started
+                if key not in followed:
+                    followed.add(key)
+                    arguments = (container, shown)
+                    threading.Thread(target=_print, args=arguments, daemon=True).start()
+            shown = None
         except NetworkError as error:
             note(str(error))
         time.sleep(LOOK_AGAIN)
 
 
-def _print(container: Container, lines: int) -> None:
+def _started(service: Service, wanted: tuple[Component, ...]) -> Iterator[tuple[Container, str]]:
+    """Containers that run or have run, with the identity that they have until the next start."""
+    for component in wanted:
+        for pod in service.pods(component):
+            status = pod["status"]
+            every = [
+                *status.get("initContainerStatuses", []),
+                *status.get("containerStatuses", []),
+            ]
+            for each in every:
+                if identity := each.get("containerID"):
+                    yield service.container(pod, each["name"]), str(identity)
+
+
+def _print(container: Container, lines: int | None) -> None:
     try:
         for line in container.follow(lines=lines):
             click.echo(f"{_head(container)}{line}")
-    except SealServeError as error:  # not begun, or gone: looked at again
-        if isinstance(error, NetworkError):
-            note(f"{_head(container)}{error}")
+    except SealServeError as error:
+        note(f"{_head(container)}{error}")
 
 
 def _head(container: Container) -> str:

@@ -74,18 +74,36 @@ _OPTIONS = (
         metavar="HOST:PORT",
         help="Where clients reach it.  [default: its load balancer, or through the API server]",
     ),
+    click.option(
+        "--without-prediction",
+        is_flag=True,
+        help="Be content with pods that Kubernetes calls ready.",
+    ),
 )
 
 
 def client_options(command: _Command) -> _Command:
-    """What a client has; the command is handed `client: Credentials | None`."""
+    """What a client has, for a prediction at the end, or that there is none.
+
+    The command is handed `client: Credentials | None`.
+    """
 
     @functools.wraps(command)
     def wrapped(
-        ca: Path | None, cert: Path | None, key: Path | None, target: str | None, **others: Any
+        ca: Path | None,
+        cert: Path | None,
+        key: Path | None,
+        target: str | None,
+        without_prediction: bool,
+        **others: Any,
     ) -> Any:
         if ca is None and any((cert, key, target)):
             raise UsageError("--cert, --key and --target are for a prediction", hint="--ca FILE")
+        if (ca is None) != without_prediction:
+            raise UsageError(
+                "it ends with a prediction, for which the service is verified",
+                hint="--ca FILE; or --without-prediction",
+            )
         at = None if target is None else parse_address(target)
         client = None if ca is None else Credentials(ca, cert, key, at)
         return command(client=client, **others)

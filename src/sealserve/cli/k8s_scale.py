@@ -6,28 +6,20 @@ from dataclasses import asdict
 
 import click
 
-from sealserve.cli.k8s_options import service_options
+from sealserve.cli.k8s_options import service_options, wait_option
 from sealserve.cli.output import json_option, note, print_json
 from sealserve.deploy.kubernetes.live.scaling import after_apply
 from sealserve.deploy.kubernetes.live.scaling import scale as have
 from sealserve.deploy.kubernetes.live.service import Service
-from sealserve.deploy.kubernetes.plan import SIMULATED
 
 POD_SECONDS = 1200.0
-wait_option = click.option(
-    "--wait",
-    "seconds",
-    type=click.FloatRange(min=1),
-    default=POD_SECONDS,
-    show_default=True,
-    help="How many seconds each pod has to get ready, or to be gone.",
-)
+POD_WAIT = "each pod has to get ready, or to be gone"
 
 
 @click.command()
 @service_options
 @click.argument("replicas", type=click.IntRange(min=1, max=100_000))
-@wait_option
+@wait_option(POD_SECONDS, POD_WAIT)
 @json_option
 def scale(service: Service, replicas: int, seconds: float, as_json: bool) -> None:
     """Have REPLICAS servers of the service that FILE describes, and wait until they serve.
@@ -40,8 +32,6 @@ def scale(service: Service, replicas: int, seconds: float, as_json: bool) -> Non
     Example:
       sealserve k8s scale sealserve.toml 4
     """
-    if service.plan.target.simulated:
-        note(SIMULATED)
     scaled = have(service, replicas, seconds=seconds, tell=note)
     later = after_apply(service.plan, replicas, scaled.bounds)
     if as_json:

@@ -13,7 +13,6 @@ from sealserve.cli.output import json_option, note, print_json
 from sealserve.deploy.kubernetes.live.service import Service
 from sealserve.deploy.kubernetes.live.status.rows import Autoscaler, ModelState, PodStatus, Status
 from sealserve.deploy.kubernetes.live.status.standing import status as ask_status
-from sealserve.deploy.kubernetes.plan import SIMULATED
 from sealserve.errors import NetworkError, UsageError
 from sealserve.hosts import Address
 
@@ -72,8 +71,6 @@ def _models(
 
 def print_status(found: Status) -> None:
     """The status as a person reads it."""
-    if found.simulated:
-        note(SIMULATED)
     marks = ", SIMULATED" if found.simulated else ""
     click.echo(f"service     {found.name}, namespace {found.namespace}{marks}")
     for each in found.replicas:

@@ -7,15 +7,14 @@ from typing import Any
 import click
 
 from sealserve.cli.interruption import clean_end
-from sealserve.cli.k8s_options import service_options
+from sealserve.cli.k8s_options import service_options, wait_option
 from sealserve.cli.k8s_predict import Credentials, client_options
-from sealserve.cli.k8s_scale import wait_option
+from sealserve.cli.k8s_scale import POD_SECONDS, POD_WAIT
 from sealserve.cli.k8s_upgrade_options import upgrade_options, wish_of
 from sealserve.cli.output import json_option, note, print_json
 from sealserve.deploy.kubernetes.live.service import Service
 from sealserve.deploy.kubernetes.live.upgrade.plan import At, Journal, holds
 from sealserve.deploy.kubernetes.live.upgrade.upgrading import Upgrade, Upgraded
-from sealserve.deploy.kubernetes.plan import SIMULATED
 from sealserve.errors import SealServeError
 
 
@@ -23,7 +22,7 @@ from sealserve.errors import SealServeError
 @service_options
 @client_options
 @upgrade_options
-@wait_option
+@wait_option(POD_SECONDS, POD_WAIT)
 @json_option
 def upgrade(
     service: Service,
@@ -48,8 +47,6 @@ def upgrade(
       sealserve k8s upgrade sealserve.toml --sigstruct server.sig --ca ssl_configure/server/cert.pem
       sealserve k8s upgrade sealserve.toml --back --without-prediction
     """
-    if service.plan.target.simulated:
-        note(SIMULATED)
     note(f"to {service.cluster.context}, namespace {service.namespace}")
     wish = wish_of(service, client, seconds, **given)
     journal = Journal()

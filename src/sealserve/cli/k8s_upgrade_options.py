@@ -71,9 +71,6 @@ _OPTIONS = (
     click.option("--admin-ca", type=_FILE, help="The authority of that API's certificate."),
     click.option("--admin-cert", type=_FILE, help="Your certificate for it (PEM)."),
     click.option("--admin-key", type=_FILE, help="Its private key, mode 0600."),
-    click.option(
-        "--without-prediction", is_flag=True, help="Be content with pods that are called ready."
-    ),
 )
 
 
@@ -118,15 +115,9 @@ def wish_of(
     back_to: str | None,
     keep_old: bool,
     accepted: bool,
-    without_prediction: bool,
     **admin: Any,
 ) -> Wish:
     """What is wanted; raises UsageError for what contradicts itself, as nothing is asked yet."""
-    if (client is None) != without_prediction:
-        raise UsageError(
-            "it ends with a prediction, for which the service is verified",
-            hint="--ca FILE; or --without-prediction",
-        )
     if measurement is not None and sigstruct is not None:
         raise UsageError("--measurement and --sigstruct both say what the new servers measure")
     if back and back_to is not None:

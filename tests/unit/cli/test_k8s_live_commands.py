@@ -140,3 +140,13 @@ def test_an_upgrade_that_contradicts_itself_is_refused_before_anything_is_asked(
     code, output = run("upgrade", description, f"--kubeconfig={config}", *words)
     assert code in (CONFIGURATION, 2)
     assert said in output
+
+
+@pytest.mark.parametrize("command", [*ASKING, "status", "diagnose"])
+def test_every_command_on_a_lab_s_service_says_simulated(
+    command: str, run: Run, description: Path, tmp_path: Path
+) -> None:
+    config = kubeconfig(tmp_path, server=f"https://127.0.0.1:{free_port()}")
+    what, *options = ASKING.get(command, (command,))
+    _, said = run(what, description, "--for=lab", f"--kubeconfig={config}", *options)
+    assert said.startswith("SIMULATED")

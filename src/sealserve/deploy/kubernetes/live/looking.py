@@ -43,7 +43,7 @@ def look(service: Service, *, audit: bool = True) -> Seen:
     looking = _Looking(service)
     objects = tuple(looking.objects())
     pods = [each for each in objects if each["kind"] == "Pod"]
-    logs = {key: log for pod in pods for key, log in _logs(service, pod)}
+    logs = looking.logs(pods)
     return Seen(
         plan=service.plan,
         now=datetime.now(UTC),
@@ -71,6 +71,16 @@ class _Looking:
         yield from self._all("Node", lambda: cluster.every("Node"))
         for kind, called in given(plan):
             yield from self._one(kind, called, plan.namespace)
+
+    def logs(self, pods: list[Object]) -> dict[str, str]:
+        """The ends of logs by pod and container; none where they may not be read."""
+        try:
+            return {key: log for pod in pods for key, log in _logs(self._service, pod)}
+        except ConfigError as error:
+            if error.code != "kubernetes-forbidden":
+                raise
+            self.unseen.add("logs")
+            return {}
 
     def _all(self, kind: str, ask: Callable[[], list[Object]]) -> Iterator[Object]:
         try:

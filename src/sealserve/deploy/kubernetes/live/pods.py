@@ -47,17 +47,24 @@ class Container:
     name: str
 
     def log(self, *, lines: int, previous: bool = False) -> str:
-        """The end of its log; empty where there is none (yet)."""
+        """The end of its log; empty where there is none (yet).
+
+        Raises ConfigError where the user may not read it.
+        """
         query = [("container", self.name), ("tailLines", str(lines))]
         query += [("limitBytes", str(LIMIT)), ("previous", str(previous).lower())]
-        with suppress(Missing, ConfigError):  # gone, or not begun
+        try:
             answer = self.cluster.request("GET", self._path("log"), query, accept="*/*")
-            return answer.decode("utf-8", "replace")
-        return ""
+        except ConfigError as error:
+            if error.code == "kubernetes-forbidden":
+                raise
+            return ""
+        return answer.decode("utf-8", "replace")
 
-    def follow(self, *, lines: int) -> Iterator[str]:
-        """The end of its log and what comes, a line at a time, until the container ends."""
-        query = [("container", self.name), ("tailLines", str(lines)), ("follow", "true")]
+    def follow(self, *, lines: int | None) -> Iterator[str]:
+        """The end of its log, or all of it, and what comes, until the container ends."""
+        query = [("container", self.name), ("follow", "true")]
+        query += [] if lines is None else [("tailLines", str(lines))]
         way = self.cluster.answer("GET", self._path("log"), query, accept="*/*", seconds=None)
         with suppress(Missing), way as answer:
             rest = b""
